@@ -1,0 +1,48 @@
+"""alphazoo: cross-sectional stock-return models on PyTorch Lightning.
+
+market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
+`DayBatch` per trading day -> `StockModel` -> scores -> metrics.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphazoo.config import compose, instantiate
+    from alphazoo.data.days import DayBatch
+    from alphazoo.data.market import Market
+    from alphazoo.data.module import MarketDataModule
+    from alphazoo.metrics import daily_ic, summary
+    from alphazoo.models.base import StockModel
+    from alphazoo.train import score_table
+
+__all__ = [
+    "DayBatch",
+    "Market",
+    "MarketDataModule",
+    "StockModel",
+    "compose",
+    "daily_ic",
+    "instantiate",
+    "score_table",
+    "summary",
+]
+
+_HOMES = {
+    "DayBatch": "data.days",
+    "Market": "data.market",
+    "MarketDataModule": "data.module",
+    "StockModel": "models.base",
+    "compose": "config",
+    "daily_ic": "metrics",
+    "instantiate": "config",
+    "score_table": "train",
+    "summary": "metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: ``alphazoo --help`` does without torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'alphazoo' has no attribute {name!r}")
+    return getattr(import_module(f"alphazoo.{_HOMES[name]}"), name)

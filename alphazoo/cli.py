@@ -1,0 +1,96 @@
+"""The command ``alphazoo``: train, models, data check."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from alphazoo.errors import AlphazooError, did_you_mean
+
+HELP = """\
+usage: alphazoo COMMAND [KEY=VALUE ...]
+
+  train        train a model and score its valid and test days
+               alphazoo train model=lstm data=qlib data.path=FOLDER trainer.max_epochs=5
+               alphazoo train -m model=lstm,gru seed=1,2,3     every combination
+               alphazoo train --help                            all groups and keys
+  models       the zoo: each model with its paper and number of parameters
+  data check   what a data source holds and what looks odd in it
+               alphazoo data check data=table data.path=FILE
+
+HYDRA_FULL_ERROR=1 shows the traceback of an error.
+"""
+
+
+def main() -> None:
+    """Run the command in ``sys.argv``; an expected fault is one message and exit status 1."""
+    match sys.argv[1:]:
+        case [] | ["-h" | "--help" | "help", *_]:
+            print(HELP, end="")
+        case ["train", *arguments]:
+            _run(_train, arguments)
+        case ["models", *arguments]:
+            _run(_models, arguments)
+        case ["data", "check", *arguments]:
+            _run(_check, arguments)
+        case arguments:
+            hint = did_you_mean(arguments[0], ("train", "models", "data check"))
+            sys.exit(f"error: unknown command {' '.join(arguments[:2])!r}; {hint}")
+
+
+def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        return command(arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the traceback itself and exits
+
+    from hydra.errors import CompactHydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        command(arguments)
+    except AlphazooError as error:
+        sys.exit(f"error: {error}")
+    except (CompactHydraException, OmegaConfBaseException) as error:
+        from alphazoo.config import explain
+
+        sys.exit(f"error: {explain(error, arguments)}")
+    except OSError as error:
+        sys.exit(f"error: {error}")
+
+
+def _train(arguments: list[str]) -> None:
+    import hydra
+
+    from alphazoo.config import VERSION_BASE, config_dir
+
+    command_line = sys.argv
+
+    def job(config: Any) -> None:
+        sys.argv = command_line  # Lightning starts further processes with it
+        from alphazoo.train import print_figures, train
+
+        logging.getLogger("lightning").handlers.clear()  # the root logger prints already
+        print_figures(train(config), config.folder)
+
+    for flag, folder in zip(arguments, arguments[1:], strict=False):
+        if flag in ("--config-dir", "-cd"):  # a user's model lies beside its yaml
+            sys.path.insert(0, os.path.abspath(folder))
+    sys.argv = ["alphazoo train", *arguments]
+    hydra.main(version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train")(job)()
+
+
+def _models(arguments: list[str]) -> None:
+    from alphazoo.models import describe_zoo
+
+    print(describe_zoo())
+
+
+def _check(arguments: list[str]) -> None:
+    from alphazoo.config import compose, instantiate
+    from alphazoo.data.check import check_market
+
+    lines = check_market(instantiate(compose(*arguments).data.market)())
+    width = max(map(len, lines))
+    for subject, found in lines.items():
+        print(f"{subject:<{width}}  {found}")

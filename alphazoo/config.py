@@ -1,0 +1,72 @@
+"""Configs: where the yaml files are, and how to compose them outside the command line."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import InstantiationException, MissingConfigException
+from hydra.utils import instantiate as hydra_instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from alphazoo.errors import did_you_mean
+
+VERSION_BASE = "1.3"
+
+OmegaConf.register_new_resolver("len", len, replace=True)
+
+
+def config_dir() -> Path:
+    """Folder of the yaml files: inside an installed wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside, beside = package / "configs", package.parent / "configs"
+    return inside if inside.is_dir() else beside
+
+
+def compose(*overrides: str) -> DictConfig:
+    """Compose a run's config, for notebooks and tests.
+
+    Args:
+        overrides: As on the command line: ``compose("model=lstm", "trainer.max_epochs=2")``.
+    """
+    with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
+        return hydra_compose("train", overrides=["folder=runs/notebook", *overrides])
+
+
+def instantiate(node: Any, **arguments: Any) -> Any:
+    """Make the object that a config node describes; its arguments arrive as plain Python objects."""
+    # without _convert_ lists reach checkpoints as OmegaConf objects, which safe loading refuses
+    return hydra_instantiate(node, _convert_="all", **arguments)
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Say in one line what is wrong with a config; name the near match of an unknown name."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
+    unknown = re.search(r"Could not override '([^'@]+)'", str(error))
+    if unknown:
+        key = unknown[1]
+        return f"unknown config key {key!r}; {did_you_mean(key, _known_keys(overrides))}"
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return str(error.__cause__)
+    return " ".join(str(error).split())
+
+
+def _known_keys(overrides: Sequence[str]) -> list[str]:
+    """Dotted keys of the config that the choices of groups among some overrides make."""
+    groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
+    choices = [override for override in overrides if override.partition("=")[0] in groups]
+    keys: list[str] = []
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        for name in node:
+            keys.append(f"{prefix}{name}")
+            child = node._get_node(name)
+            if isinstance(child, DictConfig) and not child._is_interpolation():
+                walk(child, f"{prefix}{name}.")
+
+    walk(compose(*choices), "")
+    return keys

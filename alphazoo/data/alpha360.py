@@ -1,0 +1,106 @@
+"""Alpha360: six price and volume series over sixty days, each relative to today.
+
+The features of Qlib's benchmarks of the same name. The table of all windows (samples x 360) is
+never built: a day's windows are cut from the market's panels when they are asked for.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from alphazoo.data.features import FeatureSet, Windows
+from alphazoo.data.market import Market
+from alphazoo.errors import InputError
+
+log = logging.getLogger(__name__)
+
+EPSILON = 1e-12
+
+
+class Alpha360(FeatureSet):
+    """Prices divided by today's close, volume by today's volume.
+
+    Args:
+        columns: Fields of the market, in this order. A market without ``vwap`` has NaN there.
+        window: T, days per window, today included.
+    """
+
+    def __init__(self, columns: Sequence[str], window: int) -> None:
+        if window < 1 or not columns:
+            raise InputError(
+                f"need a window of 1 day or more and a column, got {window}, {columns}"
+            )
+        self.columns = list(columns)
+        self.window = window
+
+    def bind(self, market: Market) -> "Alpha360Windows":
+        """Tie the features to the panels of a market, without copying them."""
+        if self.window > len(market.dates):
+            raise InputError(
+                f"features.window is {self.window} days, but market {market.name!r} has only "
+                f"{len(market.dates)}"
+            )
+        panels = {}
+        for column in self.columns:
+            if column == "vwap" and "vwap" not in market.fields:
+                log.info("market %s has no vwap: that feature is 0 everywhere", market.name)
+                panels[column] = torch.tensor(torch.nan).expand(market.members.shape)
+            else:
+                panels[column] = market.field(column)
+        return Alpha360Windows(panels, market.field("close"), self.window)
+
+
+class Alpha360Windows(Windows):
+    """Alpha360 of one market.
+
+    Args:
+        panels: F panels [D, S] by name.
+        close: [D, S].
+        window: T.
+    """
+
+    def __init__(self, panels: Mapping[str, Tensor], close: Tensor, window: int) -> None:
+        self.panels = panels
+        self.close = close
+        self.window = window
+
+    def __call__(self, day: int, stocks: Tensor) -> Tensor:
+        """[T, N, F], relative to the values of ``day``."""
+        first = day - self.window + 1
+        windows = torch.stack(
+            [
+                panel[max(first, 0) : day + 1].index_select(1, stocks)
+                / self._today(name, day)[stocks]
+                for name, panel in self.panels.items()
+            ],
+            dim=2,
+        )  # [T, N, F]
+        if first < 0:  # history is shorter than the window
+            windows = torch.nn.functional.pad(windows, (0, 0, 0, 0, -first, 0), value=torch.nan)
+        return windows
+
+    def columns(self, days: Tensor) -> Iterator[Tensor]:
+        """Yield [d, S] for every lag, oldest first, and in it every field."""
+        for lag in reversed(range(self.window)):
+            past = days - lag
+            for name, panel in self.panels.items():
+                values = panel[past.clamp(min=0)] / self._today(name, days)
+                values[past < 0] = torch.nan
+                yield values
+
+    @property
+    def statistics_shape(self) -> tuple[int, int]:
+        """(T, F)."""
+        return self.window, len(self.panels)
+
+    def to(self, device: torch.device) -> "Alpha360Windows":
+        """Copy with the panels on that device."""
+        moved = {name: panel.to(device) for name, panel in self.panels.items()}
+        return Alpha360Windows(moved, self.close.to(device), self.window)
+
+    def _today(self, name: str, days: int | Tensor) -> Tensor:
+        if name == "volume":
+            return self.panels[name][days] + EPSILON
+        return self.close[days]

@@ -1,0 +1,94 @@
+"""One trading day is one item: `DayBatch` holds it, `Days` yields it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from alphazoo.data.features import Windows
+from alphazoo.data.scaling import RobustZScore
+
+
+class DayBatch(NamedTuple):
+    """All stocks of one trading day: the members of the universe that have a price.
+
+    Attributes:
+        features: [N, T, F], scaled, oldest day first.
+        labels: [N], scaled for learning; NaN where unknown.
+        returns: [N], raw forward return, for IC; NaN where unknown.
+        stocks: [N], columns of the universe, increasing.
+        concepts: [N, C], who belongs to which concept; C = 0 without concepts.
+        date: [], row of the calendar.
+    """
+
+    features: Tensor
+    labels: Tensor
+    returns: Tensor
+    stocks: Tensor
+    concepts: Tensor
+    date: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DayPanels:
+    """What days are made of; a day is made where these tensors are.
+
+    Attributes:
+        windows: The features, unscaled.
+        scaler: Fitted on the train days.
+        labels: [D, S].
+        returns: [D, S].
+        present: [D, S] bool.
+    """
+
+    windows: Windows
+    scaler: RobustZScore
+    labels: Tensor
+    returns: Tensor
+    present: Tensor
+
+    def day(self, row: int) -> DayBatch:
+        """Make the day at a row of the calendar."""
+        stocks = self.present[row].nonzero().squeeze(1)  # [N]
+        features = self.scaler(self.windows(row, stocks)).transpose(0, 1)  # [N, T, F]
+        return DayBatch(
+            features=features,
+            labels=self.labels[row, stocks],
+            returns=self.returns[row, stocks],
+            stocks=stocks,
+            concepts=features.new_empty(len(stocks), 0),
+            date=torch.tensor(row, device=stocks.device),
+        )
+
+    def to(self, device: torch.device) -> "DayPanels":
+        """Copy on that device."""
+        return replace(
+            self,
+            windows=self.windows.to(device),
+            scaler=self.scaler.to(device),
+            labels=self.labels.to(device),
+            returns=self.returns.to(device),
+            present=self.present.to(device),
+        )
+
+
+class Days(Dataset[DayBatch]):
+    """Trading days: item i is one day with all its stocks.
+
+    Args:
+        rows: Rows of the calendar, one per item.
+        panels: What the days are made of.
+    """
+
+    def __init__(self, rows: Sequence[int], panels: DayPanels) -> None:
+        self.rows = rows
+        self.panels = panels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> DayBatch:
+        return self.panels.day(self.rows[index])

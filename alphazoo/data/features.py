@@ -1,0 +1,63 @@
+"""Features: what a model sees of each stock, gathered day by day from the market's panels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from alphazoo.data.market import Market
+
+
+class FeatureSet(ABC):
+    """A choice of features; bound to a market it gives the window of any day.
+
+    Attributes:
+        columns: [F], names of the features of one day.
+        window: T, days a model looks back on, today included.
+    """
+
+    columns: Sequence[str]
+    window: int
+
+    @abstractmethod
+    def bind(self, market: Market) -> "Windows":
+        """Tie the features to a market."""
+
+
+class Windows(ABC):
+    """The features of a market, unscaled. Features of day t depend on days up to t alone."""
+
+    @abstractmethod
+    def __call__(self, day: int, stocks: Tensor) -> Tensor:
+        """Gather the windows of some stocks that end on a day.
+
+        Args:
+            day: Row of the calendar.
+            stocks: [N], columns of the universe.
+
+        Returns:
+            [T, N, F], oldest first; NaN where unknown. Time comes first in memory, as recurrent
+            layers read it.
+        """
+
+    @abstractmethod
+    def columns(self, days: Tensor) -> Iterator[Tensor]:
+        """Yield each column that is scaled by statistics of its own, one at a time.
+
+        Args:
+            days: [d], rows of the calendar.
+
+        Yields:
+            [d, S], unscaled, in the order of a flattened ``statistics_shape``.
+        """
+
+    @property
+    @abstractmethod
+    def statistics_shape(self) -> tuple[int, int]:
+        """(T, F) where each lag has statistics of its own, (1, F) where all lags share them."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """Copy with the panels on that device."""

@@ -1,0 +1,187 @@
+"""Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from alphazoo.errors import InputError, did_you_mean, shorten
+
+if TYPE_CHECKING:
+    from alphazoo.data.sources.synthetic import SyntheticMarket
+
+log = logging.getLogger(__name__)
+
+PRICES = ("open", "high", "low", "close", "vwap")
+REQUIRED = ("open", "high", "low", "close", "volume")
+
+Panel = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """A stock market, aligned to its trading calendar.
+
+    Attributes:
+        name: What logs and errors call it.
+        dates: [D], the trading calendar, increasing.
+        symbols: [S], every stock that is a member on some day, sorted.
+        fields: [D, S] float32 each; adjusted ``open high low close``, ``volume``, where the source
+            has it ``vwap``. NaN where a stock is not listed, suspended or has no value.
+        members: [D, S] bool, who belongs to the universe on that day.
+        benchmark: [D] level of an index, or None.
+    """
+
+    name: str
+    dates: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    fields: Mapping[str, Tensor]
+    members: Tensor
+    benchmark: Tensor | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        name: str,
+        dates: pd.DatetimeIndex,
+        symbols: Sequence[str],
+        fields: Mapping[str, Panel],
+        members: npt.NDArray[np.bool_],
+        benchmark: npt.NDArray[np.float32] | None = None,
+        bad_prices: str = "missing",
+        **extra: Any,
+    ) -> Self:
+        """Check and clean panels and make a market of them; every source ends here.
+
+        A day without volume is a suspended day: all its fields become NaN.
+
+        Args:
+            name: What logs and errors call the market.
+            dates: [D], increasing.
+            symbols: [S].
+            fields: [D, S] each; cleaned in place.
+            members: [D, S].
+            benchmark: [D].
+            bad_prices: What to do with non-positive or infinite prices and negative or infinite
+                volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
+            extra: Attributes of a subclass.
+
+        Raises:
+            InputError: A field is missing or misshapen, the calendar does not increase, or a price
+                is bad and ``bad_prices`` says to refuse it.
+        """
+        _check_shapes(name, dates, symbols, fields, members, benchmark)
+        _clean_prices(name, dates, symbols, fields, bad_prices)
+        suspended = ~(fields["volume"] > 0)
+        for panel in fields.values():
+            panel[suspended] = np.nan
+        return cls(
+            name=name,
+            dates=dates,
+            symbols=tuple(symbols),
+            fields={field: torch.from_numpy(panel) for field, panel in fields.items()},
+            members=torch.from_numpy(members),
+            benchmark=None if benchmark is None else torch.from_numpy(benchmark),
+            **extra,
+        )
+
+    @staticmethod
+    def from_qlib(path: str, **options: Any) -> "Market":
+        """Read a Qlib data folder; see `alphazoo.data.sources.qlib.read_qlib`."""
+        from alphazoo.data.sources.qlib import read_qlib
+
+        return read_qlib(path, **options)
+
+    @staticmethod
+    def from_table(table: "str | pd.DataFrame", **options: Any) -> "Market":
+        """Read a long table or a DataFrame; see `alphazoo.data.sources.table.read_table`."""
+        from alphazoo.data.sources.table import read_table
+
+        return read_table(table, **options)
+
+    @staticmethod
+    def from_synthetic(**options: Any) -> "SyntheticMarket":
+        """Make a market with planted structure; see `alphazoo.data.sources.synthetic`."""
+        from alphazoo.data.sources.synthetic import make_market
+
+        return make_market(**options)
+
+    @property
+    def present(self) -> Tensor:
+        """[D, S] bool: members with a price on that day, the stocks that a day consists of."""
+        return self.members & self.fields["close"].isfinite()
+
+    def field(self, name: str) -> Tensor:
+        """[D, S], the panel of that name.
+
+        Raises:
+            InputError: There is none.
+        """
+        if name not in self.fields:
+            hint = did_you_mean(name, self.fields)
+            raise InputError(f"market {self.name!r} has no field {name!r}; {hint}")
+        return self.fields[name]
+
+
+def _check_shapes(
+    name: str,
+    dates: pd.DatetimeIndex,
+    symbols: Sequence[str],
+    fields: Mapping[str, Panel],
+    members: npt.NDArray[np.bool_],
+    benchmark: npt.NDArray[np.float32] | None,
+) -> None:
+    missing = [field for field in REQUIRED if field not in fields]
+    if missing:
+        raise InputError(f"market {name!r} lacks the fields {missing}; it has {sorted(fields)}")
+    falls = np.flatnonzero(np.diff(dates.asi8) <= 0)
+    if len(falls):
+        before, after = dates[falls[0]], dates[falls[0] + 1]
+        raise InputError(
+            f"the calendar of market {name!r} must increase: {after:%Y-%m-%d} follows {before:%Y-%m-%d}"
+        )
+    expected = (len(dates), len(symbols))
+    for label, array in {**fields, "members": members}.items():
+        if array.shape != expected:
+            raise InputError(f"market {name!r}: {label} is {array.shape}, expected {expected}")
+    if benchmark is not None and benchmark.shape != expected[:1]:
+        raise InputError(
+            f"market {name!r}: the benchmark is {benchmark.shape}, expected {expected[:1]}"
+        )
+
+
+def _clean_prices(
+    name: str,
+    dates: pd.DatetimeIndex,
+    symbols: Sequence[str],
+    fields: Mapping[str, Panel],
+    bad_prices: str,
+) -> None:
+    if bad_prices not in ("missing", "refuse"):
+        raise InputError(f"bad_prices is 'missing' or 'refuse', got {bad_prices!r}")
+    listed: list[str] = []
+    count = 0
+    for field, panel in fields.items():
+        wrong = np.isinf(panel)
+        wrong |= panel <= 0 if field in PRICES else panel < 0
+        rows, columns = np.nonzero(wrong)
+        count += len(rows)
+        listed += [
+            f"{field} {panel[row, column]} of {symbols[column]} on {dates[row]:%Y-%m-%d}"
+            for row, column in zip(rows[:5], columns[:5], strict=True)
+        ]
+        if bad_prices == "missing":
+            panel[wrong] = np.nan
+    if not count:
+        return
+    what = f"market {name!r} has {count} non-positive or infinite values ({shorten(listed)})"
+    if bad_prices == "refuse":
+        raise InputError(f"{what}; correct them or set bad_prices=missing")
+    log.warning("%s: treated as missing", what)

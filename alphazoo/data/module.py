@@ -1,0 +1,162 @@
+"""MarketDataModule: a market's days as train, valid, test and predict loaders."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from alphazoo.data.days import DayBatch, DayPanels, Days
+from alphazoo.data.features import FeatureSet
+from alphazoo.data.labels import Label
+from alphazoo.data.market import Market
+from alphazoo.data.scaling import RobustZScore
+from alphazoo.data.segments import Segment, split_days
+from alphazoo.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class MarketDataModule(L.LightningDataModule):
+    """Yields one trading day per batch, made on the device of the trainer.
+
+    Args:
+        market: The market, or a function that reads it (called in ``setup``, in each process).
+        features: What a model sees of a stock.
+        label: What it learns.
+        scaler: How features are scaled; fitted once on the train days, kept in the checkpoint.
+        train: ``[from, to]``, dates, both included; None is an open end.
+        valid: Likewise, after ``train``.
+        test: Likewise, after ``valid``.
+        embargo: Days left out at the end of train and valid, besides those whose label reaches
+            beyond the segment.
+        min_stocks: Days with fewer stocks are left out.
+    """
+
+    market: Market
+    segments: dict[str, Sequence[int]]
+    _panels: DayPanels
+
+    def __init__(
+        self,
+        market: Market | Callable[[], Market],
+        features: FeatureSet,
+        label: Label,
+        scaler: RobustZScore,
+        *,
+        train: Segment,
+        valid: Segment,
+        test: Segment,
+        embargo: int,
+        min_stocks: int,
+    ) -> None:
+        super().__init__()
+        self._read_market = market
+        self.features = features
+        self.label = label
+        self.scaler = scaler
+        self.dates = {"train": train, "valid": valid, "test": test}
+        self.embargo = embargo
+        self.min_stocks = min_stocks
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the market, make labels, find the days of each segment; the first time only."""
+        if hasattr(self, "_panels"):
+            return
+        market = self._read_market if isinstance(self._read_market, Market) else self._read_market()
+        windows = self.features.bind(market)
+        present = market.present
+        returns = self.label.returns(market.field("close"))
+        labels = self.label.scaled(returns, present)
+        rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
+        self.market = market
+        counts, labelled = present.sum(dim=1), labels.isfinite().any(dim=1)
+        self.segments = {
+            name: self._usable(name, days, counts, labelled) for name, days in rows.items()
+        }
+        newest = range(rows["test"].start, len(market.dates))
+        self.segments["predict"] = [day for day in newest if counts[day] >= self.min_stocks]
+        self._panels = DayPanels(windows, self.scaler, labels, returns, present)
+
+    def days(self, segment: str) -> Days:
+        """The days of ``train``, ``valid``, ``test`` or ``predict`` on the device of the trainer.
+
+        ``predict`` are all days from the start of ``test`` to the newest, with label or without.
+        """
+        self.setup()
+        if not self.scaler.fitted:
+            panels = self._panels
+            self.scaler.fit(panels.windows, self.segments["train"], panels.present)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        self._panels = self._panels.to(device)
+        return Days(self.segments[segment], self._panels)
+
+    def train_dataloader(self) -> DataLoader[DayBatch]:
+        """Train days in random order."""
+        return DataLoader(self.days("train"), batch_size=None, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[DayBatch]:
+        """Valid days in order."""
+        return DataLoader(self.days("valid"), batch_size=None)
+
+    def test_dataloader(self) -> DataLoader[DayBatch]:
+        """Test days in order."""
+        return DataLoader(self.days("test"), batch_size=None)
+
+    def predict_dataloader(self) -> DataLoader[DayBatch]:
+        """All days from the start of test to the newest."""
+        return DataLoader(self.days("predict"), batch_size=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs to make the same features again."""
+        return {
+            "columns": list(self.features.columns),
+            "window": self.features.window,
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take the statistics of a checkpoint.
+
+        Raises:
+            InputError: It was made with other features.
+        """
+        for name, here in (
+            ("columns", list(self.features.columns)),
+            ("window", self.features.window),
+        ):
+            if state_dict[name] != here:
+                raise InputError(
+                    f"the checkpoint was made with features.{name}={state_dict[name]}, here it is {here}"
+                )
+        self.scaler.load_state_dict(state_dict["scaler"])
+
+    def _usable(self, name: str, days: range, counts: Tensor, labelled: Tensor) -> list[int]:
+        """Days of a segment with enough stocks and a label."""
+        first, last = (f"{self.market.dates[day]:%Y-%m-%d}" for day in (days[0], days[-1]))
+        crowded = [day for day in days if counts[day] >= self.min_stocks]
+        if not crowded:
+            raise InputError(
+                f"data.{name}: no day from {first} to {last} has {self.min_stocks} members of market "
+                f"{self.market.name!r} with a price"
+            )
+        usable = [day for day in crowded if labelled[day]]
+        if not usable:
+            raise InputError(
+                f"data.{name}: no day from {first} to {last} has a label; the return from day "
+                f"{self.label.buy} to day {self.label.sell} ahead is missing for every member"
+            )
+        log.info(
+            "%s: %d days from %s to %s; left out: %d with fewer than %d stocks, %d without label",
+            name,
+            len(usable),
+            first,
+            last,
+            len(days) - len(crowded),
+            self.min_stocks,
+            len(crowded) - len(usable),
+        )
+        return usable

@@ -1,0 +1,89 @@
+"""Scaling: statistics of the features, fitted on the train days only."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alphazoo.data.features import Windows
+
+
+class RobustZScore:
+    """(x - median) / (1.4826 (MAD + 1e-12)), clipped; then NaN becomes 0.
+
+    Each column is fitted by itself, so the largest thing in memory is one column of the train days.
+
+    Args:
+        clip: Largest absolute value after scaling.
+        max_rows: Up to so many rows the statistics are exact; beyond, they come from evenly spaced
+            train days with about so many (the error of a median of a million rows is a thousandth
+            of its standard deviation).
+    """
+
+    center: Tensor | None = None  # [T or 1, 1, F]
+    scale: Tensor | None = None  # [T or 1, 1, F]
+
+    def __init__(self, clip: float, max_rows: int) -> None:
+        self.clip = clip
+        self.max_rows = max_rows
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are statistics, fitted or loaded."""
+        return self.center is not None
+
+    def fit(self, windows: Windows, days: Iterable[int], present: Tensor) -> None:
+        """Fit on the stocks that are present on some days.
+
+        Args:
+            windows: The features.
+            days: Rows of the calendar: the train days.
+            present: [D, S] bool.
+        """
+        rows = torch.tensor([*days])
+        step = max(1, round(int(present[rows].sum()) / self.max_rows))
+        rows = rows[::step]
+        mask = present[rows]
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # numpy sorts without the lock
+            columns = (column[mask] for column in windows.columns(rows))
+            statistics = torch.tensor([*threads.map(_median_and_mad, columns)])
+        time, features = windows.statistics_shape
+        statistics = statistics.view(time, 1, features, 2)
+        self.center = statistics[..., 0].contiguous()
+        self.scale = (1.4826 * (statistics[..., 1] + 1e-12)).contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Scale windows [T, N, F]; infinite values count as NaN."""
+        if self.center is None or self.scale is None:
+            raise RuntimeError("the scaler is not fitted")
+        scaled = (x - self.center) / self.scale
+        scaled = torch.where(x.isfinite(), scaled, 0.0)
+        return scaled.clamp_(-self.clip, self.clip)
+
+    def to(self, device: torch.device) -> Self:
+        """Move the statistics to that device."""
+        if self.center is not None and self.scale is not None:
+            self.center, self.scale = self.center.to(device), self.scale.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The statistics, for a checkpoint."""
+        if self.center is None or self.scale is None:
+            return {}
+        return {"center": self.center.cpu(), "scale": self.scale.cpu()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take the statistics of a checkpoint."""
+        self.center, self.scale = state["center"], state["scale"]
+
+
+def _median_and_mad(column: Tensor) -> tuple[float, float]:
+    """Median and median absolute deviation of the finite values; 0 and 0 where there are none."""
+    values = column[column.isfinite()].numpy()
+    if not len(values):
+        return 0.0, 0.0
+    median = np.median(values)
+    return float(median), float(np.median(np.abs(values - median)))

@@ -1,0 +1,228 @@
+"""Long table: one row per date and symbol, from Parquet, CSV or a pandas DataFrame."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+
+from alphazoo.data.market import PRICES, REQUIRED, Market, Panel
+from alphazoo.errors import InputError, did_you_mean, shorten
+
+log = logging.getLogger(__name__)
+
+KEYS = ("date", "symbol")
+OPTIONAL = ("vwap", "adjusted_close", "split", "dividend", "member")
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+Rows = npt.NDArray[np.int64]
+
+
+def read_table(
+    table: str | Path | pd.DataFrame,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    benchmark: str | None = None,
+    bad_prices: str = "missing",
+) -> Market:
+    """Read a market from a long table.
+
+    Prices are adjusted here. Either by ``adjusted_close``: the other prices are scaled by
+    adjusted_close / close, the volume by its inverse. Or by ``split`` (new shares per old) and
+    ``dividend`` (cash per share, on the ex-date), reinvested at the close of the ex-date and
+    accumulated forwards, so that a price never depends on what comes later.
+
+    Args:
+        table: A ``.parquet`` or ``.csv`` file, or a DataFrame.
+        columns: Names in the table of ``date symbol open high low close volume`` and, where
+            wanted, of ``vwap adjusted_close split dividend member``; a name left out is itself for
+            the first seven, absent for the others. ``member`` is true on the days on which a stock
+            belongs to the universe; without it every stock with a row does.
+        benchmark: Symbol whose adjusted close is the benchmark; it leaves the universe.
+        bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
+
+    Raises:
+        InputError: A file or column is missing, a date cannot be parsed, a value is no number, or
+            a pair of date and symbol stands twice.
+    """
+    source = "the DataFrame" if isinstance(table, pd.DataFrame) else str(table)
+    names = _column_names(columns or {})
+    frame = _read_frame(table, names, source)
+    dates, rows = _parse_dates(frame.pop("date"), source)
+    symbols, stocks = _parse_symbols(frame.pop("symbol"), source)
+    _check_keys(dates, symbols, rows, stocks, source)
+
+    shape = (len(dates), len(symbols))
+    panels = {name: _panel(frame.pop(name), name, rows, stocks, shape, source) for name in [*frame]}
+    members = panels.pop("member") == 1 if "member" in panels else np.isfinite(panels["close"])
+    _adjust(panels)
+    level = _take_benchmark(panels["close"], members, symbols, benchmark, source)
+    return Market.from_arrays(
+        name=Path(source).stem,
+        dates=dates,
+        symbols=symbols,
+        fields=panels,
+        members=members,
+        benchmark=level,
+        bad_prices=bad_prices,
+    )
+
+
+def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
+    known = (*KEYS, *REQUIRED, *OPTIONAL)
+    for name in columns:
+        if name not in known:
+            raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, known)}")
+    names = {name: columns.get(name, name) for name in (*KEYS, *REQUIRED)}
+    names |= {name: columns[name] for name in OPTIONAL if columns.get(name)}
+    for name, column in names.items():
+        if column is None:
+            raise InputError(f"columns.{name} is empty, but every table needs a {name} column")
+    if "adjusted_close" in names and ("split" in names or "dividend" in names):
+        raise InputError(
+            "columns names adjusted_close and split or dividend: choose one way of adjusting, "
+            "set the other to null"
+        )
+    return {name: column for name, column in names.items() if column is not None}
+
+
+def _read_frame(
+    table: str | Path | pd.DataFrame, names: dict[str, str], source: str
+) -> pd.DataFrame:
+    wanted = list(names.values())
+    if isinstance(table, pd.DataFrame):
+        _check_columns(names, list(table.columns), source)
+        frame = table[wanted].copy()
+    else:
+        file = Path(table)
+        if not file.is_file():
+            raise InputError(f"no file {file}")
+        if file.suffix == ".parquet":
+            _check_columns(names, pq.read_schema(file).names, source)
+            frame = pd.read_parquet(file, columns=wanted)
+        elif file.suffix in (".csv", ".gz"):
+            _check_columns(names, list(pd.read_csv(file, nrows=0).columns), source)
+            blanks = {column: MISSING for column in wanted if column != names["symbol"]}
+            frame = pd.read_csv(
+                file,
+                usecols=wanted,
+                dtype={names["symbol"]: str},
+                keep_default_na=False,  # NA and NAN are stocks, too
+                na_values=blanks,
+            )[wanted]
+        else:
+            raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
+    if frame.empty:
+        raise InputError(f"{source} has no rows")
+    frame.columns = pd.Index(list(names))
+    return frame
+
+
+def _check_columns(names: dict[str, str], found: list[str], source: str) -> None:
+    for name, column in names.items():
+        if column not in found:
+            hint = did_you_mean(column, map(str, found))
+            way_out = ", or to null if it has none" if name in OPTIONAL else ""
+            raise InputError(
+                f"{source} has no column {column!r} for {name}; {hint} "
+                f"Set data.columns.{name} to its name{way_out}"
+            )
+
+
+def _parse_dates(column: "pd.Series[str]", source: str) -> tuple[pd.DatetimeIndex, Rows]:
+    digits = column.astype(str) if pd.api.types.is_integer_dtype(column) else column
+    parsed = pd.to_datetime(
+        digits, errors="coerce", format="%Y%m%d" if digits is not column else None
+    )
+    wrong = np.flatnonzero(parsed.isna())
+    if len(wrong):
+        values = shorten(repr(column.iloc[row]) for row in wrong)
+        raise InputError(
+            f"{source}, column {column.name!r}: {len(wrong)} values are not dates, "
+            f"the first in row {wrong[0] + 1}: {values}"
+        )
+    if parsed.dt.tz is not None:
+        parsed = parsed.dt.tz_localize(None)
+    rows, dates = pd.factorize(parsed.dt.normalize(), sort=True)
+    return pd.DatetimeIndex(dates).as_unit("ns"), rows
+
+
+def _parse_symbols(column: "pd.Series[str]", source: str) -> tuple[list[str], Rows]:
+    codes, symbols = pd.factorize(column, sort=True)
+    if (codes < 0).any():
+        raise InputError(f"{source}: row {int(np.argmax(codes < 0)) + 1} has no symbol")
+    return [str(symbol) for symbol in symbols], codes
+
+
+def _check_keys(
+    dates: pd.DatetimeIndex, symbols: list[str], rows: Rows, stocks: Rows, source: str
+) -> None:
+    twice = np.flatnonzero(pd.Series(rows * len(symbols) + stocks).duplicated())
+    if len(twice):
+        pairs = shorten(f"{dates[rows[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in twice)
+        raise InputError(
+            f"{source} has {len(twice)} rows whose date and symbol stand twice: {pairs}"
+        )
+    order = np.argsort(stocks, kind="stable")
+    same_stock = np.diff(stocks[order]) == 0
+    if (same_stock & (np.diff(rows[order]) < 0)).any():
+        log.warning("%s: dates are not in order; sorted", source)
+
+
+def _panel(
+    column: "pd.Series[float]",
+    name: str,
+    rows: Rows,
+    stocks: Rows,
+    shape: tuple[int, int],
+    source: str,
+) -> Panel:
+    if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
+        numbers = pd.to_numeric(column, errors="coerce")
+        wrong = column[numbers.isna() & column.notna()]
+        if len(wrong):
+            raise InputError(f"{source}, {name}: {wrong.iloc[0]!r} is not a number")
+        column = numbers
+    panel = np.full(shape, np.nan, dtype=np.float32)
+    panel[rows, stocks] = column.to_numpy(dtype=np.float32, na_value=np.nan)
+    return panel
+
+
+def _adjust(panels: dict[str, Panel]) -> None:
+    """Turn raw prices and volumes into adjusted ones, in place."""
+    close = panels["close"]
+    if "adjusted_close" in panels:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = panels.pop("adjusted_close") / close
+    elif "split" in panels or "dividend" in panels:
+        one = np.ones_like(close)
+        split = np.nan_to_num(panels.pop("split", one), nan=1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            payout = np.nan_to_num(panels.pop("dividend", one * 0) / close, nan=0.0, posinf=0.0)
+        factor = np.cumprod(split * (1.0 + payout), axis=0, dtype=np.float64).astype(np.float32)
+    else:
+        return
+    for name, panel in panels.items():
+        if name in PRICES:
+            panel *= factor
+    panels["volume"] /= factor
+
+
+def _take_benchmark(
+    close: Panel,
+    members: npt.NDArray[np.bool_],
+    symbols: list[str],
+    benchmark: str | None,
+    source: str,
+) -> npt.NDArray[np.float32] | None:
+    if benchmark is None:
+        return None
+    if benchmark not in symbols:
+        hint = did_you_mean(benchmark, symbols)
+        raise InputError(f"{source} has no rows of the benchmark {benchmark!r}; {hint}")
+    column = symbols.index(benchmark)
+    members[:, column] = False
+    return close[:, column].copy()

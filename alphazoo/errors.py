@@ -1,0 +1,32 @@
+"""Errors that a user can act on: the command line prints them without a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AlphazooError(Exception):
+    """A fault whose message says all there is to know."""
+
+
+class DivergedError(AlphazooError, ArithmeticError):
+    """Training met a loss that is not finite."""
+
+
+class InputError(AlphazooError, ValueError):
+    """Something given is wrong; the message names it, what was expected and what was found."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, or list some: the tail of an error message."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there is {shorten(names, limit=20) or 'none'}"
+
+
+def shorten(items: Iterable[object], limit: int = 5) -> str:
+    """Join the first few items and count the rest, so that a list of faults stays one line."""
+    texts = [str(item) for item in items]
+    rest = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,144 @@
+"""StockModel: what every architecture shares. An author writes ``__init__`` and ``forward``."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import lightning as L
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from alphazoo.data.days import DayBatch
+from alphazoo.errors import DivergedError
+from alphazoo.metrics import ScoreTable, summary
+
+LOGGED = ("loss", "ic", "icir", "rank_ic", "rank_icir")
+
+
+def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean squared error [] over the stocks of a day whose label [N] is finite."""
+    known = labels.isfinite()
+    errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
+    return errors.square().sum() / known.sum()
+
+
+class StockModel(L.LightningModule):
+    """Scores the stocks of a day; learns by the daily mean squared error; is judged by its IC.
+
+    The constructor arguments of a subclass are saved in its checkpoint, so that
+    ``load_from_checkpoint(path)`` needs nothing else.
+
+    Args:
+        lr: Learning rate.
+        weight_decay: L2 penalty, as the optimiser defines it.
+
+    Attributes:
+        optimizer: Makes an optimiser from parameters, ``lr`` and ``weight_decay``.
+        lr_scheduler: A scheduler in the form of Lightning's ``configure_optimizers``, where
+            ``scheduler`` makes it from the optimiser; None keeps the learning rate.
+    """
+
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+    lr_scheduler: Mapping[str, Any] | None = None
+
+    def __init__(self, *, lr: float, weight_decay: float) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
+
+    @abstractmethod
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day: [N]. Must not read ``labels`` or ``returns``."""
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the model's learning rate, unless the attributes say otherwise."""
+        optimizer = self.optimizer(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        if self.lr_scheduler is None:
+            return optimizer
+        make = self.lr_scheduler["scheduler"]
+        return [optimizer], [{**self.lr_scheduler, "scheduler": make(optimizer)}]
+
+    def training_step(self, day: DayBatch, index: int) -> Tensor:
+        """Loss of one day."""
+        scores = self(day)
+        loss = daily_mse(scores, day.labels)
+        if not loss.isfinite():
+            raise DivergedError(self._explain(loss, scores, day))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new table."""
+        self._table("val").reset()
+
+    def validation_step(self, day: DayBatch, index: int) -> None:
+        """Score one valid day."""
+        self._table("val").update(day, self(day))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the valid days."""
+        self._log_figures("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin a new table."""
+        self._table("test").reset()
+
+    def test_step(self, day: DayBatch, index: int) -> None:
+        """Score one test day."""
+        self._table("test").update(day, self(day))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures of the test days."""
+        self._log_figures("test")
+
+    def on_predict_epoch_start(self) -> None:
+        """Begin a new table."""
+        self._table("predict").reset()
+
+    def predict_step(self, day: DayBatch, index: int) -> Tensor:
+        """Score one day: [N]."""
+        scores: Tensor = self(day)
+        self._table("predict").update(day, scores)
+        return scores
+
+    def on_predict_epoch_end(self) -> None:
+        """Merge the scores while all processes are there."""
+        self.scores("predict")
+
+    def scores(self, name: str) -> pd.DataFrame:
+        """The scores of the last pass over ``"val"``, ``"test"`` or ``"predict"``.
+
+        Columns ``date`` (row of the calendar), ``stock`` (column of the universe), ``score``,
+        ``label``, ``return``; of all processes, each row once.
+        """
+        return self._table(name).compute()
+
+    def _table(self, name: str) -> ScoreTable:
+        return cast("ScoreTable", self.tables[name])
+
+    def _log_figures(self, name: str) -> None:
+        figures = summary(self.scores(name))
+        for figure in LOGGED:
+            # the table is that of all processes already; sync_dist only says so to Lightning
+            self.log(
+                f"{name}/{figure}",
+                figures[figure],
+                prog_bar=figure in ("loss", "ic"),
+                sync_dist=True,
+            )
+
+    def _explain(self, loss: Tensor, scores: Tensor, day: DayBatch) -> str:
+        data = getattr(self.trainer, "datamodule", None)
+        row = int(day.date)
+        date = f"{data.market.dates[row]:%Y-%m-%d}" if hasattr(data, "market") else f"row {row}"
+        weights = all(bool(p.isfinite().all()) for p in self.parameters())
+        return (
+            f"the loss of {date} is {float(loss)} in epoch {self.current_epoch}, step "
+            f"{self.global_step}: {len(scores)} stocks, {int(day.labels.isfinite().sum())} with a "
+            f"label, {int((~scores.isfinite()).sum())} scores not finite, largest feature "
+            f"{float(day.features.abs().max()):.3g}, weights {'finite' if weights else 'not finite'}; "
+            f"try a smaller model.lr (now {self.lr})"
+        )

@@ -1,0 +1,34 @@
+"""The recurrent encoder that the recurrent and the graph models share."""
+
+from torch import Tensor, nn
+
+from alphazoo.errors import InputError, did_you_mean
+
+CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class Encoder(nn.Module):
+    """Recurrent layers over the window of each stock.
+
+    Args:
+        cell: ``"lstm"`` or ``"gru"``.
+        n_features: F.
+        hidden_size: H.
+        num_layers: Layers, each on the outputs of the one before.
+        dropout: Between layers.
+    """
+
+    def __init__(
+        self, *, cell: str, n_features: int, hidden_size: int, num_layers: int, dropout: float
+    ) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise InputError(f"unknown cell {cell!r}; {did_you_mean(cell, CELLS)}")
+        self.rnn = CELLS[cell](
+            n_features, hidden_size, num_layers, batch_first=True, dropout=dropout
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Encode [N, T, F] as [N, T, H], the outputs of the last layer."""
+        outputs: Tensor = self.rnn(features)[0]
+        return outputs

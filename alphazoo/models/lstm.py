@@ -1,0 +1,50 @@
+"""LSTM: a long short-term memory over the window of each stock.
+
+Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 1997.
+https://doi.org/10.1162/neco.1997.9.8.1735
+"""
+
+from torch import Tensor, nn
+
+from alphazoo.data.days import DayBatch
+from alphazoo.models.base import StockModel
+from alphazoo.models.encoder import Encoder
+
+
+class LSTM(StockModel):
+    """A linear score of the last hidden state; each stock is scored by itself.
+
+    Args:
+        n_features: F, features per day.
+        hidden_size: H, width of the hidden state.
+        num_layers: Recurrent layers.
+        dropout: Between the recurrent layers.
+        lr: Learning rate.
+        weight_decay: L2 penalty.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(lr=lr, weight_decay=weight_decay)
+        self.encoder = Encoder(
+            cell="lstm",
+            n_features=n_features,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+        )
+        self.head = nn.Linear(hidden_size, 1)
+
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day: [N]."""
+        last = self.encoder(day.features)[:, -1]  # [N, H]
+        scores: Tensor = self.head(last)
+        return scores.squeeze(-1)
