@@ -3,7 +3,9 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from alphazoo.errors import AlphazooError, did_you_mean
@@ -71,9 +73,12 @@ def _train(arguments: list[str]) -> None:
         from alphazoo.train import print_figures, train
 
         logging.getLogger("lightning").handlers.clear()  # the root logger prints already
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # of Lightning, about itself
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # need none
         print_figures(train(config), config.folder)
 
-    for flag, folder in zip(arguments, arguments[1:], strict=False):
+    for flag, folder in pairwise(arguments):
         if flag in ("--config-dir", "-cd"):  # a user's model lies beside its yaml
             sys.path.insert(0, os.path.abspath(folder))
     sys.argv = ["alphazoo train", *arguments]

@@ -36,9 +36,21 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
-    """Make the object that a config node describes; its arguments arrive as plain Python objects."""
-    # without _convert_ lists reach checkpoints as OmegaConf objects, which safe loading refuses
-    return hydra_instantiate(node, _convert_="all", **arguments)
+    """Make the object that a config node describes.
+
+    Args:
+        node: With a ``_target_`` and its arguments, which arrive as plain Python objects.
+        arguments: Used instead of those of the node, as they are.
+    """
+    if not arguments:
+        # without _convert_ lists reach checkpoints as OmegaConf objects, which safe loading refuses
+        return hydra_instantiate(node, _convert_="all")
+    rest = node.copy()
+    rest._set_parent(node._get_parent())  # interpolations look there
+    OmegaConf.set_struct(rest, False)
+    for name in arguments:
+        rest.pop(name, None)
+    return hydra_instantiate(rest, _convert_="all", _partial_=True)(**arguments)
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -49,7 +61,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
     if unknown:
         key = unknown[1]
-        return f"unknown config key {key!r}; {did_you_mean(key, _known_keys(overrides))}"
+        hint = did_you_mean(key, _known_keys(overrides))
+        return f"unknown config key {key!r}; {hint} (+{key}=... adds a new one)"
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return str(error.__cause__)
     return " ".join(str(error).split())
@@ -62,7 +75,7 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
     keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:
-        for name in node:
+        for name in map(str, node):
             keys.append(f"{prefix}{name}")
             child = node._get_node(name)
             if isinstance(child, DictConfig) and not child._is_interpolation():

@@ -29,28 +29,27 @@ def daily_ic(table: pd.DataFrame) -> pd.DataFrame:
         ``stocks`` (finite pairs). An IC is NaN, undefined, where there are fewer than two pairs or
         all scores or all returns are equal.
     """
-    dates = table["date"].drop_duplicates().sort_values()
-    pairs = table[["score", "return"]].astype("float64")
-    finite = np.isfinite(pairs).all(axis=1)
-    pairs, date = pairs[finite], table["date"][finite]
-    ranks = pairs.groupby(date).rank()
+    dates = np.sort(table["date"].unique())
+    pairs = table.set_index("date")[["score", "return"]].astype("float64")
+    pairs = pairs.replace([np.inf, -np.inf], np.nan).dropna()
+    days = pairs.groupby(level="date")
     daily = pd.DataFrame(
         {
-            "ic": _daily_pearson(pairs, date),
-            "rank_ic": _daily_pearson(ranks, date),
-            "stocks": date.groupby(date).size(),
+            "ic": _daily_pearson(pairs),
+            "rank_ic": _daily_pearson(days.rank()),
+            "stocks": days.size(),
         }
     ).reindex(pd.Index(dates, name="date"))
     daily["stocks"] = daily["stocks"].fillna(0).astype("int64")
     return daily
 
 
-def _daily_pearson(pairs: pd.DataFrame, date: "pd.Series[int]") -> "pd.Series[float]":
-    days = pairs.groupby(date)
+def _daily_pearson(pairs: pd.DataFrame) -> "pd.Series[float]":
+    days = pairs.groupby(level="date")
     centred = pairs - days.transform("mean")
     x, y = centred["score"], centred["return"]
-    products = pd.DataFrame({"xy": x * y, "xx": x * x, "yy": y * y}).groupby(date).sum()
-    correlation = products["xy"] / np.sqrt(products["xx"] * products["yy"])
+    sums = pd.DataFrame({"xy": x * y, "xx": x * x, "yy": y * y}).groupby(level="date").sum()
+    correlation: pd.Series[float] = sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])
     # exact, where a rounded mean would leave a variance of 1e-34
     constant = (days.max() == days.min()).any(axis=1)
     return correlation.where(~constant).clip(-1.0, 1.0)

@@ -45,11 +45,15 @@ def train(config: DictConfig) -> dict[str, float]:
         with replacing(folder / "config.yaml") as file:
             file.write_text(OmegaConf.to_yaml(config, resolve=True))
 
+    count = sum(p.numel() for p in model.parameters())
+    device = trainer.strategy.root_device
+    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
     trainer.fit(model, data)
     metrics: dict[str, float] = {}
     tables = []
+    best = getattr(trainer.checkpoint_callback, "best_model_path", None)
     for split in ("valid", "test"):
-        tables.append(score_table(trainer, model, data, split, ckpt_path="best"))
+        tables.append(score_table(trainer, model, data, split, ckpt_path=best))
         figures = summary(model.scores(LOGGED_AS[split]))
         metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
     if trainer.is_global_zero:
@@ -72,7 +76,7 @@ def score_table(
         model: The model, with the weights it has unless ``ckpt_path`` says otherwise.
         data: The market's days.
         split: ``"valid"``, ``"test"`` or ``"predict"``.
-        ckpt_path: A checkpoint whose weights and statistics to use, ``"best"`` or ``"last"``.
+        ckpt_path: A checkpoint whose weights and statistics to use.
 
     Returns:
         Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a

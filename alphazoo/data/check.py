@@ -1,6 +1,7 @@
 """What a source holds, in figures: days, stocks, members, gaps, jumps, missing fields."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def _lines(market: Market) -> Iterator[tuple[str, str]]:
     yield "members without any price", shorten(market.symbols[stock] for stock in silent) or "none"
     pauses = [
         f"{before:%Y-%m-%d} to {after:%Y-%m-%d}"
-        for before, after in zip(dates[:-1], dates[1:], strict=True)
+        for before, after in pairwise(dates)
         if (after - before).days > GAP
     ]
     yield f"gaps of more than {GAP} days in the calendar", shorten(pauses) or "none"

@@ -143,10 +143,8 @@ def _check_shapes(
         raise InputError(f"market {name!r} lacks the fields {missing}; it has {sorted(fields)}")
     falls = np.flatnonzero(np.diff(dates.asi8) <= 0)
     if len(falls):
-        before, after = dates[falls[0]], dates[falls[0] + 1]
-        raise InputError(
-            f"the calendar of market {name!r} must increase: {after:%Y-%m-%d} follows {before:%Y-%m-%d}"
-        )
+        before, after = (f"{dates[row]:%Y-%m-%d}" for row in (falls[0], falls[0] + 1))
+        raise InputError(f"the calendar of market {name!r} must increase: {after} follows {before}")
     expected = (len(dates), len(symbols))
     for label, array in {**fields, "members": members}.items():
         if array.shape != expected:

@@ -124,13 +124,12 @@ class MarketDataModule(L.LightningDataModule):
         Raises:
             InputError: It was made with other features.
         """
-        for name, here in (
-            ("columns", list(self.features.columns)),
-            ("window", self.features.window),
-        ):
-            if state_dict[name] != here:
+        here = self.state_dict()
+        for name in ("columns", "window"):
+            if state_dict[name] != here[name]:
                 raise InputError(
-                    f"the checkpoint was made with features.{name}={state_dict[name]}, here it is {here}"
+                    f"the checkpoint was made with features.{name}={state_dict[name]}, "
+                    f"here it is {here[name]}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
 
@@ -140,8 +139,8 @@ class MarketDataModule(L.LightningDataModule):
         crowded = [day for day in days if counts[day] >= self.min_stocks]
         if not crowded:
             raise InputError(
-                f"data.{name}: no day from {first} to {last} has {self.min_stocks} members of market "
-                f"{self.market.name!r} with a price"
+                f"data.{name}: no day from {first} to {last} has {self.min_stocks} members of "
+                f"market {self.market.name!r} with a price"
             )
         usable = [day for day in crowded if labelled[day]]
         if not usable:

@@ -46,8 +46,8 @@ def split_days(
         rows[name] = found[: max(0, len(found) - left_out)]
         if not rows[name]:
             raise InputError(
-                f"data.{name}={_text(segments[name])} has {len(found)} trading days, none of which has its "
-                f"label inside: the last {left_out} are left out"
+                f"data.{name}={_text(segments[name])} has {len(found)} trading days, none of which "
+                f"has its label inside: the last {left_out} are left out"
             )
     return rows
 

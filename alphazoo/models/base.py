@@ -131,14 +131,14 @@ class StockModel(L.LightningModule):
             )
 
     def _explain(self, loss: Tensor, scores: Tensor, day: DayBatch) -> str:
-        data = getattr(self.trainer, "datamodule", None)
+        market = getattr(getattr(self.trainer, "datamodule", None), "market", None)
         row = int(day.date)
-        date = f"{data.market.dates[row]:%Y-%m-%d}" if hasattr(data, "market") else f"row {row}"
-        weights = all(bool(p.isfinite().all()) for p in self.parameters())
+        date = f"day {row}" if market is None else f"{market.dates[row]:%Y-%m-%d}"
+        weights = "" if all(p.isfinite().all() for p in self.parameters()) else "not "
         return (
             f"the loss of {date} is {float(loss)} in epoch {self.current_epoch}, step "
             f"{self.global_step}: {len(scores)} stocks, {int(day.labels.isfinite().sum())} with a "
             f"label, {int((~scores.isfinite()).sum())} scores not finite, largest feature "
-            f"{float(day.features.abs().max()):.3g}, weights {'finite' if weights else 'not finite'}; "
-            f"try a smaller model.lr (now {self.lr})"
+            f"{float(day.features.abs().max()):.3g}, weights {weights}finite; try a smaller "
+            f"model.lr (now {self.lr})"
         )

@@ -1,6 +1,7 @@
 """Qlib data folder: ``calendars/day.txt``, ``instruments/<universe>.txt``, ``features/<symbol>/``.
 
-A ``<field>.day.bin`` holds little-endian float32; the first value is the calendar row of the second.
+A ``<field>.day.bin`` holds little-endian float32: the calendar row of the first day, then a value
+per day.
 Format: https://qlib.readthedocs.io/en/latest/component/data.html
 """
 
@@ -140,6 +141,7 @@ def _read_bin(file: Path, n_days: int) -> tuple[int, npt.NDArray[np.float32]]:
     start, values = data[0], data[1:]
     if not (start >= 0 and start == np.floor(start) and start + len(values) <= n_days):
         raise InputError(
-            f"{file} has {len(values)} values from calendar row {start}, beyond the calendar of {n_days} days"
+            f"{file} has {len(values)} values from calendar row {start}, beyond the calendar of "
+            f"{n_days} days"
         )
     return int(start), values

@@ -156,11 +156,12 @@ def _returns(
 
 
 def _standardise(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return (x - x.mean()) / x.std()
+    standard: npt.NDArray[np.float32] = (x - x.mean()) / x.std()
+    return standard
 
 
 def _members(random: np.random.Generator, n_days: int, n_stocks: int) -> npt.NDArray[np.bool_]:
-    """Four fifths of the stocks, of which some change at each review; some are listed late or end early."""
+    """Four fifths of the stocks; some change at each review, some are listed late or end early."""
     n_reviews = -(-n_days // REVIEW)
     changes = random.random((n_reviews, n_stocks)) < 0.05
     changes[0] = random.random(n_stocks) < 0.8
@@ -174,7 +175,7 @@ def _members(random: np.random.Generator, n_days: int, n_stocks: int) -> npt.NDA
 
 
 def _prices(random: np.random.Generator, returns: Panel) -> dict[str, Panel]:
-    """Close from the returns; the day's other prices scattered around it; volume grows with moves."""
+    """Close from the returns; the other prices scattered around it; volume grows with moves."""
     close = 100 * np.cumprod(1 + returns, axis=0)
     before = np.concatenate([np.full_like(close[:1], 100), close[:-1]])
     open_ = before * (1 + 0.005 * np.clip(_normal(random, *close.shape), -3, 3))

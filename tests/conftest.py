@@ -1,0 +1,181 @@
+"""Small markets of every source, and one small fitted run of every model."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from alphazoo.config import compose, config_dir, instantiate
+from alphazoo.data.days import DayBatch
+from alphazoo.data.market import Market
+from alphazoo.data.module import MarketDataModule
+from alphazoo.models.base import StockModel
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+MODELS = sorted(file.stem for file in (config_dir() / "model").glob("*.yaml"))
+FEATURES = sorted(file.stem for file in (config_dir() / "features").glob("*.yaml"))
+SOURCES = ("qlib", "table", "synthetic")
+
+# a market small enough for a second: 130 days, 12 stocks, windows of 20 days
+SMALL = [
+    "data.n_days=130",
+    "data.n_stocks=12",
+    "data.n_sectors=2",
+    "data.train=['2015-02-01', '2015-04-15']",
+    "data.valid=['2015-04-16', '2015-05-15']",
+    "data.test=['2015-05-16', null]",
+    "data.min_stocks=2",
+    "features.window=20",
+    "scaler.max_rows=1000000",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=2",
+]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+def real_data(name: str) -> Path:
+    """A folder of the real markets; the test is skipped where they are not."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs the real market in {path}, which is not part of the project")
+    return path
+
+
+def small_config(*overrides: str) -> DictConfig:
+    return compose(*SMALL, *overrides)
+
+
+def small_frame(n_days: int = 130, n_stocks: int = 8, seed: int = 0) -> pd.DataFrame:
+    """A long table of random prices, in the columns that the table source reads by default."""
+    random = np.random.default_rng(seed)
+    dates = pd.bdate_range("2015-01-01", periods=n_days)
+    close = 50 * np.exp(np.cumsum(0.02 * random.standard_normal((n_days, n_stocks)), axis=0))
+    frame = pd.DataFrame(
+        {
+            "date": np.repeat(dates, n_stocks),
+            "symbol": np.tile([f"ST{i}" for i in range(n_stocks)], n_days),
+            "open": (close * 1.01).ravel(),
+            "high": (close * 1.02).ravel(),
+            "low": (close * 0.98).ravel(),
+            "close": close.ravel(),
+            "volume": random.integers(1000, 9000, n_days * n_stocks).astype(float),
+        }
+    )
+    return frame.assign(adjusted_close=frame["close"] * 0.5)
+
+
+def write_qlib(folder: Path, frame: pd.DataFrame) -> Path:
+    """Write a long table as a Qlib data folder with the universes ``all`` and ``some``."""
+    dates = pd.DatetimeIndex(sorted(frame["date"].unique()))
+    (folder / "calendars").mkdir(parents=True)
+    (folder / "calendars" / "day.txt").write_text("".join(f"{d:%Y-%m-%d}\n" for d in dates))
+    (folder / "instruments").mkdir()
+    lines = []
+    for symbol, rows in frame.groupby("symbol"):
+        stock = folder / "features" / str(symbol).lower()
+        stock.mkdir(parents=True)
+        start = dates.get_loc(rows["date"].iloc[0])
+        for field in ("open", "high", "low", "close", "volume"):
+            values = np.concatenate([[start], rows[field]]).astype("<f4")
+            values.tofile(stock / f"{field}.day.bin")
+        first, last = rows["date"].iloc[[0, -1]]
+        lines.append(f"{symbol}\t{first:%Y-%m-%d}\t{last:%Y-%m-%d}\n")
+    (folder / "instruments" / "all.txt").write_text("".join(lines))
+    (folder / "instruments" / "some.txt").write_text(
+        "ST0\t2015-01-01\t2015-02-27\nST0\t2015-04-01\t2020-01-01\nST1\t2015-01-01\t2020-01-01\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return small_frame()
+
+
+@pytest.fixture
+def qlib_folder(tmp_path: Path, frame: pd.DataFrame) -> Path:
+    return write_qlib(tmp_path / "qlib", frame)
+
+
+@pytest.fixture(params=SOURCES)
+def small_market(request: pytest.FixtureRequest, tmp_path: Path) -> Market:
+    """The same kind of market from each source."""
+    if request.param == "qlib":
+        return Market.from_qlib(write_qlib(tmp_path / "qlib", small_frame()), universe="all")
+    if request.param == "table":
+        return Market.from_table(small_frame(), columns={"adjusted_close": "adjusted_close"})
+    return instantiate(small_config().data.market)()
+
+
+def make_data(config: DictConfig, market: Market | None = None) -> MarketDataModule:
+    """The data module of a config, on another market if one is given."""
+    return instantiate(config.datamodule, **({} if market is None else {"market": market}))
+
+
+@dataclass
+class Run:
+    """A fitted model with what it was fitted on."""
+
+    name: str
+    config: DictConfig
+    model: StockModel
+    data: MarketDataModule
+    trainer: L.Trainer
+    day: DayBatch
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return Path(self.config.folder) / "checkpoints" / "last.ckpt"
+
+
+def fit(config: DictConfig, market: Market | None = None, name: str = "") -> Run:
+    L.seed_everything(config.seed, verbose=False)
+    data = make_data(config, market)
+    model = instantiate(config.model)
+    trainer = instantiate(config.trainer, logger=instantiate(config.logger))
+    trainer.fit(model, data)
+    model.eval()
+    return Run(name, config, model, data, trainer, data.days("test")[0])
+
+
+@pytest.fixture(scope="session", params=MODELS)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One small fitted run of every model in the zoo."""
+    name = request.param
+    folder = tmp_path_factory.mktemp(name)
+    config = small_config(f"model={name}", "model.hidden_size=8", f"folder={folder}")
+    return fit(config, name=name)
+
+
+MakeDay = Callable[..., DayBatch]
+
+
+@pytest.fixture
+def make_day() -> MakeDay:
+    """A day of random features."""
+
+    def make(n_stocks: int, window: int = 20, n_features: int = 6, seed: int = 0) -> DayBatch:
+        random = torch.Generator().manual_seed(seed)
+        return DayBatch(
+            features=torch.randn(n_stocks, window, n_features, generator=random),
+            labels=torch.randn(n_stocks, generator=random),
+            returns=0.02 * torch.randn(n_stocks, generator=random),
+            stocks=torch.arange(n_stocks),
+            concepts=torch.empty(n_stocks, 0),
+            date=torch.tensor(0),
+        )
+
+    return make

@@ -1,0 +1,151 @@
+"""Rules that every model keeps; a new model is tested by having a yaml."""
+
+import copy
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MODELS, MakeDay, Run, fit, small_config
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from alphazoo.data.market import Market
+from alphazoo.metrics import summary
+from alphazoo.models.base import daily_mse
+from alphazoo.train import score_table, train
+
+
+@pytest.mark.parametrize("n_stocks", [1, 2, 7])
+def test_every_stock_gets_one_finite_score(run: Run, make_day: MakeDay, n_stocks: int) -> None:
+    scores = run.model(make_day(n_stocks))
+    assert scores.shape == (n_stocks,)
+    assert scores.isfinite().all()
+
+
+def test_scores_do_not_see_labels(run: Run) -> None:
+    nothing = torch.full_like(run.day.labels, torch.nan)
+    blind = run.day._replace(labels=nothing, returns=nothing)
+    assert torch.equal(run.model(blind), run.model(run.day))
+
+
+def test_scores_follow_the_order_of_stocks(run: Run) -> None:
+    order = torch.randperm(len(run.day.stocks), generator=torch.Generator().manual_seed(0))
+    shuffled = run.day._replace(
+        features=run.day.features[order],
+        stocks=run.day.stocks[order],
+        concepts=run.day.concepts[order],
+    )
+    torch.testing.assert_close(run.model(shuffled), run.model(run.day)[order])
+
+
+def test_every_parameter_gets_a_gradient(run: Run) -> None:
+    model = copy.deepcopy(run.model).train()
+    daily_mse(model(run.day), run.day.labels).backward()
+    dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert dead == []
+
+
+def test_a_checkpoint_alone_restores_the_model(run: Run) -> None:
+    model = type(run.model).load_from_checkpoint(run.last_checkpoint, weights_only=True)
+    assert torch.equal(model.eval()(run.day), run.model(run.day))
+
+
+def test_a_deep_copy_scores_the_same(run: Run) -> None:
+    assert torch.equal(copy.deepcopy(run.model)(run.day), run.model(run.day))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_yaml_and_signature_agree(name: str) -> None:
+    node = small_config(f"model={name}").model
+    parameters = inspect.signature(get_class(node._target_).__init__).parameters
+    names = [p for p in parameters if p != "self"]
+    assert [key for key in node if key != "_target_"] == names
+    assert [p for p in names if parameters[p].default is not inspect.Parameter.empty] == []
+
+
+def test_a_run_scores_each_test_day_once(run: Run) -> None:
+    scores = score_table(run.trainer, run.model, run.data, "test")
+    assert scores.groupby("date").size().tolist() == [
+        len(day.stocks) for day in run.data.days("test")
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
+    """IC of a model fitted on noise stays within three standard errors of 0."""
+    config = small_config(
+        f"model={name}",
+        "model.hidden_size=32",
+        "model.lr=0.01",
+        "data.n_stocks=40",
+        "data.reversal=0",
+        "data.lead_lag=0",
+        "data.train=['2015-02-01', '2015-02-20']",
+        "trainer.max_epochs=40",
+        "patience=40",
+        f"folder={tmp_path}",
+    )
+    noise = fit(config)
+    assert noise.trainer.callback_metrics["train/loss"] < 0.8  # it did learn the noise
+    score_table(noise.trainer, noise.model, noise.data, "test")
+    table = noise.model.scores("test")
+    pairs = table["return"].notna().sum()
+    assert abs(summary(table)["ic"]) < 3 / pairs**0.5
+
+
+def test_daily_mse_leaves_unknown_labels_out() -> None:
+    scores = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    loss = daily_mse(scores, torch.tensor([0.0, torch.nan, 1.0]))
+    loss.backward()
+    assert loss.item() == pytest.approx((1.0 + 4.0) / 2)
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [1.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "step", "plateau"])
+def test_optimizers_and_schedulers_come_from_the_config(
+    optimizer: str, scheduler: str, tmp_path: Path
+) -> None:
+    config = small_config(
+        "model.hidden_size=4",
+        f"optimizer={optimizer}",
+        f"scheduler={scheduler}",
+        "model.lr=0.01",
+        f"folder={tmp_path}",
+        "trainer.max_epochs=1",
+    )
+    assert train(config)["test/days"] > 0
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    (group,) = saved["optimizer_states"][0]["param_groups"]
+    assert group.get("initial_lr", group["lr"]) == 0.01
+    assert ("momentum" in group) == (optimizer == "sgd")
+    assert len(saved["lr_schedulers"]) == (scheduler != "none")
+
+
+def test_gradients_are_clipped_by_value() -> None:
+    config = OmegaConf.to_container(small_config().trainer, resolve=False)
+    assert config["gradient_clip_val"] == 3.0
+    assert config["gradient_clip_algorithm"] == "value"
+
+
+def test_the_gru_finds_what_one_window_shows(tmp_path: Path) -> None:
+    """A strong reversal: at least half of the best possible IC within a few epochs."""
+    market = Market.from_synthetic(
+        n_days=260, n_stocks=40, n_sectors=4, reversal=0.5, lead_lag=0.0, seed=1
+    )
+    config = small_config(
+        "model.hidden_size=16",
+        "model.lr=0.01",
+        "features.window=10",
+        "data.train=[2015-01-01, 2015-08-31]",
+        "data.valid=[2015-09-01, 2015-10-15]",
+        "data.test=[2015-10-16, null]",
+        "trainer.max_epochs=6",
+        f"folder={tmp_path}",
+    )
+    gru = fit(config, market)
+    score_table(gru.trainer, gru.model, gru.data, "test")
+    best = market.oracle_ic("own", first="2015-10-16")
+    assert summary(gru.model.scores("test"))["ic"] > best / 2 > 0.15
