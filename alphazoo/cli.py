@@ -43,12 +43,13 @@ def main() -> None:
 
 def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        return command(arguments)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the traceback itself and exits
+        command(arguments)
+        return
 
     from hydra.errors import CompactHydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the traceback itself and exits
     try:
         command(arguments)
     except AlphazooError as error:
@@ -59,6 +60,8 @@ def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
         sys.exit(f"error: {explain(error, arguments)}")
     except OSError as error:
         sys.exit(f"error: {error}")
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
 
 
 def _train(arguments: list[str]) -> None:
@@ -92,10 +95,12 @@ def _models(arguments: list[str]) -> None:
 
 
 def _check(arguments: list[str]) -> None:
-    from alphazoo.config import compose, instantiate
+    from alphazoo.config import check_complete, compose, instantiate
     from alphazoo.data.check import check_market
 
-    lines = check_market(instantiate(compose(*arguments).data.market)())
+    config = compose(*arguments)
+    check_complete(config)
+    lines = check_market(instantiate(config.data.market)())
     width = max(map(len, lines))
     for subject, found in lines.items():
         print(f"{subject:<{width}}  {found}")

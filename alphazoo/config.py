@@ -7,11 +7,11 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.errors import InstantiationException, MissingConfigException
+from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.errors import did_you_mean
+from alphazoo.errors import InputError, did_you_mean
 
 VERSION_BASE = "1.3"
 
@@ -33,6 +33,17 @@ def compose(*overrides: str) -> DictConfig:
     """
     with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
         return hydra_compose("train", overrides=["folder=runs/notebook", *overrides])
+
+
+def check_complete(config: DictConfig) -> None:
+    """Refuse a config in which a value without default (``???``) is not given.
+
+    Raises:
+        InputError: Names the keys.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise InputError(f"no value for {', '.join(missing)}: give it as {missing[0]}=VALUE")
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
@@ -58,6 +69,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: {error.message.splitlines()[0]}"
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
     if unknown:
         key = unknown[1]

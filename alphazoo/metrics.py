@@ -112,7 +112,7 @@ class ScoreTable(Metric):
             Columns ``date`` (row of the calendar), ``stock`` (column of the universe), ``score``,
             ``label``, ``return``.
         """
-        if not self.date:
+        if len(self.date) == 0:
             raise ValueError("the score table has no rows: no day was scored")
         table = pd.DataFrame(
             {"date": dim_zero_cat(self.date).cpu(), "stock": dim_zero_cat(self.stock).cpu()}

@@ -13,7 +13,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.config import instantiate
+from alphazoo.config import check_complete, instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
@@ -32,6 +32,7 @@ def train(config: DictConfig) -> dict[str, float]:
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
     """
+    check_complete(config)
     folder = Path(config.folder)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data: MarketDataModule = instantiate(config.datamodule)

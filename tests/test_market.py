@@ -288,7 +288,9 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="choose one way of adjusting"):
         Market.from_table(frame, columns={**ADJUSTED, "split": "volume"})
     with pytest.raises(InputError, match="close: 'n/k' is not a number"):
-        Market.from_table(frame.assign(close=frame["close"].astype(object).where(frame.index > 0, "n/k")))
+        Market.from_table(
+            frame.assign(close=frame["close"].astype(object).where(frame.index > 0, "n/k"))
+        )
     with pytest.raises(InputError, match="has no rows of the benchmark 'SPY'"):
         Market.from_table(frame, benchmark="SPY")
     with pytest.raises(InputError, match="has no rows"):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import MODELS, MakeDay, Run, fit, small_config
 from hydra.utils import get_class
-from omegaconf import OmegaConf
 
 from alphazoo.data.market import Market
 from alphazoo.metrics import summary
@@ -122,12 +121,6 @@ def test_optimizers_and_schedulers_come_from_the_config(
     assert group.get("initial_lr", group["lr"]) == 0.01
     assert ("momentum" in group) == (optimizer == "sgd")
     assert len(saved["lr_schedulers"]) == (scheduler != "none")
-
-
-def test_gradients_are_clipped_by_value() -> None:
-    config = OmegaConf.to_container(small_config().trainer, resolve=False)
-    assert config["gradient_clip_val"] == 3.0
-    assert config["gradient_clip_algorithm"] == "value"
 
 
 def test_the_gru_finds_what_one_window_shows(tmp_path: Path) -> None:

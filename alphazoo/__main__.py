@@ -1,0 +1,5 @@
+"""``python -m alphazoo`` is the command ``alphazoo``."""
+
+from alphazoo.cli import main
+
+main()

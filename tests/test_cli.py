@@ -1,0 +1,256 @@
+"""The command line: what a run leaves behind, and one clear error for bad input."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import MODELS, SMALL, small_config, small_frame
+from omegaconf import OmegaConf
+
+from alphazoo.cli import main
+from alphazoo.config import compose, config_dir, instantiate
+from alphazoo.metrics import summary
+
+SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
+TRAIN = [override for override in SMALL if "scaler" not in override] + ["model.hidden_size=4"]
+
+
+@dataclass
+class Result:
+    code: object
+    out: str
+    err: str
+
+
+Alphazoo = Callable[..., Result]
+
+
+@pytest.fixture
+def alphazoo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Alphazoo:
+    """Run a command in this process and in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["alphazoo", *arguments])
+        try:
+            main()
+            code: object = 0
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+def test_help_needs_no_torch() -> None:
+    script = (
+        "import sys, alphazoo.cli as cli; sys.argv[1:] = ['--help']; cli.main(); "
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "alphazoo train" in result.stdout
+    assert result.stdout.endswith("False\n")
+
+
+def test_models_lists_the_zoo(alphazoo: Alphazoo) -> None:
+    header, *lines = alphazoo("models").out.splitlines()
+    assert [line.split()[0] for line in lines] == MODELS
+    assert all("http" in line for line in lines)
+    assert lines[MODELS.index("gru")].split()[1] == "38,849"
+    assert lines[MODELS.index("lstm")].split()[1] == "51,777"
+
+
+def test_a_run_leaves_its_results(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    result = alphazoo("train", *TRAIN, f"hydra.run.dir={tmp_path / 'out'}")
+    folder = tmp_path / "out"
+    assert result.code == 0
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert files >= {
+        "config.yaml",
+        "metrics.json",
+        "scores.parquet",
+        "train.log",
+        "logs/metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    }
+    assert not [file for file in files if Path(file).name.startswith(".")]
+
+    metrics = json.loads((folder / "metrics.json").read_text())
+    scores = pd.read_parquet(folder / "scores.parquet")
+    assert list(scores.columns) == ["date", "symbol", "split", "score", "return"]
+    assert scores["split"].unique().tolist() == ["valid", "test"]
+    for split, name in (("valid", "val"), ("test", "test")):
+        figures = summary(scores[scores["split"] == split])
+        assert metrics[f"{name}/ic"] == pytest.approx(figures["ic"], abs=1e-12)
+    assert f"{metrics['test/ic']:.4f}" in result.out
+
+    logged = pd.read_csv(folder / "logs" / "metrics.csv")
+    assert logged["val/ic"].max() == pytest.approx(metrics["val/ic"], abs=1e-6)
+    config = OmegaConf.load(folder / "config.yaml")
+    assert config.datamodule.market.n_stocks == 12
+    assert "train: 5" in (folder / "train.log").read_text()
+
+
+def test_the_same_seed_gives_the_same_run(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        alphazoo("train", *TRAIN, f"seed={seed}", f"hydra.run.dir={tmp_path / name}")
+    a, b, c = (pd.read_parquet(tmp_path / name / "scores.parquet")["score"] for name in "abc")
+    assert a.equals(b)
+    assert not a.equals(c)
+
+
+def test_multirun_runs_every_combination(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    overrides = ["model=gru,lstm", "trainer=debug", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    result = alphazoo("train", "-m", *TRAIN, *overrides)
+    assert result.code == 0
+    names = [
+        OmegaConf.load(file).model._target_
+        for file in sorted((tmp_path / "sweep").glob("*/config.yaml"))
+    ]
+    assert names == ["alphazoo.models.gru.GRU", "alphazoo.models.lstm.LSTM"]
+
+
+def test_a_model_of_the_user_trains(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "last_open.py").write_text(
+        "from torch import nn\n"
+        "from alphazoo import StockModel\n\n\n"
+        "class LastOpen(StockModel):\n"
+        "    def __init__(self, *, lr, weight_decay):\n"
+        "        super().__init__(lr=lr, weight_decay=weight_decay)\n"
+        "        self.head = nn.Linear(1, 1)\n\n"
+        "    def forward(self, day):\n"
+        "        return self.head(day.features[:, -1, 1:2]).squeeze(-1)\n"
+    )
+    (tmp_path / "mine" / "model" / "last_open.yaml").write_text(
+        "_target_: last_open.LastOpen\nlr: 1e-2\nweight_decay: 0.0\n"
+    )
+    result = alphazoo(
+        "train", "--config-dir", "mine", "model=last_open", *TRAIN[:-1], "hydra.run.dir=out"
+    )
+    assert result.code == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
+
+
+def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    small_frame().to_parquet(tmp_path / "prices.parquet")
+    result = alphazoo("data", "check", "data=table", "data.path=prices.parquet")
+    assert "130 from 2015-01-01" in result.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prices.parquet"]
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean 'train'?"),
+        (["train", "model=lstmm"], "unknown model 'lstmm'; did you mean 'lstm'?"),
+        (["train", "data=qlibb"], "unknown data 'qlibb'; did you mean 'qlib'?"),
+        (["train", "modell=lstm"], "unknown config key 'modell'; did you mean 'model'?"),
+        (
+            ["train", "data=qlib", "data.universee=all"],
+            "unknown config key 'data.universee'; did you mean 'data.universe'?",
+        ),
+        (
+            ["train", "trainer.max_epoch=1"],
+            "unknown config key 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+        ),
+        (["train", "seed=["], "cannot read 'seed=['"),
+        (["train", "data=qlib"], "no value for data.path: give it as data.path=VALUE"),
+        (["data", "check", "data=table"], "no value for data.path"),
+        (["train", "data=qlib", "data.path=nowhere"], "no calendar nowhere/calendars/day.txt"),
+        (["train", "data=table", "data.path=nowhere.csv"], "no file nowhere.csv"),
+        (["data", "check", "data=table", "data.path=x.csv"], "no file x.csv"),
+        (["train", *TRAIN, "label.buy=0"], "need 1 <= label.buy < label.sell, got 0 and 2"),
+        (["train", *TRAIN, "features.window=500"], "features.window is 500 days, but market"),
+        (["train", *TRAIN, "data.test=[2019,2020]"], "data.test=[2019, 2020] has no trading day"),
+        (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),
+        (["train", *TRAIN, "data.min_stocks=50"], "has 50 members of market 'synthetic (seed 0)'"),
+    ],
+)
+def test_bad_input_is_one_error(
+    alphazoo: Alphazoo, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = alphazoo(*arguments)
+    assert isinstance(result.code, str)  # sys.exit(text): printed, status 1
+    assert result.code.startswith("error: ")
+    assert message in result.code
+    assert "\n" not in result.code
+    assert "Traceback" not in result.err
+    assert not [*tmp_path.rglob("*.json"), *tmp_path.rglob("*.parquet"), *tmp_path.rglob("*.ckpt")]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_day(alphazoo: Alphazoo) -> None:
+    result = alphazoo("train", *TRAIN, "optimizer=sgd", "model.lr=1e30", "hydra.run.dir=out")
+    assert isinstance(result.code, str)
+    assert "error: the loss of 2015-0" in result.code
+    assert "stocks" in result.code
+    assert "try a smaller model.lr (now 1e+30)" in result.code
+
+
+@pytest.mark.parametrize("folder", ["/dev/null/run", "/proc/alphazoo"])
+def test_a_folder_that_cannot_be_written_is_named(alphazoo: Alphazoo, folder: str) -> None:
+    result = alphazoo("train", *TRAIN, f"hydra.run.dir={folder}")
+    assert isinstance(result.code, str)
+    assert folder in result.code
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """Files may not grow beyond 20 kB: the checkpoint does not fit."""
+    command = [sys.executable, "-m", "alphazoo", "train", *TRAIN, "model.hidden_size=64"]
+    result = subprocess.run(
+        [*command, f"hydra.run.dir={tmp_path / 'out'}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert result.returncode == 1
+    assert "error: " in result.stderr
+    assert "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not [*tmp_path.rglob("*.ckpt"), *tmp_path.rglob("metrics.json")]
+
+
+# from Python
+
+
+def test_instantiate_takes_objects_as_they_are(tmp_path: Path) -> None:
+    market = instantiate(small_config().data.market)()
+    data = instantiate(compose("data=table", *SEGMENTS).datamodule, market=market)
+    data.setup()
+    assert data.market is market
+
+
+def test_configs_reach_objects_as_plain_values() -> None:
+    features = instantiate(small_config().features)
+    assert type(features.columns) is list
+
+
+def test_every_experiment_composes() -> None:
+    for file in (config_dir() / "experiment").glob("*.yaml"):
+        config = compose(f"experiment={file.stem}")
+        OmegaConf.resolve(config)
+        assert file.stem.endswith(config.model._target_.split(".")[2])
+        assert config.trainer.max_epochs == 200
+
+
+@pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "ddp", "debug"])
+def test_every_trainer_composes(trainer: str) -> None:
+    node = OmegaConf.to_container(compose(f"trainer={trainer}").trainer, resolve=True)
+    assert node["_target_"] == "lightning.pytorch.Trainer"
+    assert node["gradient_clip_val"] == 3.0
+    assert node["gradient_clip_algorithm"] == "value"

@@ -1,0 +1,162 @@
+"""Days and segments: one date per batch, every stock of it, no label across a border."""
+
+import pandas as pd
+import pytest
+import torch
+from conftest import Run, make_data, small_config, small_frame
+
+from alphazoo.data.market import Market
+from alphazoo.data.module import MarketDataModule
+from alphazoo.data.segments import split_days
+from alphazoo.errors import InputError
+
+CALENDAR = pd.bdate_range("2020-01-01", "2022-12-30")
+
+
+@pytest.fixture
+def data(small_market: Market) -> MarketDataModule:
+    return make_data(small_config(), small_market)
+
+
+def test_a_batch_is_one_day_with_every_present_stock(data: MarketDataModule) -> None:
+    loaders = (data.train_dataloader, data.val_dataloader, data.test_dataloader)
+    for loader, segment in zip(loaders, ("train", "valid", "test"), strict=True):
+        seen = []
+        for day in loader():
+            row = int(day.date)
+            seen.append(row)
+            assert day.date.shape == ()
+            assert day.stocks.tolist() == data.market.present[row].nonzero()[:, 0].tolist()
+            assert day.features.shape == (len(day.stocks), 20, 6)
+            assert day.concepts.shape == (len(day.stocks), 0)
+        assert sorted(seen) == list(data.segments[segment])
+
+
+def test_train_days_are_shuffled_by_the_seed(data: MarketDataModule) -> None:
+    def order(seed: int) -> list[int]:
+        torch.manual_seed(seed)
+        return [int(day.date) for day in data.train_dataloader()]
+
+    assert order(0) == order(0) != order(1)
+    assert [int(day.date) for day in data.val_dataloader()] == list(data.segments["valid"])
+
+
+def test_a_batch_has_the_numbers_of_its_day(data: MarketDataModule) -> None:
+    day = data.days("valid")[3]
+    row, close = int(day.date), data.market.fields["close"]
+    expected = close[row + 2, day.stocks] / close[row + 1, day.stocks] - 1
+    torch.testing.assert_close(day.returns, expected, equal_nan=True)
+    statistics = data.scaler.state_dict()
+    today = close[row, day.stocks]
+    for lag, field in ((0, 1), (7, 3)):  # open today, low a week ago
+        name = data.features.columns[field]
+        raw = data.market.fields[name][row - lag, day.stocks] / today
+        scaled = (raw - statistics["center"][19 - lag, 0, field]) / statistics["scale"][
+            19 - lag, 0, field
+        ]
+        expected = scaled.clamp(-3, 3).nan_to_num()
+        torch.testing.assert_close(day.features[:, 19 - lag, field], expected)
+
+
+def test_no_label_reaches_beyond_its_segment(data: MarketDataModule) -> None:
+    data.setup()
+    for name, end in (("train", "2015-04-15"), ("valid", "2015-05-15")):
+        last = data.segments[name][-1]
+        assert data.market.dates[last + data.label.sell] <= pd.Timestamp(end)
+        assert data.market.dates[last + data.label.sell + 1] > pd.Timestamp(end)
+
+
+def test_predict_days_reach_the_newest_without_a_label(data: MarketDataModule) -> None:
+    *_, newest = data.predict_dataloader()
+    assert int(newest.date) == len(data.market.dates) - 1
+    assert newest.labels.isnan().all()
+    assert newest.features.isfinite().all()
+
+
+def test_days_with_few_stocks_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    frame = small_frame()
+    few = pd.to_datetime(["2015-03-02", "2015-03-03"])
+    thin = frame["date"].isin(few) & (frame["symbol"] != "ST0")
+    data = make_data(small_config(), Market.from_table(frame[~thin]))
+    data.setup()
+    dates = data.market.dates[data.segments["train"]]
+    assert not dates.isin(few).any()
+    assert "left out: 2 with fewer than 2 stocks" in caplog.text
+
+
+def test_statistics_travel_in_the_checkpoint(run: Run) -> None:
+    saved = torch.load(run.last_checkpoint, weights_only=True)["MarketDataModule"]
+    restored = make_data(run.config)
+    restored.load_state_dict(saved)
+    restored.scaler.fit = None  # type: ignore[assignment]
+    assert torch.equal(restored.days("test")[0].features, run.day.features)
+
+
+def test_a_checkpoint_of_other_features_is_refused(run: Run) -> None:
+    saved = torch.load(run.last_checkpoint, weights_only=True)["MarketDataModule"]
+    other = make_data(small_config("features.window=10"))
+    with pytest.raises(InputError, match="made with features.window=20, here it is 10"):
+        other.load_state_dict(saved)
+
+
+# segments
+
+
+def split(embargo: int = 0, **change: object) -> dict[str, range]:
+    segments = {"train": [2020, 2020], "valid": [2021, 2021], "test": [2022, None], **change}
+    return split_days(CALENDAR, segments, purge=2, embargo=embargo)
+
+
+def test_purge_and_embargo_leave_days_out() -> None:
+    lengths = {
+        name: len(CALENDAR[CALENDAR.year == year])
+        for name, year in (("train", 2020), ("valid", 2021), ("test", 2022))
+    }
+    assert {name: len(rows) for name, rows in split().items()} == {
+        name: length - 2 for name, length in lengths.items()
+    }
+    embargoed = split(embargo=5)
+    assert len(embargoed["train"]) == lengths["train"] - 7
+    assert len(embargoed["test"]) == lengths["test"] - 2
+
+
+def test_ends_are_dates_months_or_years() -> None:
+    exact = split(train=["2020-01-01", "2020-12-31"])["train"]
+    assert exact == split(train=["2020-01", "2020-12"])["train"] == split()["train"]
+    assert split(train=[None, 2020])["train"] == split()["train"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": [2021, 2020]}, r"data.train=\[2021, 2020\] ends before it starts"),
+        ({"valid": [2020, 2021]}, r"data.valid=.* does not come after data.train"),
+        ({"test": [2019, 2019]}, r"data.test=\[2019, 2019\] has no trading day: .* 2020-01-01 to"),
+        ({"valid": [2031, 2032]}, "has no trading day"),
+        ({"valid": ["2021-03-01", "2021-03-02"]}, "none of which has its label inside"),
+        ({"valid": [2021]}, r"data.valid is \[from, to\], got \[2021\]"),
+        ({"valid": "2021"}, r"data.valid is \[from, to\], got '2021'"),
+        ({"valid": ["spring", 2021]}, "data.valid: 'spring' is not a date"),
+    ],
+)
+def test_wrong_segments_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        split(**change)
+
+
+def test_a_segment_without_members_is_refused() -> None:
+    frame = small_frame()
+    frame["member"] = (frame["date"] < "2015-04-16") | (frame["date"] > "2015-05-15")
+    market = Market.from_table(frame, columns={"member": "member"})
+    with pytest.raises(InputError, match=r"data.valid: no day from 2015-04-16 .* has 2 members"):
+        make_data(small_config(), market).setup()
+
+
+def test_a_segment_without_labels_is_refused() -> None:
+    frame = small_frame()
+    odd_days = frame["date"].rank(method="dense") % 2 == 0
+    late = frame["date"] >= "2015-05-16"
+    market = Market.from_table(frame.assign(volume=frame["volume"].where(~(late & odd_days), 0)))
+    with pytest.raises(InputError, match=r"data.test: no day from .* has a label"):
+        make_data(small_config(), market).setup()
