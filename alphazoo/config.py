@@ -10,6 +10,7 @@ from hydra import initialize_config_dir
 from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from alphazoo.errors import InputError, did_you_mean
 
@@ -39,11 +40,13 @@ def check_complete(config: DictConfig) -> None:
     """Refuse a config in which a value without default (``???``) is not given.
 
     Raises:
-        InputError: Names the keys.
+        InputError: Names the key.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise InputError(f"no value for {', '.join(missing)}: give it as {missing[0]}=VALUE")
+    try:
+        OmegaConf.to_container(config, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise InputError(f"no value for {key}: give it as {key}=VALUE") from error
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:

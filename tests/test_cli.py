@@ -63,7 +63,7 @@ def test_help_needs_no_torch() -> None:
 
 
 def test_models_lists_the_zoo(alphazoo: Alphazoo) -> None:
-    header, *lines = alphazoo("models").out.splitlines()
+    _, *lines = alphazoo("models").out.splitlines()
     assert [line.split()[0] for line in lines] == MODELS
     assert all("http" in line for line in lines)
     assert lines[MODELS.index("gru")].split()[1] == "38,849"
