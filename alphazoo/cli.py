@@ -10,6 +10,12 @@ from typing import Any
 
 from alphazoo.errors import AlphazooError, did_you_mean
 
+SILENCED = (
+    ".*LeafSpec.*",  # Lightning about its own use of torch
+    ".*does not have many workers.*",  # a day is gathered faster than a worker could send it
+    ".*DistributedSampler.*",  # a repeated day counts once, see alphazoo.metrics.ScoreTable
+)
+
 HELP = """\
 usage: alphazoo COMMAND [KEY=VALUE ...]
 
@@ -77,8 +83,8 @@ def _train(arguments: list[str]) -> None:
 
         logging.getLogger("lightning").handlers.clear()  # the root logger prints already
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # of Lightning, about itself
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # need none
+        for message in SILENCED:
+            warnings.filterwarnings("ignore", message=message)
         print_figures(train(config), config.folder)
 
     for flag, folder in pairwise(arguments):

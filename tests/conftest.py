@@ -1,6 +1,7 @@
 """Small markets of every source, and one small fitted run of every model."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from alphazoo.data.days import DayBatch
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.models.base import StockModel
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start; they are small
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 MODELS = sorted(file.stem for file in (config_dir() / "model").glob("*.yaml"))

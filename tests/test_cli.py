@@ -1,7 +1,6 @@
 """The command line: what a run leaves behind, and one clear error for bad input."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -215,7 +214,6 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         [*command, f"hydra.run.dir={tmp_path / 'out'}"],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert result.returncode == 1

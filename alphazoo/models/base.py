@@ -67,7 +67,7 @@ class StockModel(L.LightningModule):
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
             raise DivergedError(self._explain(loss, scores, day))
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
