@@ -43,6 +43,8 @@ def train(config: DictConfig) -> dict[str, float]:
     trainer: L.Trainer = instantiate(config.trainer, logger=instantiate(config.logger))
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
+        for stale in ("metrics.json", "scores.parquet"):  # of an earlier run in this folder
+            (folder / stale).unlink(missing_ok=True)
         with replacing(folder / "config.yaml") as file:
             file.write_text(OmegaConf.to_yaml(config, resolve=True))
 

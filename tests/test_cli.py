@@ -109,6 +109,19 @@ def test_the_same_seed_gives_the_same_run(alphazoo: Alphazoo, tmp_path: Path) ->
     assert not a.equals(c)
 
 
+def test_figures_can_go_to_tensorboard(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    alphazoo("train", *TRAIN, "logger=tensorboard", "trainer=debug", "hydra.run.dir=out")
+    assert [*(tmp_path / "out" / "logs").glob("events.out.tfevents*")]
+
+
+def test_a_failed_run_keeps_no_results_of_an_earlier_one(
+    alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    alphazoo("train", *TRAIN, "hydra.run.dir=out")
+    alphazoo("train", *TRAIN, "optimizer=sgd", "model.lr=1e30", "hydra.run.dir=out")
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
 def test_multirun_runs_every_combination(alphazoo: Alphazoo, tmp_path: Path) -> None:
     overrides = ["model=gru,lstm", "trainer=debug", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     result = alphazoo("train", "-m", *TRAIN, *overrides)

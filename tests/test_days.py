@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import Run, make_data, small_config, small_frame
 
+from alphazoo import Alpha360, Label, RobustZScore
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import split_days
@@ -98,6 +99,21 @@ def test_a_checkpoint_of_other_features_is_refused(run: Run) -> None:
     other = make_data(small_config("features.window=10"))
     with pytest.raises(InputError, match="made with features.window=20, here it is 10"):
         other.load_state_dict(saved)
+
+
+def test_a_data_module_needs_no_config(small_market: Market) -> None:
+    data = MarketDataModule(
+        small_market,
+        Alpha360(["close", "volume"], window=5),
+        Label(buy=1, sell=2, scale="rank"),
+        RobustZScore(clip=3.0, max_rows=10_000),
+        train=["2015-02", "2015-03"],
+        valid=["2015-04", "2015-04"],
+        test=["2015-05", None],
+        embargo=0,
+        min_stocks=2,
+    )
+    assert data.days("train")[0].features.shape[1:] == (5, 2)
 
 
 # segments

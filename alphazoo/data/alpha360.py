@@ -98,7 +98,8 @@ class Alpha360Windows(Windows):
     def to(self, device: torch.device) -> "Alpha360Windows":
         """Copy with the panels on that device."""
         moved = {name: panel.to(device) for name, panel in self.panels.items()}
-        return Alpha360Windows(moved, self.close.to(device), self.window)
+        close = moved["close"] if "close" in moved else self.close.to(device)
+        return Alpha360Windows(moved, close, self.window)
 
     def _today(self, name: str, days: int | Tensor) -> Tensor:
         if name == "volume":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from alphazoo.data.features import Windows
 class RobustZScore:
     """(x - median) / (1.4826 (MAD + 1e-12)), clipped; then NaN becomes 0.
 
-    Each column is fitted by itself, so the largest thing in memory is one column of the train days.
+    Columns are fitted one at a time (one per thread), so that the table of all is never in memory.
 
     Args:
         clip: Largest absolute value after scaling.
@@ -47,11 +48,14 @@ class RobustZScore:
         step = max(1, round(int(present[rows].sum()) / self.max_rows))
         rows = rows[::step]
         mask = present[rows]
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # numpy sorts without the lock
-            columns = (column[mask] for column in windows.columns(rows))
-            statistics = torch.tensor([*threads.map(_median_and_mad, columns)])
+        columns = (column[mask] for column in windows.columns(rows))
+        found: list[tuple[float, float]] = []
+        n_threads = torch.get_num_threads()
+        with ThreadPoolExecutor(n_threads) as threads:  # numpy sorts without the lock
+            while few := [*islice(columns, n_threads)]:  # no more columns in memory than threads
+                found += threads.map(_median_and_mad, few)
         time, features = windows.statistics_shape
-        statistics = statistics.view(time, 1, features, 2)
+        statistics = torch.tensor(found).view(time, 1, features, 2)
         self.center = statistics[..., 0].contiguous()
         self.scale = (1.4826 * (statistics[..., 1] + 1e-12)).contiguous()
 
