@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from alphazoo.errors import AlphazooError, did_you_mean
+from alphazoo.errors import AlphazooError, InputError, did_you_mean
 
 SILENCED = (
     ".*LeafSpec.*",  # Lightning about its own use of torch
@@ -79,13 +79,18 @@ def _train(arguments: list[str]) -> None:
 
     def job(config: Any) -> None:
         sys.argv = command_line  # Lightning starts further processes with it
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
         from alphazoo.train import print_figures, train
 
         logging.getLogger("lightning").handlers.clear()  # the root logger prints already
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         for message in SILENCED:
             warnings.filterwarnings("ignore", message=message)
-        print_figures(train(config), config.folder)
+        try:
+            print_figures(train(config), config.folder)
+        except MisconfigurationException as error:  # Lightning's word for an unusable setting
+            raise InputError(" ".join(str(error).split())) from error
 
     for flag, folder in pairwise(arguments):
         if flag in ("--config-dir", "-cd"):  # a user's model lies beside its yaml

@@ -17,6 +17,9 @@ from alphazoo.errors import InputError, did_you_mean
 VERSION_BASE = "1.3"
 
 OmegaConf.register_new_resolver("len", len, replace=True)
+OmegaConf.register_new_resolver(
+    "better", lambda figure: "min" if figure.endswith("loss") else "max", replace=True
+)
 
 
 def config_dir() -> Path:

@@ -40,7 +40,7 @@ def train(config: DictConfig) -> dict[str, float]:
     model: StockModel = instantiate(config.model)
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
-    trainer: L.Trainer = instantiate(config.trainer, logger=instantiate(config.logger))
+    trainer: L.Trainer = instantiate(config.trainer)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         for stale in ("metrics.json", "scores.parquet"):  # of an earlier run in this folder

@@ -148,7 +148,7 @@ def fit(config: DictConfig, market: Market | None = None, name: str = "") -> Run
     L.seed_everything(config.seed, verbose=False)
     data = make_data(config, market)
     model = instantiate(config.model)
-    trainer = instantiate(config.trainer, logger=instantiate(config.logger))
+    trainer = instantiate(config.trainer)
     trainer.fit(model, data)
     model.eval()
     return Run(name, config, model, data, trainer, data.days("test")[0])

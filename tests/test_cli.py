@@ -189,6 +189,8 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "label.buy=0"], "need 1 <= label.buy < label.sell, got 0 and 2"),
         (["train", *TRAIN, "features.window=500"], "features.window is 500 days, but market"),
         (["train", *TRAIN, "data.test=[2019,2020]"], "data.test=[2019, 2020] has no trading day"),
+        (["train", *TRAIN, "monitor=val/icc"], "'val/icc'"),
+        (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),
         (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),
         (["train", *TRAIN, "data.min_stocks=50"], "has 50 members of market 'synthetic (seed 0)'"),
     ],
@@ -257,6 +259,11 @@ def test_every_experiment_composes() -> None:
         OmegaConf.resolve(config)
         assert file.stem.endswith(config.model._target_.split(".")[2])
         assert config.trainer.max_epochs == 200
+
+
+def test_the_better_loss_is_the_smaller() -> None:
+    assert compose("monitor=val/loss").mode == "min"
+    assert compose("monitor=val/rank_icir").trainer.callbacks[0].mode == "max"
 
 
 @pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "ddp", "debug"])

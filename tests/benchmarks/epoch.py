@@ -13,7 +13,6 @@ import time
 from importlib import import_module
 
 import lightning as L
-import numpy as np
 import pandas as pd
 import torch
 
@@ -85,9 +84,7 @@ def main() -> None:
         data.segments[name] = data.segments[name][: options.days]
     tables = {name: table(data, name) for name in ("train", "valid")}
     rows = {name: len(features) for name, (features, _) in tables.items()}
-    print(
-        f"{torch.get_num_threads()} threads, rows {rows}, numpy {np.__version__}, torch {torch.__version__}"
-    )
+    print(f"{torch.get_num_threads()} threads, rows {rows}, torch {torch.__version__}")
     print("model   ours s   peer train s   peer evaluation s   ours / peer")
     for name in options.models:
         train, evaluation = time_peer(tables, name)
