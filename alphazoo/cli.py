@@ -34,12 +34,12 @@ HYDRA_FULL_ERROR=1 shows the traceback of an error.
 def main() -> None:
     """Run the command in ``sys.argv``; an expected fault is one message and exit status 1."""
     match sys.argv[1:]:
-        case [] | ["-h" | "--help" | "help", *_]:
+        case [] | ["-h" | "--help" | "help", *_] | ["models" | "data", *_, "-h" | "--help"]:
             print(HELP, end="")
         case ["train", *arguments]:
             _run(_train, arguments)
-        case ["models", *arguments]:
-            _run(_models, arguments)
+        case ["models"]:
+            _run(_models, [])
         case ["data", "check", *arguments]:
             _run(_check, arguments)
         case arguments:
@@ -92,7 +92,8 @@ def _train(arguments: list[str]) -> None:
         except MisconfigurationException as error:  # Lightning's word for an unusable setting
             raise InputError(" ".join(str(error).split())) from error
 
-    for flag, folder in pairwise(arguments):
+    parts = [part for argument in arguments for part in argument.split("=", 1)]
+    for flag, folder in pairwise(parts):
         if flag in ("--config-dir", "-cd"):  # a user's model lies beside its yaml
             sys.path.insert(0, os.path.abspath(folder))
     sys.argv = ["alphazoo train", *arguments]

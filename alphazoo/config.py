@@ -83,14 +83,14 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         hint = did_you_mean(key, _known_keys(overrides))
         return f"unknown config key {key!r}; {hint} (+{key}=... adds a new one)"
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        return str(error.__cause__)
+        return " ".join(str(error.__cause__).split())
     return " ".join(str(error).split())
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:
     """Dotted keys of the config that the choices of groups among some overrides make."""
     groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
-    choices = [override for override in overrides if override.partition("=")[0] in groups]
+    choices = [o.partition(",")[0] for o in overrides if o.partition("=")[0] in groups]
     keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:
@@ -100,5 +100,8 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
             if isinstance(child, DictConfig) and not child._is_interpolation():
                 walk(child, f"{prefix}{name}.")
 
-    walk(compose(*choices), "")
+    try:
+        walk(compose(*choices), "")
+    except MissingConfigException:  # a choice from a folder of the user
+        walk(compose(), "")
     return keys

@@ -9,7 +9,7 @@ class AlphazooError(Exception):
 
 
 class DivergedError(AlphazooError, ArithmeticError):
-    """Training met a loss that is not finite."""
+    """A loss or score is not finite."""
 
 
 class InputError(AlphazooError, ValueError):

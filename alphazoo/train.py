@@ -15,11 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.module import MarketDataModule
+from alphazoo.errors import InputError, did_you_mean
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
 
 log = logging.getLogger(__name__)
 
+RESULTS = ("metrics.json", "scores.parquet", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
 LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 
@@ -36,15 +38,18 @@ def train(config: DictConfig) -> dict[str, float]:
     folder = Path(config.folder)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data: MarketDataModule = instantiate(config.datamodule)
-    data.setup()  # bad data stops the run before anything is written
+    data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
     model: StockModel = instantiate(config.model)
+    if config.monitor not in model.logged:
+        hint = did_you_mean(config.monitor, model.logged)
+        raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
     trainer: L.Trainer = instantiate(config.trainer)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in ("metrics.json", "scores.parquet"):  # of an earlier run in this folder
-            (folder / stale).unlink(missing_ok=True)
+        for result in RESULTS:  # of an earlier run in this folder
+            (folder / result).unlink(missing_ok=True)
         with replacing(folder / "config.yaml") as file:
             file.write_text(OmegaConf.to_yaml(config, resolve=True))
 
@@ -54,7 +59,7 @@ def train(config: DictConfig) -> dict[str, float]:
     trainer.fit(model, data)
     metrics: dict[str, float] = {}
     tables = []
-    best = getattr(trainer.checkpoint_callback, "best_model_path", None)
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
     for split in ("valid", "test"):
         tables.append(score_table(trainer, model, data, split, ckpt_path=best))
         figures = summary(model.scores(LOGGED_AS[split]))
@@ -85,6 +90,8 @@ def score_table(
         Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
         fraction; NaN where unknown), sorted by date and symbol.
     """
+    if split not in LOGGED_AS:
+        raise InputError(f"unknown split {split!r}; {did_you_mean(split, LOGGED_AS)}")
     if split == "predict":
         trainer.predict(model, datamodule=data, ckpt_path=ckpt_path, return_predictions=False)
     else:

@@ -36,7 +36,6 @@ SMALL = [
     "data.test=['2015-05-16', null]",
     "data.min_stocks=2",
     "features.window=20",
-    "scaler.max_rows=1000000",
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
@@ -116,11 +115,16 @@ def qlib_folder(tmp_path: Path, frame: pd.DataFrame) -> Path:
 @pytest.fixture(params=SOURCES)
 def small_market(request: pytest.FixtureRequest, tmp_path: Path) -> Market:
     """The same kind of market from each source."""
-    if request.param == "qlib":
-        return Market.from_qlib(write_qlib(tmp_path / "qlib", small_frame()), universe="all")
-    if request.param == "table":
-        return Market.from_table(small_frame(), columns={"adjusted_close": "adjusted_close"})
-    return instantiate(small_config().data.market)()
+    if request.param == "synthetic":
+        return instantiate(small_config().data.market)()
+    return read_frame(request.param, small_frame(), tmp_path / "market")
+
+
+def read_frame(source: str, frame: pd.DataFrame, folder: Path) -> Market:
+    """A market from a long table, by way of the files of a source."""
+    if source == "qlib":
+        return Market.from_qlib(write_qlib(folder, frame), universe="all")
+    return Market.from_table(frame, columns={"adjusted_close": "adjusted_close"})
 
 
 def make_data(config: DictConfig, market: Market | None = None) -> MarketDataModule:

@@ -18,7 +18,7 @@ from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.metrics import summary
 
 SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
-TRAIN = [override for override in SMALL if "scaler" not in override] + ["model.hidden_size=4"]
+TRAIN = [*SMALL, "model.hidden_size=4"]
 
 
 @dataclass
@@ -101,6 +101,19 @@ def test_a_run_leaves_its_results(alphazoo: Alphazoo, tmp_path: Path) -> None:
     assert "train: 5" in (folder / "train.log").read_text()
 
 
+def test_the_best_epoch_is_scored_not_the_last(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    """The learning rate is so large that later epochs are worse; patience stops them."""
+    rate = ["model.lr=0.1", "monitor=val/loss", "trainer.max_epochs=30", "patience=2"]
+    alphazoo("train", *TRAIN, *rate, "hydra.run.dir=out")
+    logged = pd.read_csv(tmp_path / "out" / "logs" / "metrics.csv")
+    n_epochs = int(logged["train/loss"].notna().sum())
+    losses = logged["val/loss"].dropna().iloc[:n_epochs]  # then that of the best, again
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert n_epochs == losses.argmin() + 3 < 30
+    assert metrics["val/loss"] == pytest.approx(losses.min(), abs=1e-6)
+    assert metrics["val/loss"] < losses.iloc[-1]
+
+
 def test_the_same_seed_gives_the_same_run(alphazoo: Alphazoo, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         alphazoo("train", *TRAIN, f"seed={seed}", f"hydra.run.dir={tmp_path / name}")
@@ -119,7 +132,7 @@ def test_a_failed_run_keeps_no_results_of_an_earlier_one(
 ) -> None:
     alphazoo("train", *TRAIN, "hydra.run.dir=out")
     alphazoo("train", *TRAIN, "optimizer=sgd", "model.lr=1e30", "hydra.run.dir=out")
-    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert not [*(tmp_path / "out").rglob("*.ckpt"), *(tmp_path / "out").rglob("*.json")]
 
 
 def test_multirun_runs_every_combination(alphazoo: Alphazoo, tmp_path: Path) -> None:
@@ -148,10 +161,10 @@ def test_a_model_of_the_user_trains(alphazoo: Alphazoo, tmp_path: Path) -> None:
     (tmp_path / "mine" / "model" / "last_open.yaml").write_text(
         "_target_: last_open.LastOpen\nlr: 1e-2\nweight_decay: 0.0\n"
     )
-    result = alphazoo(
-        "train", "--config-dir", "mine", "model=last_open", *TRAIN[:-1], "hydra.run.dir=out"
-    )
-    assert result.code == 0
+    mine = ["train", "--config-dir=mine", "model=last_open", *SMALL]
+    assert alphazoo(*mine, "hydra.run.dir=out").code == 0
+    typo = alphazoo(*mine, "model.lrr=1")
+    assert "unknown config key 'model.lrr'" in str(typo.code)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
 
 
@@ -189,7 +202,16 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "label.buy=0"], "need 1 <= label.buy < label.sell, got 0 and 2"),
         (["train", *TRAIN, "features.window=500"], "features.window is 500 days, but market"),
         (["train", *TRAIN, "data.test=[2019,2020]"], "data.test=[2019, 2020] has no trading day"),
-        (["train", *TRAIN, "monitor=val/icc"], "'val/icc'"),
+        (["train", *TRAIN, "monitor=val/icc"], "unknown monitor 'val/icc'; did you mean 'val/ic"),
+        (["train", *TRAIN, "data.embargo=-9"], "data.embargo is 0 days or more, got -9"),
+        (["train", *TRAIN, "data.min_stocks=0"], "data.min_stocks is 1 or more, got 0"),
+        (["train", *TRAIN, "data.train=2014"], "data.train is [from, to], got 2014"),
+        (["train", *TRAIN, "data.n_days=abc"], "cannot make the market"),
+        (["train", *TRAIN, "model.lr=-1"], "cannot make the optimizer: Invalid learning rate: -1"),
+        (["train", *TRAIN, "label.sell=200"], "label.sell is 200 days ahead, but there are only"),
+        (["train", *TRAIN, "scaler.max_rows=0"], "need clip > 0 and max_rows > 0, got 3.0 and 0"),
+        (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
+        (["models", "all"], "unknown command 'models all'"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),
         (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),
         (["train", *TRAIN, "data.min_stocks=50"], "has 50 members of market 'synthetic (seed 0)'"),
@@ -210,7 +232,8 @@ def test_bad_input_is_one_error(
 def test_a_loss_that_is_not_finite_stops_with_the_day(alphazoo: Alphazoo) -> None:
     result = alphazoo("train", *TRAIN, "optimizer=sgd", "model.lr=1e30", "hydra.run.dir=out")
     assert isinstance(result.code, str)
-    assert "error: the loss of 2015-0" in result.code
+    assert "error: 2015-0" in result.code
+    assert "the loss is inf" in result.code or "the loss is nan" in result.code
     assert "stocks" in result.code
     assert "try a smaller model.lr (now 1e+30)" in result.code
 

@@ -1,10 +1,12 @@
 """Features, labels and scaling: hand-worked numbers, and nothing from the future."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import FEATURES, make_data, small_config
+from conftest import FEATURES, make_data, read_frame, small_config, small_frame
 from scipy import stats
 
 from alphazoo.config import compose, instantiate
@@ -122,6 +124,27 @@ def test_features_do_not_see_the_future(features: str, small_market: Market) -> 
 
 
 @pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("source", ["qlib", "table", "splits"])
+def test_sources_do_not_bring_the_future_back(features: str, source: str, tmp_path: Path) -> None:
+    """The files of a source are changed after a day; what is read of that day is bit-equal."""
+    frame = small_frame().assign(split=1.0, dividend=0.0)
+    day, last = 70, pd.Timestamp(frame["date"].unique()[70])
+    changed, later = frame.copy(), frame["date"] > last
+    prices = ["open", "high", "low", "close", "adjusted_close", "volume", "split", "dividend"]
+    changed.loc[later, prices] = 1 + 9 * np.random.default_rng(0).random((later.sum(), len(prices)))
+    found = []
+    for name, table in (("before", frame), ("after", changed)):
+        if source == "splits":
+            events = {"split": "split", "dividend": "dividend"}
+            market = Market.from_table(table, columns=events)
+        else:
+            market = read_frame(source, table, tmp_path / name)
+        windows = instantiate(compose(f"features={features}").features).bind(market)
+        found.append(windows(day, torch.arange(8)).nan_to_num())
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("features", FEATURES)
 def test_statistics_do_not_see_valid_and_test(features: str, small_market: Market) -> None:
     config = small_config(f"features={features}", "features.window=20")
     last = small_market.dates.searchsorted(pd.Timestamp("2015-04-15"))
@@ -219,6 +242,14 @@ def test_scaled_features_are_clipped_and_finite() -> None:
     scaler.load_state_dict({"center": torch.zeros(1, 1, 1), "scale": torch.ones(1, 1, 1)})
     x = torch.tensor([1.0, -9.0, 9.0, torch.nan, torch.inf, -torch.inf]).view(1, -1, 1)
     assert scaler(x).flatten().tolist() == [1.0, -3.0, 3.0, 0.0, 0.0, 0.0]
+
+
+def test_moving_a_scaler_leaves_the_original_where_it_is() -> None:
+    scaler = RobustZScore(clip=3.0, max_rows=10)
+    scaler.load_state_dict({"center": torch.zeros(1, 1, 1), "scale": torch.ones(1, 1, 1)})
+    moved = scaler.to(torch.device("meta"))
+    assert moved.state_dict()["center"].is_meta
+    assert not scaler.state_dict()["center"].is_meta
 
 
 def test_an_unknown_column_is_zero_after_scaling() -> None:

@@ -69,6 +69,35 @@ def test_a_missing_field_is_named() -> None:
         from_prices(prices()).field("opne")
 
 
+def test_arrays_must_have_their_types() -> None:
+    fields = prices()
+    with pytest.raises(InputError, match="close is float64 .3, 2., expected float32"):
+        from_prices({**fields, "close": fields["close"].astype(float)})
+    with pytest.raises(InputError, match="close is float32 .3, 1., expected float32 .3, 2."):
+        Market.from_arrays(
+            name="toy",
+            dates=pd.bdate_range("2020-01-01", periods=3),
+            symbols=["A", "B"],
+            fields={**fields, "close": fields["close"][:, :1]},
+            members=np.ones((3, 2), dtype=bool),
+        )
+    with pytest.raises(InputError, match="symbols that stand twice: A"):
+        Market.from_arrays(
+            name="toy",
+            dates=pd.bdate_range("2020-01-01", periods=3),
+            symbols=["A", "A"],
+            fields=fields,
+            members=np.ones((3, 2), dtype=bool),
+        )
+
+
+def test_a_market_without_volume_is_refused() -> None:
+    fields = prices()
+    fields["volume"][:] = 0
+    with pytest.raises(InputError, match="'toy' has no volume"):
+        from_prices(fields)
+
+
 def test_the_calendar_must_increase() -> None:
     with pytest.raises(InputError, match="2020-01-01 follows 2020-01-02"):
         Market.from_arrays(
@@ -159,6 +188,14 @@ def test_qlib_refuses_wrong_dates(qlib_folder: Path) -> None:
     (instruments / "reversed.txt").write_text("ST0\t2015-05-01\t2015-04-01\n")
     with pytest.raises(InputError, match=r"reversed.txt, line 1: the period of ST0 ends before"):
         Market.from_qlib(qlib_folder, universe="reversed")
+    (instruments / "spaces.txt").write_text("ST0 2015-05-01 2015-06-01\n")
+    with pytest.raises(InputError, match="spaces.txt: expected rows of symbol, from, to, by tabs"):
+        Market.from_qlib(qlib_folder, universe="spaces")
+    (instruments / "empty.txt").write_text("")
+    with pytest.raises(InputError, match="empty.txt has no rows"):
+        Market.from_qlib(qlib_folder, universe="empty")
+    with pytest.raises(InputError, match=r"no benchmark .*sh1/close.day.bin: set data.benchmark"):
+        Market.from_qlib(qlib_folder, universe="all", benchmark="SH1")
     (instruments / "words.txt").write_text("ST0\t2015-05-01\tsoon\n")
     with pytest.raises(InputError, match=r"words.txt, line 1: 'soon' is not a date"):
         Market.from_qlib(qlib_folder, universe="words")
@@ -223,6 +260,31 @@ def test_splits_and_dividends_adjust_forwards() -> None:
     assert torch.equal(again.fields["close"][:3], market.fields["close"][:3])
 
 
+def test_no_split_may_be_written_as_zero(frame: pd.DataFrame) -> None:
+    plain = Market.from_table(frame)
+    zeros = Market.from_table(frame.assign(split=0.0), columns={"split": "split"})
+    assert torch.equal(zeros.fields["close"], plain.fields["close"])
+
+
+def test_impossible_events_are_refused(frame: pd.DataFrame) -> None:
+    for name, value in (("split", -2.0), ("dividend", np.inf)):
+        wrong = frame.assign(**{name: 0.0})
+        wrong.loc[8, name] = value
+        with pytest.raises(
+            InputError, match=f"1 values of {name} .*: {value} of ST0 on 2015-01-02"
+        ):
+            Market.from_table(wrong, columns={name: name})
+
+
+def test_a_dividend_without_a_close_is_said(
+    frame: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame["dividend"] = 0.0
+    frame.loc[8, ["close", "dividend"]] = [np.nan, 1.0]
+    Market.from_table(frame, columns={"dividend": "dividend"})
+    assert "1 dividends fall on days without a close" in caplog.text
+
+
 def test_adjusting_by_splits_agrees_with_the_vendor() -> None:
     """On the S&P 500 both ways of adjusting give the same returns where nothing is paid."""
     table = pd.read_parquet(real_data("sp500") / "prices.parquet")
@@ -264,7 +326,11 @@ def test_dates_may_be_text_numbers_or_objects(frame: pd.DataFrame) -> None:
     for dates in (
         frame["date"].dt.strftime("%Y-%m-%d"),
         frame["date"].dt.strftime("%Y%m%d").astype(int),
+        frame["date"].dt.strftime("%Y%m%d").astype(float),
         frame["date"].dt.date,
+        frame["date"]
+        .dt.strftime("%Y-%m-%d 00:00:00-05:00")
+        .where(frame.index > 500, frame["date"].dt.strftime("%Y-%m-%dT00:00:00-04:00")),
         frame["date"].dt.tz_localize("US/Eastern"),
         frame["date"] + pd.Timedelta("16h"),
     ):
@@ -297,6 +363,16 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
         Market.from_table(frame[:0])
     with pytest.raises(InputError, match="no file .*prices.parquet"):
         Market.from_table(tmp_path / "prices.parquet")
+    with pytest.raises(InputError, match="member: expected true or false, 1 or 0, found 0.5"):
+        Market.from_table(frame.assign(w=0.5), columns={"member": "w"})
+    for name, content in (
+        ("broken.parquet", b"PAR1"),
+        ("empty.csv", b""),
+        ("odd.csv", b"\xff\xfe"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"cannot read .*{name}: "):
+            Market.from_table(tmp_path / name)
     (tmp_path / "prices.xlsx").touch()
     with pytest.raises(InputError, match=r"expected a .parquet, .csv or .csv.gz file"):
         Market.from_table(tmp_path / "prices.xlsx")
@@ -344,8 +420,7 @@ def test_oracle_ic_is_the_planted_strength() -> None:
     own = synthetic(lead_lag=0.0, n_days=1000)
     assert own.oracle_ic("own") == pytest.approx(0.3 / 1.09**0.5, abs=0.03)
     assert own.oracle_ic() == pytest.approx(own.oracle_ic("own"), abs=1e-6)
-    none = synthetic(reversal=0.0, lead_lag=0.0)
-    assert none.oracle_ic.__self__ is none
+    assert synthetic(reversal=0.0, lead_lag=0.0).oracle_ic() == 0.0
     both = synthetic()
     assert both.oracle_ic() > max(both.oracle_ic("own"), both.oracle_ic("sector"))
     with pytest.raises(InputError, match="got 'mine'"):

@@ -9,9 +9,11 @@ import torch
 from conftest import MODELS, MakeDay, Run, fit, small_config
 from hydra.utils import get_class
 
+from alphazoo.config import compose, instantiate
 from alphazoo.data.market import Market
+from alphazoo.errors import DivergedError, InputError
 from alphazoo.metrics import summary
-from alphazoo.models.base import daily_mse
+from alphazoo.models.base import StockModel, daily_mse
 from alphazoo.train import score_table, train
 
 
@@ -72,12 +74,13 @@ def test_a_run_scores_each_test_day_once(run: Run) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
-    """IC of a model fitted on noise stays within three standard errors of 0."""
+    """IC of a model fitted on noise stays within three standard errors of 0: 0.03."""
     config = small_config(
         f"model={name}",
         "model.hidden_size=32",
         "model.lr=0.01",
         "data.n_stocks=40",
+        "data.n_days=400",
         "data.reversal=0",
         "data.lead_lag=0",
         "data.train=['2015-02-01', '2015-02-20']",
@@ -91,6 +94,40 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
     table = noise.model.scores("test")
     pairs = table["return"].notna().sum()
     assert abs(summary(table)["ic"]) < 3 / pairs**0.5
+
+
+@pytest.mark.slow
+def test_the_default_run_finds_half_of_the_best_ic(tmp_path: Path) -> None:
+    """``alphazoo train`` as it is: at least half of what one stock's window can show."""
+    config = compose(f"folder={tmp_path}", "trainer.accelerator=cpu")
+    metrics = train(config)
+    market = instantiate(config.data.market)()
+    assert metrics["test/ic"] > market.oracle_ic("own", first=config.data.test[0]) / 2
+
+
+def test_scores_that_are_not_finite_stop_the_run(run: Run) -> None:
+    broken = copy.deepcopy(run.model)
+    for parameter in broken.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(
+        DivergedError, match=r"2015-05-18: scores are not finite .* weights not finite"
+    ):
+        run.trainer.test(broken, run.data, verbose=False)
+
+
+def test_a_model_without_forward_cannot_be_made() -> None:
+    class Empty(StockModel):
+        pass
+
+    with pytest.raises(TypeError, match="forward"):
+        Empty(lr=0.1, weight_decay=0.0)
+
+
+def test_an_unknown_split_is_named(run: Run) -> None:
+    with pytest.raises(InputError, match="unknown split 'tset'; did you mean 'test'"):
+        score_table(run.trainer, run.model, run.data, "tset")
+    with pytest.raises(InputError, match="unknown segment 'tset'; did you mean 'test'"):
+        run.data.days("tset")
 
 
 def test_daily_mse_leaves_unknown_labels_out() -> None:

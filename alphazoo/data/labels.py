@@ -29,10 +29,12 @@ def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
 
     Raises:
         InputError: ``buy`` is below 1, which trades before the score is known, or ``sell`` is not
-            after ``buy``.
+            after ``buy`` or beyond the history.
     """
     if not 1 <= buy < sell:
         raise InputError(f"need 1 <= buy < sell, got buy={buy}, sell={sell}")
+    if sell >= len(close):
+        raise InputError(f"label.sell is {sell} days ahead, but there are only {len(close)} days")
     returns = torch.full_like(close, torch.nan)
     returns[:-sell] = close[sell:] / close[buy : len(close) - sell + buy] - 1
     return returns

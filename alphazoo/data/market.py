@@ -1,6 +1,7 @@
 """Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +32,7 @@ class Market:
     Attributes:
         name: What logs and errors call it.
         dates: [D], the trading calendar, increasing.
-        symbols: [S], every stock that is a member on some day, sorted.
+        symbols: [S], sorted.
         fields: [D, S] float32 each; adjusted ``open high low close``, ``volume``, where the source
             has it ``vwap``. NaN where a stock is not listed, suspended or has no value.
         members: [D, S] bool, who belongs to the universe on that day.
@@ -66,20 +67,23 @@ class Market:
             name: What logs and errors call the market.
             dates: [D], increasing.
             symbols: [S].
-            fields: [D, S] each; cleaned in place.
-            members: [D, S].
+            fields: [D, S] float32 each; cleaned in place.
+            members: [D, S] bool.
             benchmark: [D].
             bad_prices: What to do with non-positive or infinite prices and negative or infinite
                 volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
             extra: Attributes of a subclass.
 
         Raises:
-            InputError: A field is missing or misshapen, the calendar does not increase, or a price
-                is bad and ``bad_prices`` says to refuse it.
+            InputError: An array is missing, misshapen or of another type, the calendar does not
+                increase, a symbol stands twice, no stock has volume, or a price is bad and
+                ``bad_prices`` says to refuse it.
         """
         _check_shapes(name, dates, symbols, fields, members, benchmark)
         _clean_prices(name, dates, symbols, fields, bad_prices)
         suspended = ~(fields["volume"] > 0)
+        if suspended.all():
+            raise InputError(f"market {name!r} has no volume: every day would be a suspended day")
         for panel in fields.values():
             panel[suspended] = np.nan
         return cls(
@@ -146,9 +150,16 @@ def _check_shapes(
         before, after = (f"{dates[row]:%Y-%m-%d}" for row in (falls[0], falls[0] + 1))
         raise InputError(f"the calendar of market {name!r} must increase: {after} follows {before}")
     expected = (len(dates), len(symbols))
+    twice = [symbol for symbol, count in Counter(symbols).items() if count > 1]
+    if twice:
+        raise InputError(f"market {name!r} has symbols that stand twice: {shorten(twice)}")
     for label, array in {**fields, "members": members}.items():
-        if array.shape != expected:
-            raise InputError(f"market {name!r}: {label} is {array.shape}, expected {expected}")
+        kind = np.dtype(bool if label == "members" else np.float32)
+        if array.shape != expected or array.dtype != kind:
+            raise InputError(
+                f"market {name!r}: {label} is {array.dtype} {array.shape}, "
+                f"expected {kind} {expected}"
+            )
     if benchmark is not None and benchmark.shape != expected[:1]:
         raise InputError(
             f"market {name!r}: the benchmark is {benchmark.shape}, expected {expected[:1]}"

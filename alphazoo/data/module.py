@@ -15,13 +15,15 @@ from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import RobustZScore
 from alphazoo.data.segments import Segment, split_days
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, did_you_mean
 
 log = logging.getLogger(__name__)
 
 
 class MarketDataModule(L.LightningDataModule):
     """Yields one trading day per batch, made on the device of the trainer.
+
+    There is nothing to prepare once for all processes: each reads the market in ``setup``.
 
     Args:
         market: The market, or a function that reads it (called in ``setup``, in each process).
@@ -39,6 +41,7 @@ class MarketDataModule(L.LightningDataModule):
     market: Market
     segments: dict[str, Sequence[int]]
     _panels: DayPanels
+    _moved: DayPanels | None = None  # on the device of the trainer, while it runs
 
     def __init__(
         self,
@@ -54,19 +57,21 @@ class MarketDataModule(L.LightningDataModule):
         min_stocks: int,
     ) -> None:
         super().__init__()
-        self._read_market = market
+        self._source = market
         self.features = features
         self.label = label
         self.scaler = scaler
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks
+        if min_stocks < 1:
+            raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
     def setup(self, stage: str | None = None) -> None:
         """Read the market, make labels, find the days of each segment; the first time only."""
         if hasattr(self, "_panels"):
             return
-        market = self._read_market if isinstance(self._read_market, Market) else self._read_market()
+        market = self._read()
         windows = self.features.bind(market)
         present = market.present
         returns = self.label.returns(market.field("close"))
@@ -82,33 +87,34 @@ class MarketDataModule(L.LightningDataModule):
         self._panels = DayPanels(windows, self.scaler, labels, returns, present)
 
     def days(self, segment: str) -> Days:
-        """The days of ``train``, ``valid``, ``test`` or ``predict`` on the device of the trainer.
+        """The days of ``train``, ``valid``, ``test`` or ``predict``, on the CPU.
 
         ``predict`` are all days from the start of ``test`` to the newest, with label or without.
         """
-        self.setup()
-        if not self.scaler.fitted:
-            panels = self._panels
-            self.scaler.fit(panels.windows, self.segments["train"], panels.present)
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        self._panels = self._panels.to(device)
+        self._fit()
+        if segment not in self.segments:
+            raise InputError(f"unknown segment {segment!r}; {did_you_mean(segment, self.segments)}")
         return Days(self.segments[segment], self._panels)
 
     def train_dataloader(self) -> DataLoader[DayBatch]:
-        """Train days in random order."""
-        return DataLoader(self.days("train"), batch_size=None, shuffle=True)
+        """Train days in random order, on the device of the trainer, like those of all loaders."""
+        return DataLoader(self._device_days("train"), batch_size=None, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:
         """Valid days in order."""
-        return DataLoader(self.days("valid"), batch_size=None)
+        return DataLoader(self._device_days("valid"), batch_size=None)
 
     def test_dataloader(self) -> DataLoader[DayBatch]:
         """Test days in order."""
-        return DataLoader(self.days("test"), batch_size=None)
+        return DataLoader(self._device_days("test"), batch_size=None)
 
     def predict_dataloader(self) -> DataLoader[DayBatch]:
         """All days from the start of test to the newest."""
-        return DataLoader(self.days("predict"), batch_size=None)
+        return DataLoader(self._device_days("predict"), batch_size=None)
+
+    def teardown(self, stage: str) -> None:
+        """Free the memory of the device."""
+        self._moved = None
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to make the same features again."""
@@ -132,6 +138,30 @@ class MarketDataModule(L.LightningDataModule):
                     f"here it is {here[name]}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
+        self._moved = None
+
+    def _read(self) -> Market:
+        if isinstance(self._source, Market):
+            return self._source
+        try:
+            return self._source()
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError(f"cannot make the market: {error}") from error
+
+    def _fit(self) -> None:
+        """Fit the scaler, unless a checkpoint brought its statistics."""
+        self.setup()
+        if not self.scaler.fitted:
+            self.scaler.fit(self._panels.windows, self.segments["train"], self._panels.present)
+
+    def _device_days(self, segment: str) -> Days:
+        days = self.days(segment)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if self._moved is None:
+            self._moved = self._panels.to(device)
+        return Days(days.rows, self._moved)
 
     def _usable(self, name: str, days: range, counts: Tensor, labelled: Tensor) -> list[int]:
         """Days of a segment with enough stocks and a label."""

@@ -1,5 +1,6 @@
 """Scaling: statistics of the features, fitted on the train days only."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.features import Windows
+from alphazoo.errors import InputError
 
 
 class RobustZScore:
@@ -28,6 +30,8 @@ class RobustZScore:
     scale: Tensor | None = None  # [T or 1, 1, F]
 
     def __init__(self, clip: float, max_rows: int) -> None:
+        if not (clip > 0 and max_rows > 0):
+            raise InputError(f"need clip > 0 and max_rows > 0, got {clip} and {max_rows}")
         self.clip = clip
         self.max_rows = max_rows
 
@@ -68,16 +72,17 @@ class RobustZScore:
         return scaled.clamp_(-self.clip, self.clip)
 
     def to(self, device: torch.device) -> Self:
-        """Move the statistics to that device."""
+        """Copy with the statistics on that device."""
+        moved = copy.copy(self)
         if self.center is not None and self.scale is not None:
-            self.center, self.scale = self.center.to(device), self.scale.to(device)
-        return self
+            moved.center, moved.scale = self.center.to(device), self.scale.to(device)
+        return moved
 
     def state_dict(self) -> dict[str, Tensor]:
         """The statistics, for a checkpoint."""
         if self.center is None or self.scale is None:
             return {}
-        return {"center": self.center.cpu(), "scale": self.scale.cpu()}
+        return {"center": self.center, "scale": self.scale}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take the statistics of a checkpoint."""

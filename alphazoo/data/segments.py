@@ -30,6 +30,8 @@ def split_days(
         InputError: A segment is not a pair of dates, is reversed, overlaps the one before, has no
             trading day or none that is left.
     """
+    if embargo < 0:
+        raise InputError(f"data.embargo is 0 days or more, got {embargo}")
     rows: dict[str, range] = {}
     before = ""
     *_, last = segments
@@ -53,7 +55,7 @@ def split_days(
 
 
 def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
-    if isinstance(segment, str) or len(segment) != 2:
+    if not isinstance(segment, list | tuple) or len(segment) != 2:
         raise InputError(f"data.{name} is [from, to], got {segment!r}")
     first, last = (
         _bound(end, side, name) for end, side in zip(segment, ("left", "right"), strict=True)
@@ -78,6 +80,8 @@ def _bound(end: object, side: str, name: str) -> pd.Timestamp | None:
         return None
     try:
         period = pd.Period(str(end))
+        if not isinstance(period, pd.Period):  # NaT
+            raise ValueError
     except ValueError as error:
         raise InputError(f"data.{name}: {end!r} is not a date YYYY-MM-DD") from error
     return period.start_time if side == "left" else period.end_time

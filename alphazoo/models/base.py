@@ -1,7 +1,7 @@
 """StockModel: what every architecture shares. An author writes ``__init__`` and ``forward``."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from alphazoo.data.days import DayBatch
-from alphazoo.errors import DivergedError
+from alphazoo.errors import DivergedError, InputError
 from alphazoo.metrics import ScoreTable, summary
 
-LOGGED = ("loss", "ic", "icir", "rank_ic", "rank_icir")
+FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 
 
 def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
     return errors.square().sum() / known.sum()
 
 
-class StockModel(L.LightningModule):
+class StockModel(L.LightningModule, ABC):
     """Scores the stocks of a day; learns by the daily mean squared error; is judged by its IC.
 
     The constructor arguments of a subclass are saved in its checkpoint, so that
@@ -35,10 +35,12 @@ class StockModel(L.LightningModule):
 
     Attributes:
         optimizer: Makes an optimiser from parameters, ``lr`` and ``weight_decay``.
+        logged: Figures that training logs, which ``monitor`` can choose from.
         lr_scheduler: A scheduler in the form of Lightning's ``configure_optimizers``, where
             ``scheduler`` makes it from the optimiser; None keeps the learning rate.
     """
 
+    logged: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in FIGURES))
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
 
@@ -55,7 +57,12 @@ class StockModel(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam with the model's learning rate, unless the attributes say otherwise."""
-        optimizer = self.optimizer(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        try:
+            optimizer = self.optimizer(
+                self.parameters(), lr=self.lr, weight_decay=self.weight_decay
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"cannot make the optimizer: {error}") from error
         if self.lr_scheduler is None:
             return optimizer
         make = self.lr_scheduler["scheduler"]
@@ -66,7 +73,7 @@ class StockModel(L.LightningModule):
         scores = self(day)
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
-            raise DivergedError(self._explain(loss, scores, day))
+            raise DivergedError(self._explain(f"the loss is {float(loss)}", scores, day))
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
@@ -76,7 +83,7 @@ class StockModel(L.LightningModule):
 
     def validation_step(self, day: DayBatch, index: int) -> None:
         """Score one valid day."""
-        self._table("val").update(day, self(day))
+        self._score("val", day)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the valid days."""
@@ -88,7 +95,7 @@ class StockModel(L.LightningModule):
 
     def test_step(self, day: DayBatch, index: int) -> None:
         """Score one test day."""
-        self._table("test").update(day, self(day))
+        self._score("test", day)
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test days."""
@@ -100,9 +107,7 @@ class StockModel(L.LightningModule):
 
     def predict_step(self, day: DayBatch, index: int) -> Tensor:
         """Score one day: [N]."""
-        scores: Tensor = self(day)
-        self._table("predict").update(day, scores)
-        return scores
+        return self._score("predict", day)
 
     def on_predict_epoch_end(self) -> None:
         """Merge the scores while all processes are there."""
@@ -119,9 +124,16 @@ class StockModel(L.LightningModule):
     def _table(self, name: str) -> ScoreTable:
         return cast("ScoreTable", self.tables[name])
 
+    def _score(self, name: str, day: DayBatch) -> Tensor:
+        scores: Tensor = self(day)
+        if not scores.isfinite().all():
+            raise DivergedError(self._explain("scores are not finite", scores, day))
+        self._table(name).update(day, scores)
+        return scores
+
     def _log_figures(self, name: str) -> None:
         figures = summary(self.scores(name))
-        for figure in LOGGED:
+        for figure in FIGURES:
             # the table is that of all processes already; sync_dist only says so to Lightning
             self.log(
                 f"{name}/{figure}",
@@ -130,13 +142,13 @@ class StockModel(L.LightningModule):
                 sync_dist=True,
             )
 
-    def _explain(self, loss: Tensor, scores: Tensor, day: DayBatch) -> str:
+    def _explain(self, fault: str, scores: Tensor, day: DayBatch) -> str:
         market = getattr(getattr(self.trainer, "datamodule", None), "market", None)
         row = int(day.date)
         date = f"day {row}" if market is None else f"{market.dates[row]:%Y-%m-%d}"
         weights = "" if all(p.isfinite().all() for p in self.parameters()) else "not "
         return (
-            f"the loss of {date} is {float(loss)} in epoch {self.current_epoch}, step "
+            f"{date}: {fault} in epoch {self.current_epoch}, step "
             f"{self.global_step}: {len(scores)} stocks, {int(day.labels.isfinite().sum())} with a "
             f"label, {int((~scores.isfinite()).sum())} scores not finite, largest feature "
             f"{float(day.features.abs().max()):.3g}, weights {weights}finite; try a smaller "

@@ -33,7 +33,7 @@ def read_qlib(
     Raises:
         InputError: A file is missing or damaged, or the universe is not there.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     dates = _read_calendar(folder / "calendars" / "day.txt")
     periods = _read_periods(folder / "instruments", universe)
     names = sorted(periods["symbol"].unique())
@@ -74,9 +74,14 @@ def _read_periods(folder: Path, universe: str) -> pd.DataFrame:
         hint = did_you_mean(universe, (known.stem for known in folder.glob("*.txt")))
         raise InputError(f"no universe {universe!r} in {folder}; {hint}")
     columns = ["symbol", "from", "to"]
-    periods = pd.read_csv(
-        file, sep="\t", names=columns, usecols=range(3), dtype=str, keep_default_na=False
-    )
+    try:
+        periods = pd.read_csv(
+            file, sep="\t", names=columns, usecols=range(3), dtype=str, keep_default_na=False
+        )
+    except ValueError as error:
+        raise InputError(f"{file}: expected rows of symbol, from, to, by tabs: {error}") from error
+    if periods.empty:
+        raise InputError(f"{file} has no rows")
     for column in columns[1:]:
         parsed = pd.to_datetime(periods[column], errors="coerce")
         if parsed.isna().any():
@@ -125,8 +130,11 @@ def _read_benchmark(
 ) -> npt.NDArray[np.float32] | None:
     if symbol is None:
         return None
+    file = folder / symbol.lower() / "close.day.bin"
+    if not file.is_file():
+        raise InputError(f"no benchmark {file}: set data.benchmark to another symbol, or to null")
     level = np.full(n_days, np.nan, dtype=np.float32)
-    start, values = _read_bin(folder / symbol.lower() / "close.day.bin", n_days)
+    start, values = _read_bin(file, n_days)
     level[start : start + len(values)] = values
     return level
 

@@ -39,6 +39,8 @@ class SyntheticMarket(Market):
     ) -> float:
         """Mean IC of a forecaster that knows the planted signal: the best that a model can reach.
 
+        0 where nothing is planted.
+
         Args:
             part: ``"own"``, ``"sector"`` or ``"all"``.
             first: The first day; default is that of the market.
@@ -60,7 +62,7 @@ class SyntheticMarket(Market):
                 "return": returns[days][rows, stocks].numpy(),
             }
         )
-        return float(daily_ic(table)["ic"].mean())
+        return float(daily_ic(table)["ic"].fillna(0.0).mean())
 
 
 def make_market(

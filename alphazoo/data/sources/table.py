@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 
-from alphazoo.data.market import PRICES, REQUIRED, Market, Panel
+from alphazoo.data.adjust import adjust_prices
+from alphazoo.data.market import REQUIRED, Market, Panel
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,8 @@ def read_table(
 ) -> Market:
     """Read a market from a long table.
 
-    Prices are adjusted here. Either by ``adjusted_close``: the other prices are scaled by
-    adjusted_close / close, the volume by its inverse. Or by ``split`` (new shares per old) and
-    ``dividend`` (cash per share, on the ex-date), reinvested at the close of the ex-date and
-    accumulated forwards, so that a price never depends on what comes later.
+    Prices are adjusted here, by ``adjusted_close`` or by ``split`` and ``dividend``, see
+    `alphazoo.data.adjust`.
 
     Args:
         table: A ``.parquet`` or ``.csv`` file, or a DataFrame.
@@ -57,8 +56,8 @@ def read_table(
 
     shape = (len(dates), len(symbols))
     panels = {name: _panel(frame.pop(name), name, rows, stocks, shape, source) for name in [*frame]}
-    members = panels.pop("member") == 1 if "member" in panels else np.isfinite(panels["close"])
-    _adjust(panels)
+    members = _members(panels.pop("member", None), panels["close"], source)
+    adjust_prices(panels, dates, symbols, source)
     level = _take_benchmark(panels["close"], members, symbols, benchmark, source)
     return Market.from_arrays(
         name=Path(source).stem,
@@ -92,33 +91,40 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
 def _read_frame(
     table: str | Path | pd.DataFrame, names: dict[str, str], source: str
 ) -> pd.DataFrame:
-    wanted = list(names.values())
     if isinstance(table, pd.DataFrame):
         _check_columns(names, list(table.columns), source)
-        frame = table[wanted].copy()
+        frame = table[list(names.values())].copy()
     else:
-        file = Path(table)
+        file = Path(table).expanduser()
         if not file.is_file():
             raise InputError(f"no file {file}")
-        if file.suffix == ".parquet":
-            _check_columns(names, pq.read_schema(file).names, source)
-            frame = pd.read_parquet(file, columns=wanted)
-        elif file.suffix in (".csv", ".gz"):
-            _check_columns(names, list(pd.read_csv(file, nrows=0).columns), source)
-            blanks = {column: MISSING for column in wanted if column != names["symbol"]}
-            frame = pd.read_csv(
-                file,
-                usecols=wanted,
-                dtype={names["symbol"]: str},
-                keep_default_na=False,  # NA and NAN are stocks, too
-                na_values=blanks,
-            )[wanted]
-        else:
-            raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
+        try:
+            frame = _read_file(file, names)
+        except InputError:
+            raise
+        except ValueError as error:  # of pyarrow and pandas, for what they cannot parse
+            raise InputError(f"cannot read {file}: {error}") from error
     if frame.empty:
         raise InputError(f"{source} has no rows")
     frame.columns = pd.Index(list(names))
     return frame
+
+
+def _read_file(file: Path, names: dict[str, str]) -> pd.DataFrame:
+    wanted = list(names.values())
+    if file.suffix == ".parquet":
+        _check_columns(names, pq.read_schema(file).names, str(file))
+        return pd.read_parquet(file, columns=wanted)
+    if file.suffix in (".csv", ".gz"):
+        _check_columns(names, list(pd.read_csv(file, nrows=0).columns), str(file))
+        return pd.read_csv(
+            file,
+            usecols=wanted,
+            dtype={names["symbol"]: str},
+            keep_default_na=False,  # NA and NAN are stocks, too
+            na_values={column: MISSING for column in wanted if column != names["symbol"]},
+        )[wanted]
+    raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
 
 
 def _check_columns(names: dict[str, str], found: list[str], source: str) -> None:
@@ -133,10 +139,13 @@ def _check_columns(names: dict[str, str], found: list[str], source: str) -> None
 
 
 def _parse_dates(column: "pd.Series[str]", source: str) -> tuple[pd.DatetimeIndex, Rows]:
-    digits = column.astype(str) if pd.api.types.is_integer_dtype(column) else column
-    parsed = pd.to_datetime(
-        digits, errors="coerce", format="%Y%m%d" if digits is not column else None
-    )
+    days: pd.Series[str] = column
+    if pd.api.types.is_numeric_dtype(column):  # 20150102
+        days = column.map("{:.0f}".format)
+    elif pd.api.types.is_string_dtype(column):  # the local day, whatever its offset from UTC
+        days = column.str.replace(r"^(\d{4}-\d{2}-\d{2})[T ].*$", r"\1", regex=True)
+    form = "%Y%m%d" if pd.api.types.is_numeric_dtype(column) else None
+    parsed = pd.to_datetime(days, errors="coerce", format=form)
     wrong = np.flatnonzero(parsed.isna())
     if len(wrong):
         values = shorten(repr(column.iloc[row]) for row in wrong)
@@ -191,24 +200,14 @@ def _panel(
     return panel
 
 
-def _adjust(panels: dict[str, Panel]) -> None:
-    """Turn raw prices and volumes into adjusted ones, in place."""
-    close = panels["close"]
-    if "adjusted_close" in panels:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factor = panels.pop("adjusted_close") / close
-    elif "split" in panels or "dividend" in panels:
-        one = np.ones_like(close)
-        split = np.nan_to_num(panels.pop("split", one), nan=1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            payout = np.nan_to_num(panels.pop("dividend", one * 0) / close, nan=0.0, posinf=0.0)
-        factor = np.cumprod(split * (1.0 + payout), axis=0, dtype=np.float64).astype(np.float32)
-    else:
-        return
-    for name, panel in panels.items():
-        if name in PRICES:
-            panel *= factor
-    panels["volume"] /= factor
+def _members(flags: Panel | None, close: Panel, source: str) -> npt.NDArray[np.bool_]:
+    if flags is None:
+        return np.isfinite(close)
+    other = flags[~np.isnan(flags) & (flags != 0) & (flags != 1)]
+    if other.size:
+        raise InputError(f"{source}, member: expected true or false, 1 or 0, found {other[0]}")
+    members: npt.NDArray[np.bool_] = flags == 1
+    return members
 
 
 def _take_benchmark(
