@@ -281,7 +281,7 @@ def test_every_experiment_composes() -> None:
         config = compose(f"experiment={file.stem}")
         OmegaConf.resolve(config)
         assert file.stem.endswith(config.model._target_.split(".")[2])
-        assert config.trainer.max_epochs == 200
+        assert config.trainer.max_epochs in (100, 200)
 
 
 def test_the_better_loss_is_the_smaller() -> None:

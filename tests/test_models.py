@@ -78,18 +78,21 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
     config = small_config(
         f"model={name}",
         "model.hidden_size=32",
-        "model.lr=0.01",
+        "model.lr=0.003",
+        "model.dropout=0",
+        "model.weight_decay=0",
         "data.n_stocks=40",
         "data.n_days=400",
         "data.reversal=0",
         "data.lead_lag=0",
-        "data.train=['2015-02-01', '2015-02-20']",
-        "trainer.max_epochs=40",
-        "patience=40",
+        "data.train=['2015-02-01', '2015-02-12']",
+        "trainer.max_epochs=60",
+        "+trainer.limit_val_batches=1",
+        "patience=60",
         f"folder={tmp_path}",
     )
     noise = fit(config)
-    assert noise.trainer.callback_metrics["train/loss"] < 0.8  # it did learn the noise
+    assert noise.trainer.callback_metrics["train/loss"] < 0.9  # it did learn the noise
     score_table(noise.trainer, noise.model, noise.data, "test")
     table = noise.model.scores("test")
     pairs = table["return"].notna().sum()

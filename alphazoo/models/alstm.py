@@ -1,0 +1,77 @@
+"""ALSTM: a recurrent network with attention over the days of the window.
+
+Qin et al., "A dual-stage attention-based recurrent neural network for time series prediction",
+IJCAI 2017. https://arxiv.org/abs/1704.02971
+Of the paper's two stages this has the second, attention over time, as Qlib's benchmark does.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from alphazoo.data.days import DayBatch
+from alphazoo.models.base import StockModel
+from alphazoo.models.encoder import Encoder
+
+
+class ALSTM(StockModel):
+    """A linear score of the last hidden state and the attention-weighted mean of all.
+
+    Qlib's ALSTM runs a GRU whatever its settings say (the name of the cell never arrives), so its
+    published figures are those of ``cell="gru"``, the default of the yaml; ``"lstm"`` is the paper.
+
+    Args:
+        n_features: F, features per day.
+        cell: ``"lstm"`` or ``"gru"``.
+        hidden_size: H, width of the hidden state.
+        num_layers: Recurrent layers.
+        dropout: Between the recurrent layers and inside the attention.
+        lr: Learning rate.
+        weight_decay: L2 penalty.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(lr=lr, weight_decay=weight_decay)
+        self.input = nn.Linear(n_features, hidden_size)
+        self.encoder = Encoder(
+            cell=cell,
+            n_features=hidden_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+        )
+        self.attention = nn.Sequential(
+            nn.Linear(hidden_size, hidden_size // 2),
+            nn.Dropout(dropout),
+            nn.Tanh(),
+            nn.Linear(hidden_size // 2, 1, bias=False),
+        )
+        self.head = nn.Linear(2 * hidden_size, 1)
+
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day: [N]."""
+        states = self._encode(day)  # [N, T, H]
+        context = (self._weigh(states).transpose(1, 2) @ states).squeeze(1)  # [N, H]
+        scores: Tensor = self.head(torch.cat([states[:, -1], context], dim=1))
+        return scores.squeeze(-1)
+
+    def time_weights(self, day: DayBatch) -> Tensor:
+        """How much each day of the window counts: [N, T], each row sums to 1."""
+        return self._weigh(self._encode(day)).squeeze(-1)
+
+    def _encode(self, day: DayBatch) -> Tensor:
+        states: Tensor = self.encoder(self.input(day.features).tanh())
+        return states
+
+    def _weigh(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.attention(states)  # [N, T, 1]
+        return logits.softmax(dim=1)

@@ -1,0 +1,99 @@
+"""GATs: a graph attention layer over the stocks of the day.
+
+Veličković et al., "Graph attention networks", ICLR 2018. https://arxiv.org/abs/1710.10903
+The graph is complete: every stock attends to every other and to itself.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alphazoo.data.days import DayBatch
+from alphazoo.errors import InputError
+from alphazoo.models.base import StockModel
+from alphazoo.models.encoder import Encoder
+
+
+class GATs(StockModel):
+    """A stock's hidden state plus the attention-weighted mean of those of all stocks.
+
+    As in Qlib's benchmark, and unlike the paper, attention averages the hidden states themselves
+    (``aggregate="hidden"``) with one head and a slope of 0.01; the paper averages the transformed
+    states (``aggregate="transformed"``) with a slope of 0.2, several heads and attention dropout.
+
+    Args:
+        n_features: F, features per day.
+        cell: ``"lstm"`` or ``"gru"``.
+        hidden_size: H, width of the encoder and of the attention.
+        num_layers: Recurrent layers.
+        dropout: Between the recurrent layers.
+        heads: Attention heads; they divide ``hidden_size``.
+        slope: Of the leaky ReLU of the attention, eq. 3.
+        attention_dropout: Of the attention weights, while training.
+        aggregate: ``"hidden"`` or ``"transformed"``: what attention averages.
+        lr: Learning rate.
+        weight_decay: L2 penalty.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        heads: int,
+        slope: float,
+        attention_dropout: float,
+        aggregate: str,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(lr=lr, weight_decay=weight_decay)
+        if hidden_size % heads:
+            raise InputError(f"heads must divide hidden_size, got {heads} and {hidden_size}")
+        if aggregate not in ("hidden", "transformed"):
+            raise InputError(f"aggregate is 'hidden' or 'transformed', got {aggregate!r}")
+        self.encoder = Encoder(
+            cell=cell,
+            n_features=n_features,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+        )
+        self.heads = heads
+        self.slope = slope
+        self.attention_dropout = attention_dropout
+        self.aggregate = aggregate
+        self.transform = nn.Linear(hidden_size, hidden_size)
+        width = hidden_size // heads
+        self.source = nn.Parameter(torch.randn(heads, width, 1))  # first half of a in eq. 3
+        self.target = nn.Parameter(torch.randn(heads, width, 1))
+        self.output = nn.Linear(hidden_size, hidden_size)
+        self.head = nn.Linear(hidden_size, 1)
+
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day together: [N]."""
+        hidden = self.encoder(day.features)[:, -1]  # [N, H]
+        transformed = self._split(self.transform(hidden))  # [heads, N, H / heads]
+        attention = F.dropout(self._attend(transformed), self.attention_dropout, self.training)
+        values = transformed if self.aggregate == "transformed" else self._split(hidden)
+        context = (attention @ values).transpose(0, 1).flatten(1)  # [N, H]
+        scores: Tensor = self.head(F.leaky_relu(self.output(context + hidden)))
+        return scores.squeeze(-1)
+
+    def attention_weights(self, day: DayBatch) -> Tensor:
+        """How much stock i attends to stock j: [heads, N, N], each row sums to 1."""
+        hidden = self.encoder(day.features)[:, -1]
+        return self._attend(self._split(self.transform(hidden)))
+
+    def _split(self, states: Tensor) -> Tensor:
+        return states.view(len(states), self.heads, -1).transpose(0, 1)
+
+    def _attend(self, transformed: Tensor) -> Tensor:
+        # a [z_j, z_i] is the sum of two vectors: no tensor of N x N x 2H
+        source = (transformed @ self.source).transpose(1, 2)  # [heads, 1, N]
+        target = transformed @ self.target  # [heads, N, 1]
+        logits: Tensor = F.leaky_relu(source + target, self.slope)
+        return logits.softmax(dim=2)  # eq. 3

@@ -1,0 +1,169 @@
+"""Transformer: self-attention over the days of the window of each stock.
+
+Vaswani et al., "Attention is all you need", NeurIPS 2017. https://arxiv.org/abs/1706.03762
+The encoder alone; it is not the paper's in that the embedding is not scaled by sqrt(d).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alphazoo.data.days import DayBatch
+from alphazoo.errors import InputError
+from alphazoo.models.base import StockModel
+
+
+def position_code(x: Tensor) -> Tensor:
+    """Sines and cosines [T, d] of the days of x [N, T, d], section 3.5."""
+    length, width = x.shape[1:]
+    days = torch.arange(length, device=x.device, dtype=x.dtype)[:, None]
+    rates = torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10000) / width)
+    angles = days * rates.exp()  # [T, d / 2]
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network, each with a skip and a layer norm.
+
+    Args:
+        width: d.
+        heads: Attention heads; they divide ``width``.
+        feedforward_size: Hidden units of the feed-forward network.
+        dropout: Of attention weights, hidden units and both outputs.
+        causal: A day attends to itself and earlier days only.
+        pre_norm: Normalise before attention and feed-forward, not after the skips.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        feedforward_size: int,
+        dropout: float,
+        causal: bool,
+        pre_norm: bool,
+    ) -> None:
+        super().__init__()
+        if width % heads or width % 2:
+            raise InputError(
+                f"hidden_size must be even and divisible by heads, got {width}, {heads}"
+            )
+        self.heads = heads
+        self.dropout = dropout
+        self.causal = causal
+        self.pre_norm = pre_norm
+        self.projections = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.output = nn.Linear(width, width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward_size),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward_size, width),
+        )
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        nn.init.xavier_uniform_(self.projections.weight)
+        nn.init.zeros_(self.projections.bias)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: Tensor, *, last_only: bool = False) -> Tensor:
+        """Encode [N, T, d] as [N, T, d], or its last day alone as [N, 1, d]."""
+        normed = self.norm1(x) if self.pre_norm else x
+        attended = self._attend(normed, last_only)
+        if last_only:
+            x = x[:, -1:]
+        x = x + F.dropout(attended, self.dropout, self.training)
+        if not self.pre_norm:
+            x = self.norm1(x)
+        fed = self.feedforward(self.norm2(x) if self.pre_norm else x)
+        x = x + F.dropout(fed, self.dropout, self.training)
+        return x if self.pre_norm else self.norm2(x)
+
+    def _attend(self, x: Tensor, last_only: bool) -> Tensor:
+        width = x.shape[2]
+        weight, bias = self.projections.weight, self.projections.bias
+        query = F.linear(x[:, -1:] if last_only else x, weight[:width], bias[:width])
+        key, value = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2)
+        query, key, value = (
+            part.view(*part.shape[:2], self.heads, -1).transpose(1, 2)
+            for part in (query, key, value)
+        )  # [N, heads, T, d / heads]
+        attended = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=self.causal and not last_only,
+        )
+        merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return merged
+
+
+class Transformer(StockModel):
+    """A linear score of the last day of a Transformer encoder.
+
+    The window holds the past only, so no mask is needed; ``causal`` adds one, for those who want
+    each day encoded without the later ones. With ``pooling="last"`` the last layer encodes the last
+    day alone.
+
+    Args:
+        n_features: F, features per day.
+        hidden_size: d, width of the encoder.
+        num_layers: Encoder layers.
+        heads: Attention heads; they divide ``hidden_size``.
+        feedforward_size: Hidden units of the feed-forward networks.
+        dropout: Of the encoder layers.
+        causal: Mask later days.
+        pre_norm: Layer norm before attention and feed-forward, and at the end, instead of after.
+        pooling: ``"last"`` day or ``"mean"`` of all days.
+        lr: Learning rate.
+        weight_decay: L2 penalty.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        hidden_size: int,
+        num_layers: int,
+        heads: int,
+        feedforward_size: int,
+        dropout: float,
+        causal: bool,
+        pre_norm: bool,
+        pooling: str,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(lr=lr, weight_decay=weight_decay)
+        if pooling not in ("last", "mean"):
+            raise InputError(f"pooling is 'last' or 'mean', got {pooling!r}")
+        self.pooling = pooling
+        self.input = nn.Linear(n_features, hidden_size)
+        self.layers = nn.ModuleList(
+            EncoderLayer(
+                hidden_size,
+                heads,
+                feedforward_size=feedforward_size,
+                dropout=dropout,
+                causal=causal,
+                pre_norm=pre_norm,
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size) if pre_norm else nn.Identity()
+        self.head = nn.Linear(hidden_size, 1)
+
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day: [N]."""
+        x = self.input(day.features)  # [N, T, d]
+        x = x + position_code(x)
+        *layers, last = self.layers
+        for layer in layers:
+            x = layer(x)
+        x = last(x, last_only=self.pooling == "last").mean(dim=1)  # [N, d]
+        scores: Tensor = self.head(self.norm(x))
+        return scores.squeeze(-1)
