@@ -131,10 +131,10 @@ def _check_columns(names: dict[str, str], found: list[str], source: str) -> None
     for name, column in names.items():
         if column not in found:
             hint = did_you_mean(column, map(str, found))
-            way_out = ", or to null if it has none" if name in OPTIONAL else ""
+            way_out = ", null if there is none" if name in OPTIONAL else ""
             raise InputError(
-                f"{source} has no column {column!r} for {name}; {hint} "
-                f"Set data.columns.{name} to its name{way_out}"
+                f"{source} has no column {column!r} for {name} (data.columns.{name} is its "
+                f"name{way_out}); {hint}"
             )
 
 
