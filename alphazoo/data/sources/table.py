@@ -114,7 +114,9 @@ def _read_file(file: Path, names: dict[str, str]) -> pd.DataFrame:
     wanted = list(names.values())
     if file.suffix == ".parquet":
         _check_columns(names, pq.read_schema(file).names, str(file))
-        return pd.read_parquet(file, columns=wanted)
+        table = pq.read_table(file, columns=wanted)
+        frame: pd.DataFrame = table.to_pandas(date_as_object=False, split_blocks=True)
+        return frame
     if file.suffix in (".csv", ".gz"):
         _check_columns(names, list(pd.read_csv(file, nrows=0).columns), str(file))
         return pd.read_csv(
