@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from alphazoo.errors import InputError, did_you_mean
+from alphazoo.models.recurrence import FastGRU
 
-CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": FastGRU}
 
 
 class Encoder(nn.Module):

@@ -1,6 +1,6 @@
 """An epoch of ours beside one of Qlib's, on the same days, in one run. Needs pyqlib.
 
-    python tests/benchmarks/epoch.py FOLDER lstm gru [--days 300]
+    python tests/benchmarks/epoch.py FOLDER lstm gru [--every 5]
 
 Ours: all train days, one per step, then the valid days. Qlib's ``fit`` for each epoch: batches of
 800 rows of the train table, then an evaluation of train and valid. Both in float32, with Adam, on
@@ -73,7 +73,7 @@ def main() -> None:
     )
     parser.add_argument("folder", help="a Qlib data folder of CSI300")
     parser.add_argument("models", nargs="+", choices=sorted(PEERS))
-    parser.add_argument("--days", type=int, default=None, help="at most so many days a segment")
+    parser.add_argument("--every", type=int, default=1, help="take every so many days")
     options = parser.parse_args()
 
     data: MarketDataModule = instantiate(
@@ -81,7 +81,7 @@ def main() -> None:
     )
     data.setup()
     for name in ("train", "valid"):
-        data.segments[name] = data.segments[name][: options.days]
+        data.segments[name] = data.segments[name][:: options.every]
     tables = {name: table(data, name) for name in ("train", "valid")}
     rows = {name: len(features) for name, (features, _) in tables.items()}
     print(f"{torch.get_num_threads()} threads, rows {rows}, torch {torch.__version__}")

@@ -1,0 +1,97 @@
+"""A GRU that trains faster on a CPU: the same numbers, with a backward pass written out.
+
+Torch's GRU records a dozen small operations per day and layer and differentiates each. Here all
+that does not depend on the day before is one operation over all days, forwards and backwards, and
+what remains per day are two matrix products with four operations around them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+class FastGRU(nn.GRU):
+    """`torch.nn.GRU`, batch first and one-directional; differs only when it trains on a CPU."""
+
+    def forward(  # type: ignore[override]
+        self,
+        input: Tensor,  # noqa: A002 - the name torch gives it
+        hx: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs [N, T, H] of the last layer and last states [layers, N, H]."""
+        slow = hx is not None or input.device.type != "cpu" or input.dtype != torch.float32
+        if slow or not torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            outputs, states = super().forward(input, hx)
+            return outputs, states
+        x = input.transpose(0, 1)  # [T, N, F]
+        last = []
+        for layer, weights in enumerate(self.all_weights):
+            if layer:
+                x = F.dropout(x, self.dropout, self.training)
+            x = _GRULayer.apply(x, *weights)  # type: ignore[no-untyped-call]
+            last.append(x[-1])
+        return x.transpose(0, 1), torch.stack(last)
+
+
+class _GRULayer(torch.autograd.Function):
+    """One layer: r and z are the reset and update gates, n the new state, h the state.
+
+    h' = n + z (h - n), n = tanh(W_n x + b_n + r (U_n h + c_n)), r, z = sigmoid(W x + b + U h + c).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+    ) -> Tensor:
+        days, stocks, _ = x.shape
+        size = w_hh.shape[1]
+        inputs = torch.addmm(b_ih, x.reshape(days * stocks, -1), w_ih.t()).view(days, stocks, -1)
+        inputs[..., : 2 * size] += b_hh[: 2 * size]
+        h = x.new_zeros(days + 1, stocks, size)
+        rz = x.new_empty(days, stocks, 2 * size)
+        n, hidden = (x.new_empty(days, stocks, size) for _ in range(2))  # hidden: U_n h + c_n
+        w_rz, w_n, b_n = w_hh[: 2 * size].t(), w_hh[2 * size :].t(), b_hh[2 * size :]
+        for before, after, in_rz, in_n, rz_t, r_t, z_t, n_t, hidden_t in zip(
+            h[:-1].unbind(),
+            h[1:].unbind(),
+            inputs[..., : 2 * size].unbind(),
+            inputs[..., 2 * size :].unbind(),
+            rz.unbind(),
+            rz[..., :size].unbind(),
+            rz[..., size:].unbind(),
+            n.unbind(),
+            hidden.unbind(),
+            strict=True,
+        ):
+            torch.addmm(in_rz, before, w_rz, out=rz_t).sigmoid_()
+            torch.addmm(b_n, before, w_n, out=hidden_t)
+            torch.addcmul(in_n, r_t, hidden_t, out=n_t).tanh_()
+            torch.lerp(n_t, before, z_t, out=after)
+        ctx.save_for_backward(x, w_ih, w_hh, h, rz, n, hidden)
+        return h[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, w_ih, w_hh, h, rz, n, hidden = ctx.saved_tensors
+        days, stocks, size = n.shape
+        r, z = rz[..., :size], rz[..., size:]
+        # what a change of h' does to the arguments of r, z and U_n h + c_n
+        dn = (1 - z) * (1 - n * n)
+        local = torch.stack([dn * hidden * r * (1 - r), (h[:-1] - n) * z * (1 - z), dn * r], dim=2)
+        dh = gradients[0].clone()  # [T, N, H], complete for a day when the loop reaches it
+        d = torch.empty_like(local)
+        rows = d.view(days, stocks, 3 * size)
+        for day in reversed(range(days)):
+            torch.mul(dh[day].unsqueeze(1), local[day], out=d[day])
+            if day:
+                dh[day - 1].addcmul_(dh[day], z[day]).addmm_(rows[day], w_hh)
+        flat = d.view(days * stocks, 3 * size)
+        dw_hh, db_hh = flat.t() @ h[:-1].reshape(days * stocks, size), flat.sum(dim=0)
+        torch.mul(dh, dn, out=d[:, :, 2])  # the input reaches n without r
+        dw_ih, db_ih = flat.t() @ x.reshape(days * stocks, -1), flat.sum(dim=0)
+        dx = (flat @ w_ih).view(x.shape) if ctx.needs_input_grad[0] else None
+        return dx, dw_ih, dw_hh, db_ih, db_hh
