@@ -229,7 +229,7 @@ def test_robust_zscore_agrees_with_scipy() -> None:
     train = data.days("train")
     panels = train.panels
     raw = [panels.windows(row, panels.present[row].nonzero()[:, 0]) for row in train.rows]
-    rows = torch.cat(raw, dim=1).flatten(0, 0).permute(1, 0, 2).numpy()  # [R, T, F]
+    rows = torch.cat(raw, dim=1).permute(1, 0, 2).numpy()  # [R, T, F]
     statistics = data.scaler.state_dict()
     median = np.nanmedian(rows, axis=0)
     mad = stats.median_abs_deviation(rows, axis=0, nan_policy="omit")

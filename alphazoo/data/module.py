@@ -91,7 +91,9 @@ class MarketDataModule(L.LightningDataModule):
 
         ``predict`` are all days from the start of ``test`` to the newest, with label or without.
         """
-        self._fit()
+        self.setup()
+        if not self.scaler.fitted:  # no checkpoint brought its statistics
+            self.scaler.fit(self._panels.windows, self.segments["train"], self._panels.present)
         if segment not in self.segments:
             raise InputError(f"unknown segment {segment!r}; {did_you_mean(segment, self.segments)}")
         return Days(self.segments[segment], self._panels)
@@ -149,12 +151,6 @@ class MarketDataModule(L.LightningDataModule):
             raise
         except (TypeError, ValueError) as error:
             raise InputError(f"cannot make the market: {error}") from error
-
-    def _fit(self) -> None:
-        """Fit the scaler, unless a checkpoint brought its statistics."""
-        self.setup()
-        if not self.scaler.fitted:
-            self.scaler.fit(self._panels.windows, self.segments["train"], self._panels.present)
 
     def _device_days(self, segment: str) -> Days:
         days = self.days(segment)
