@@ -128,8 +128,9 @@ def read_frame(source: str, frame: pd.DataFrame, folder: Path) -> Market:
 
 
 def make_data(config: DictConfig, market: Market | None = None) -> MarketDataModule:
-    """The data module of a config, on another market if one is given."""
-    return instantiate(config.datamodule, **({} if market is None else {"market": market}))
+    """The data module of a config, on another market (without concepts) if one is given."""
+    other = {} if market is None else {"market": market, "concepts": None}
+    return instantiate(config.datamodule, **other)
 
 
 @dataclass
@@ -181,7 +182,7 @@ def make_day() -> MakeDay:
             labels=torch.randn(n_stocks, generator=random),
             returns=0.02 * torch.randn(n_stocks, generator=random),
             stocks=torch.arange(n_stocks),
-            concepts=torch.empty(n_stocks, 0),
+            concepts=(torch.rand(n_stocks, 3, generator=random) < 0.5).float(),
             date=torch.tensor(0),
         )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from alphazoo.data.concepts import Concepts
 from alphazoo.data.features import Windows
 from alphazoo.data.scaling import RobustZScore
 
@@ -20,7 +21,8 @@ class DayBatch(NamedTuple):
         labels: [N], scaled for learning; NaN where unknown.
         returns: [N], raw forward return, for IC; NaN where unknown.
         stocks: [N], columns of the universe, increasing.
-        concepts: [N, C], who belongs to which concept; C = 0 without concepts.
+        concepts: [N, C], weight of the stock in each concept, 0 for no member; C = 0 without
+            concepts.
         date: [], row of the calendar.
     """
 
@@ -42,6 +44,7 @@ class DayPanels:
         labels: [D, S].
         returns: [D, S].
         present: [D, S] bool.
+        concepts: Who belongs to what, and when.
     """
 
     windows: Windows
@@ -49,6 +52,7 @@ class DayPanels:
     labels: Tensor
     returns: Tensor
     present: Tensor
+    concepts: Concepts
 
     def day(self, row: int) -> DayBatch:
         """Make the day at a row of the calendar."""
@@ -59,7 +63,7 @@ class DayPanels:
             labels=self.labels[row, stocks],
             returns=self.returns[row, stocks],
             stocks=stocks,
-            concepts=features.new_empty(len(stocks), 0),
+            concepts=self.concepts.on(row, stocks),
             date=torch.tensor(row, device=stocks.device),
         )
 
@@ -72,6 +76,7 @@ class DayPanels:
             labels=self.labels.to(device),
             returns=self.returns.to(device),
             present=self.present.to(device),
+            concepts=self.concepts.to(device),
         )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from alphazoo.data.concepts import Concepts, ConceptSource, no_concepts, read_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.features import FeatureSet
 from alphazoo.data.labels import Label
@@ -36,6 +38,8 @@ class MarketDataModule(L.LightningDataModule):
         embargo: Days left out at the end of train and valid, besides those whose label reaches
             beyond the segment.
         min_stocks: Days with fewer stocks are left out.
+        concepts: Who belongs to which concept: a table, see `read_concepts`, or a function of the
+            market and the rows of its train days; None: there are none.
     """
 
     market: Market
@@ -55,6 +59,7 @@ class MarketDataModule(L.LightningDataModule):
         test: Segment,
         embargo: int,
         min_stocks: int,
+        concepts: str | Path | ConceptSource | None = None,
     ) -> None:
         super().__init__()
         self._source = market
@@ -64,6 +69,7 @@ class MarketDataModule(L.LightningDataModule):
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks
+        self._concepts = concepts or no_concepts
         if min_stocks < 1:
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
@@ -84,7 +90,8 @@ class MarketDataModule(L.LightningDataModule):
         }
         newest = range(rows["test"].start, len(market.dates))
         self.segments["predict"] = [day for day in newest if counts[day] >= self.min_stocks]
-        self._panels = DayPanels(windows, self.scaler, labels, returns, present)
+        concepts = self._find_concepts(market)
+        self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts)
 
     def days(self, segment: str) -> Days:
         """The days of ``train``, ``valid``, ``test`` or ``predict``, on the CPU.
@@ -97,6 +104,10 @@ class MarketDataModule(L.LightningDataModule):
         if segment not in self.segments:
             raise InputError(f"unknown segment {segment!r}; {did_you_mean(segment, self.segments)}")
         return Days(self.segments[segment], self._panels)
+
+    def train_days(self) -> Days:
+        """The train days in order, on the device of the trainer: what a model may remember."""
+        return self._device_days("train")
 
     def train_dataloader(self) -> DataLoader[DayBatch]:
         """Train days in random order, on the device of the trainer, like those of all loaders."""
@@ -151,6 +162,16 @@ class MarketDataModule(L.LightningDataModule):
             raise
         except (TypeError, ValueError) as error:
             raise InputError(f"cannot make the market: {error}") from error
+
+    def _find_concepts(self, market: Market) -> Concepts:
+        if isinstance(self._concepts, str | Path):
+            return read_concepts(market, self.segments["train"], table=self._concepts)
+        try:
+            return self._concepts(market, self.segments["train"])
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError(f"cannot make the concepts: {error}") from error
 
     def _device_days(self, segment: str) -> Days:
         days = self.days(segment)

@@ -1,7 +1,7 @@
 """StockModel: what every architecture shares. An author writes ``__init__`` and ``forward``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -54,6 +54,12 @@ class StockModel(L.LightningModule, ABC):
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
         """Score the stocks of a day: [N]. Must not read ``labels`` or ``returns``."""
+
+    def remember(self, train_days: Iterable[DayBatch]) -> None:
+        """Learn from the train days what is not a weight; most models have no such thing.
+
+        A model that has calls it from Lightning's hooks; call it yourself where no Trainer runs.
+        """
 
     def configure_optimizers(self) -> Any:
         """Adam with the model's learning rate, unless the attributes say otherwise."""

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
 
 from alphazoo.data.adjust import adjust_prices
 from alphazoo.data.market import REQUIRED, Market, Panel
+from alphazoo.data.tables import name_table, parse_dates, read_columns
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
 
 KEYS = ("date", "symbol")
 OPTIONAL = ("vwap", "adjusted_close", "split", "dividend", "member")
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -47,10 +46,10 @@ def read_table(
         InputError: A file or column is missing, a date cannot be parsed, a value is no number, or
             a pair of date and symbol stands twice.
     """
-    source = "the DataFrame" if isinstance(table, pd.DataFrame) else str(table)
-    names = _column_names(columns or {})
-    frame = _read_frame(table, names, source)
-    dates, rows = _parse_dates(frame.pop("date"), source)
+    source, names = name_table(table), _column_names(columns or {})
+    frame = read_columns(table, names, key="data.columns", optional=OPTIONAL, text=["symbol"])
+    rows, days = pd.factorize(parse_dates(frame.pop("date"), source), sort=True)
+    dates = pd.DatetimeIndex(days)
     symbols, stocks = _parse_symbols(frame.pop("symbol"), source)
     _check_keys(dates, symbols, rows, stocks, source)
 
@@ -86,79 +85,6 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
             "set the other to null"
         )
     return {name: column for name, column in names.items() if column is not None}
-
-
-def _read_frame(
-    table: str | Path | pd.DataFrame, names: dict[str, str], source: str
-) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        _check_columns(names, list(table.columns), source)
-        frame = table[list(names.values())].copy()
-    else:
-        file = Path(table).expanduser()
-        if not file.is_file():
-            raise InputError(f"no file {file}")
-        try:
-            frame = _read_file(file, names)
-        except InputError:
-            raise
-        except ValueError as error:  # of pyarrow and pandas, for what they cannot parse
-            raise InputError(f"cannot read {file}: {error}") from error
-    if frame.empty:
-        raise InputError(f"{source} has no rows")
-    frame.columns = pd.Index(list(names))
-    return frame
-
-
-def _read_file(file: Path, names: dict[str, str]) -> pd.DataFrame:
-    wanted = list(names.values())
-    if file.suffix == ".parquet":
-        _check_columns(names, pq.read_schema(file).names, str(file))
-        table = pq.read_table(file, columns=wanted)
-        frame: pd.DataFrame = table.to_pandas(date_as_object=False, split_blocks=True)
-        return frame
-    if file.suffix in (".csv", ".gz"):
-        _check_columns(names, list(pd.read_csv(file, nrows=0).columns), str(file))
-        return pd.read_csv(
-            file,
-            usecols=wanted,
-            dtype={names["symbol"]: str},
-            keep_default_na=False,  # NA and NAN are stocks, too
-            na_values={column: MISSING for column in wanted if column != names["symbol"]},
-        )[wanted]
-    raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
-
-
-def _check_columns(names: dict[str, str], found: list[str], source: str) -> None:
-    for name, column in names.items():
-        if column not in found:
-            hint = did_you_mean(column, map(str, found))
-            way_out = ", null if there is none" if name in OPTIONAL else ""
-            raise InputError(
-                f"{source} has no column {column!r} for {name} (data.columns.{name} is its "
-                f"name{way_out}); {hint}"
-            )
-
-
-def _parse_dates(column: "pd.Series[str]", source: str) -> tuple[pd.DatetimeIndex, Rows]:
-    days: pd.Series[str] = column
-    if pd.api.types.is_numeric_dtype(column):  # 20150102
-        days = column.map("{:.0f}".format)
-    elif pd.api.types.is_string_dtype(column):  # the local day, whatever its offset from UTC
-        days = column.str.replace(r"^(\d{4}-\d{2}-\d{2})[T ].*$", r"\1", regex=True)
-    form = "%Y%m%d" if pd.api.types.is_numeric_dtype(column) else None
-    parsed = pd.to_datetime(days, errors="coerce", format=form)
-    wrong = np.flatnonzero(parsed.isna())
-    if len(wrong):
-        values = shorten(repr(column.iloc[row]) for row in wrong)
-        raise InputError(
-            f"{source}, column {column.name!r}: {len(wrong)} values are not dates, "
-            f"the first in row {wrong[0] + 1}: {values}"
-        )
-    if parsed.dt.tz is not None:
-        parsed = parsed.dt.tz_localize(None)
-    rows, dates = pd.factorize(parsed.dt.normalize(), sort=True)
-    return pd.DatetimeIndex(dates).as_unit("ns"), rows
 
 
 def _parse_symbols(column: "pd.Series[str]", source: str) -> tuple[list[str], Rows]:

@@ -1,0 +1,117 @@
+"""Columns of a table file or DataFrame, checked: what market and concept tables share."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from alphazoo.errors import InputError, did_you_mean, shorten
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+
+def name_table(table: str | Path | pd.DataFrame) -> str:
+    """What errors call it."""
+    return "the DataFrame" if isinstance(table, pd.DataFrame) else str(table)
+
+
+def read_columns(
+    table: str | Path | pd.DataFrame,
+    names: Mapping[str, str],
+    *,
+    key: str,
+    optional: Collection[str] = (),
+    text: Collection[str] = (),
+) -> pd.DataFrame:
+    """Read columns of a ``.parquet``, ``.csv`` or ``.csv.gz`` file or a DataFrame.
+
+    Args:
+        table: The file or DataFrame.
+        names: Names in the table, by the names that the result has.
+        key: The config key that ``names`` come from, for errors.
+        optional: Those of the names that need not exist in a table.
+        text: Those of the names that hold text; the symbol is one of them, and NA a symbol.
+
+    Raises:
+        InputError: There is no such file, it cannot be read, has no rows or lacks a column.
+    """
+    source = name_table(table)
+    try:
+        found = column_names(table)
+        for name, column in names.items():
+            if column not in found:
+                hint = did_you_mean(column, map(str, found))
+                way_out = ", null if there is none" if name in optional else ""
+                raise InputError(
+                    f"{source} has no column {column!r} for {name} ({key}.{name} is its "
+                    f"name{way_out}); {hint}"
+                )
+        frame = _read(table, names, text)
+    except InputError:
+        raise
+    except ValueError as error:  # of pyarrow and pandas, for what they cannot parse
+        raise InputError(f"cannot read {source}: {error}") from error
+    if frame.empty:
+        raise InputError(f"{source} has no rows")
+    return frame.set_axis(list(names), axis="columns")
+
+
+def column_names(table: str | Path | pd.DataFrame) -> list[str]:
+    """Those that the table has."""
+    if isinstance(table, pd.DataFrame):
+        return list(table.columns)
+    file = Path(table).expanduser()
+    if not file.is_file():
+        raise InputError(f"no file {file}")
+    if file.suffix == ".parquet":
+        return list(pq.read_schema(file).names)
+    if file.suffix in (".csv", ".gz"):
+        return list(pd.read_csv(file, nrows=0).columns)
+    raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
+
+
+def _read(
+    table: str | Path | pd.DataFrame, names: Mapping[str, str], text: Collection[str]
+) -> pd.DataFrame:
+    wanted = list(names.values())
+    if isinstance(table, pd.DataFrame):
+        return table[wanted].copy()
+    file = Path(table).expanduser()
+    if file.suffix == ".parquet":
+        arrow = pq.read_table(file, columns=wanted)
+        frame: pd.DataFrame = arrow.to_pandas(date_as_object=False, split_blocks=True)
+        return frame
+    return pd.read_csv(
+        file,
+        usecols=wanted,
+        dtype={names[name]: str for name in text},
+        keep_default_na=False,
+        na_values={column: MISSING for column in wanted if column != names["symbol"]},
+    )[wanted]
+
+
+def parse_dates(column: "pd.Series[str]", source: str) -> "pd.Series[pd.Timestamp]":
+    """Days, without time and zone, of a column of dates, ISO texts or numbers like 20150102.
+
+    Raises:
+        InputError: A value is none of these.
+    """
+    days: pd.Series[str] = column
+    if pd.api.types.is_numeric_dtype(column):
+        days = column.map("{:.0f}".format)
+    elif pd.api.types.is_string_dtype(column):  # the local day, whatever its offset from UTC
+        days = column.str.replace(r"^(\d{4}-\d{2}-\d{2})[T ].*$", r"\1", regex=True)
+    form = "%Y%m%d" if pd.api.types.is_numeric_dtype(column) else None
+    parsed = pd.to_datetime(days, errors="coerce", format=form)
+    wrong = np.flatnonzero(parsed.isna())
+    if len(wrong):
+        values = shorten(repr(column.iloc[row]) for row in wrong)
+        raise InputError(
+            f"{source}, column {column.name!r}: {len(wrong)} values are not dates, "
+            f"the first in row {wrong[0] + 1}: {values}"
+        )
+    if parsed.dt.tz is not None:
+        parsed = parsed.dt.tz_localize(None)
+    return parsed.dt.normalize().dt.as_unit("ns")

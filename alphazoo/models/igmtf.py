@@ -1,0 +1,208 @@
+"""IGMTF: a stock learns from the stocks it resembles on the train days most like today.
+
+Xu et al., "Instance-wise graph-based framework for multivariate time series forecasting", 2021.
+https://arxiv.org/abs/2109.06489
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from alphazoo.data.days import DayBatch
+from alphazoo.errors import InputError
+from alphazoo.models.base import StockModel
+from alphazoo.models.cosine import cosines
+from alphazoo.models.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+
+class IGMTF(StockModel):
+    """A linear score of a stock's state and of those of its neighbours in the train days.
+
+    The state g of a stock is two layers on its last hidden state. The memory holds g of all stocks
+    of all train days. For a day::
+
+        days = the k_day train days whose mean g has the highest cosine with that of this day
+        M = the two layers, once more, on their rows
+        neighbours of stock n = the n_neighbor rows m with the highest cosine of P1 g_n and P2 M_m
+        score = head [g_n, mean over its neighbours of cosine times P2 M_m]
+
+    The memory is a function of the weights and the train days: it is made again at the start of an
+    epoch and before valid, test and predict days, and never stored. As in Qlib's benchmark, a train
+    day finds itself in the memory, and later train days, too (their features, not their labels):
+    ``exclude_self`` and ``causal_memory`` leave them out. The authors' code does not pass the
+    memory through the layers again. Qlib's fails when all days have as many stocks.
+
+    Args:
+        n_features: F, features per day.
+        cell: ``"lstm"`` or ``"gru"``.
+        hidden_size: H, width of the encoder and of all that follows.
+        num_layers: Recurrent layers.
+        dropout: Between the recurrent layers.
+        k_day: Train days that a day looks at.
+        n_neighbor: Rows of these that a stock learns from.
+        exclude_self: A train day does not look at itself.
+        causal_memory: A day looks at earlier days only.
+        lr: Learning rate.
+        weight_decay: L2 penalty.
+    """
+
+    _memory: "_Memory | None" = None
+    _made_by: tuple[object, ...] = ()  # the state of the weights that made the memory
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        k_day: int,
+        n_neighbor: int,
+        exclude_self: bool,
+        causal_memory: bool,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(lr=lr, weight_decay=weight_decay)
+        if k_day < 1 or n_neighbor < 1:
+            raise InputError(
+                f"model.k_day and n_neighbor are 1 or more, got {k_day} and {n_neighbor}"
+            )
+        self.encoder = Encoder(
+            cell=cell,
+            n_features=n_features,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+        )
+        self.k_day = k_day
+        self.n_neighbor = n_neighbor
+        self.exclude_self = exclude_self
+        self.causal_memory = causal_memory
+        self.layers = nn.Sequential(
+            nn.Linear(hidden_size, hidden_size),
+            nn.LeakyReLU(),
+            nn.Linear(hidden_size, hidden_size),
+            nn.LeakyReLU(),
+        )
+        self.query = nn.Linear(hidden_size, hidden_size, bias=False)  # P1
+        self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # P2
+        self.head = nn.Linear(2 * hidden_size, 1)
+
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day together: [N].
+
+        Raises:
+            InputError: There is no memory yet, see `remember`.
+        """
+        g = self._states(day)  # [N, H]
+        rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
+        keys, query = self.key(self.layers(rows)), self.query(g)
+        with torch.no_grad():  # a gradient reaches the neighbours alone
+            k = min(self.n_neighbor, len(rows))
+            nearest = cosines(query, keys).topk(k, dim=1).indices  # [N, k]
+        near = keys[nearest]  # [N, k, H]
+        norms = query.norm(dim=1, keepdim=True) * near.norm(dim=2)
+        cosine = torch.einsum("nh,nkh->nk", query, near) / (norms + 1e-6)
+        learned = torch.einsum("nk,nkh->nh", cosine, near) / max(1, k)
+        scores: Tensor = self.head(torch.cat([g, learned], dim=1))
+        return scores.squeeze(-1)
+
+    @torch.no_grad()
+    def remember(self, train_days: Iterable[DayBatch]) -> None:
+        """Make the memory of all train days.
+
+        Raises:
+            InputError: They are too few for ``k_day``, or their rows for ``n_neighbor``.
+        """
+        start, training = time.perf_counter(), self.training
+        self.eval()
+        days = [(day.date, self._states(day)) for day in train_days]
+        self.train(training)
+        memory = _Memory(days)
+        others = len(days) - self.exclude_self
+        if self.k_day > others:
+            raise InputError(f"model.k_day={self.k_day}, but the memory has {others} train days")
+        if self.n_neighbor > memory.rows.shape[0]:
+            raise InputError(
+                f"model.n_neighbor={self.n_neighbor}, but the memory has "
+                f"{memory.rows.shape[0]} rows"
+            )
+        self._memory, self._made_by = memory, self._versions()
+        log.info("memory of %d train days: %.1f s", len(days), time.perf_counter() - start)
+
+    def setup(self, stage: str) -> None:
+        """Forget what other days or a run before left."""
+        self._memory = None
+
+    def on_train_epoch_start(self) -> None:
+        """Make the memory with the weights of now."""
+        self._refresh()
+
+    def on_validation_start(self) -> None:
+        """Make the memory with the weights of now."""
+        self._refresh()
+
+    def on_test_start(self) -> None:
+        """Make the memory with the weights of now."""
+        self._refresh()
+
+    def on_predict_start(self) -> None:
+        """Make the memory with the weights of now."""
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._memory is None or self._made_by != self._versions():
+            self.remember(self.trainer.datamodule.train_days())  # type: ignore[attr-defined]
+
+    def _versions(self) -> tuple[object, ...]:
+        """Another one after each change of a weight in its place."""
+        return tuple((p.device, p._version) for p in self.parameters())
+
+    def _states(self, day: DayBatch) -> Tensor:
+        states: Tensor = self.layers(self.encoder(day.features)[:, -1])
+        return states
+
+    def _recall(self, date: Tensor, mean: Tensor) -> Tensor:
+        """Rows of the train days most like a day: [R, H]."""
+        memory = self._memory
+        if memory is None:
+            raise InputError(
+                "IGMTF has no memory: score with a Trainer and its data module, or call "
+                "model.remember(data.train_days()) first"
+            )
+        similarity = cosines(mean.unsqueeze(0), memory.means)[0]  # [days]
+        if self.causal_memory:
+            similarity = similarity.masked_fill(memory.dates >= date, -torch.inf)
+        elif self.exclude_self:
+            similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
+        best, days = similarity.topk(self.k_day)
+        return memory.take(days[best > -torch.inf])
+
+
+class _Memory:
+    """States of the stocks of many days, day after day.
+
+    Attributes:
+        rows: [R, H], of all stocks of all days.
+        means: [days, H], over the stocks of each day.
+        dates: [days], rows of the calendar.
+    """
+
+    def __init__(self, days: list[tuple[Tensor, Tensor]]) -> None:
+        self.rows = torch.cat([states for _, states in days])
+        self.means = torch.stack([states.mean(dim=0) for _, states in days])
+        self.dates = torch.stack([date for date, _ in days])
+        counts = [len(states) for _, states in days]
+        self._starts = torch.tensor([0, *counts]).cumsum(0).tolist()
+
+    def take(self, days: Tensor) -> Tensor:
+        """Rows of some of the days: [R, H]."""
+        parts = [self.rows[self._starts[day] : self._starts[day + 1]] for day in days.tolist()]
+        return torch.cat(parts) if parts else self.rows[:0]
