@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from alphazoo.errors import InputError, shorten
@@ -54,12 +55,41 @@ NAMES: dict[str, list[tuple[str, str]]] = {
         (r"tcn\.network\.\d+\.net\..*", ""),  # the same convolutions under a second name
         (r"linear\.(.*)", r"head.\1"),
     ],
+    "SFM": [  # after _join_gates
+        (r"(input\.weight|input\.bias|state\.weight)", r"\1"),
+        (r"U_a", "reader"),
+        (r"b_a", "reader_bias"),
+        (r"output\.weight", "output.weight"),
+        (r"b_p", "output.bias"),
+        HEAD,
+    ],
     "GATs": [
         RNN,
         (r"transformation\.(.*)", r"transform.\1"),
         (r"(source|target)", r"\1"),  # the halves of "a"
         (r"fc\.(.*)", r"output.\1"),
         HEAD,
+    ],
+    "HIST": [
+        RNN,
+        (r"fc_es\.(.*)", r"known.info.\1"),
+        (r"fc_es_fore\.(.*)", r"known.score.\1"),
+        (r"fc_es_back\.(.*)", r"known.explain.\1"),
+        (r"fc_is\.(.*)", r"hidden.info.\1"),
+        (r"fc_is_fore\.(.*)", r"hidden.score.\1"),
+        (r"fc_is_back\.(.*)", r"hidden.explain.\1"),
+        (r"fc_indi\.(.*)", r"own.\1"),
+        (r"(fc_[ei]s_middle|fc_indi_fore|fc_out_(es|is|indi))\..*", ""),
+        HEAD,
+    ],
+    "IGMTF": [
+        RNN,
+        (r"lins\.linear0\.(.*)", r"layers.0.\1"),
+        (r"lins\.linear1\.(.*)", r"layers.2.\1"),
+        (r"project1\.(.*)", r"query.\1"),
+        (r"project2\.(.*)", r"key.\1"),
+        (r"fc_output\..*", ""),
+        (r"fc_out_pred\.(.*)", r"head.\1"),
     ],
 }
 
@@ -70,7 +100,8 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
     Args:
         model: Of the same sizes.
         state: ``state_dict()`` of ``LSTMModel``, ``GRUModel``, ``ALSTMModel``, ``Transformer`` (of
-            both files), ``TCNModel`` or ``GATModel`` in ``qlib.contrib.model.pytorch_*``.
+            both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel`` or ``IGMTFModel``
+            in ``qlib.contrib.model.pytorch_*``.
 
     Raises:
         InputError: A name is missing, unknown, or belongs to a tensor of another shape.
@@ -78,13 +109,8 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
     kind = type(model).__name__
     if kind not in NAMES:
         raise InputError(f"no names of Qlib are known for {kind}; there are {', '.join(NAMES)}")
-    if kind == "GATs" and "a" in state:
-        source, target = state["a"].chunk(2)
-        state = {name: tensor for name, tensor in state.items() if name != "a"}
-        state |= {"source": source[None], "target": target[None]}
-    if kind == "TCN":  # ours convolves newest day first
-        state = {name: t.flip(-1) if name.endswith("weight_v") else t for name, t in state.items()}
-    named, unknown = _rename(state, NAMES[kind])
+    reshape = {"GATs": _halve_a, "SFM": _join_gates, "TCN": _turn_kernels}.get(kind, dict)
+    named, unknown = _rename(reshape(state), NAMES[kind])
     ours = {
         name: tensor for name, tensor in model.state_dict().items() if not name.startswith("tables")
     }
@@ -101,6 +127,38 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
                 f"{kind}: {name} is {[*named[name].shape]}, expected {[*tensor.shape]}"
             )
     model.load_state_dict(named, strict=False)
+
+
+def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """GATs: the parameter "a" is that of both stocks of a pair."""
+    halved = dict(state)
+    if "a" in halved:
+        source, target = halved.pop("a").chunk(2)
+        halved |= {"source": source[None], "target": target[None]}
+    return halved
+
+
+def _turn_kernels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """TCN: ours convolves newest day first."""
+    return {name: t.flip(-1) if name.endswith("weight_v") else t for name, t in state.items()}
+
+
+def _join_gates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """SFM: ours has one matrix for all gates; its matrices are applied from the right."""
+    joined = dict(state)
+    for name, prefix in (("input.weight", "W"), ("input.bias", "b"), ("state.weight", "U")):
+        parts = [f"{prefix}_{gate}" for gate in ("i", "ste", "o", "fre", "c")]
+        missing = [part for part in parts if part not in joined]
+        if missing:
+            raise InputError(f"not the weights of this SFM: missing {shorten(missing)}")
+        try:
+            joined[name] = torch.cat([joined.pop(part).t() for part in parts])
+        except RuntimeError as error:
+            shapes = shorten(f"{part} {[*state[part].shape]}" for part in parts)
+            raise InputError(f"SFM: these do not fit together: {shapes}") from error
+    if "W_p" in joined:
+        joined["output.weight"] = joined.pop("W_p").t()
+    return joined
 
 
 def _rename(

@@ -4,12 +4,14 @@ import copy
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import MakeDay
 from torch import nn
 
 from alphazoo.config import compose, instantiate
+from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.qlib import load_weights
@@ -34,8 +36,13 @@ REFERENCES: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
     ),
     ("gats", "gru"): ("gats", "GATModel", {**RECURRENT, "base_model": "GRU"}),
     ("gats", "lstm"): ("gats", "GATModel", {**RECURRENT, "base_model": "LSTM"}),
+    ("sfm", ""): ("sfm", "SFM_Model", {"hidden_size": 64, "freq_dim": 25, "output_dim": 32}),
+    ("hist", "gru"): ("hist", "HISTModel", {**RECURRENT, "base_model": "GRU"}),
+    ("hist", "lstm"): ("hist", "HISTModel", {**RECURRENT, "base_model": "LSTM"}),
+    ("igmtf", "gru"): ("igmtf", "IGMTFModel", {**RECURRENT, "base_model": "GRU"}),
+    ("igmtf", "lstm"): ("igmtf", "IGMTFModel", {**RECURRENT, "base_model": "LSTM"}),
 }
-PARAMETERS = {  # live ones, with 6 features; GATs on a GRU
+PARAMETERS = {  # live ones, with 6 features; GATs, HIST and IGMTF on a GRU
     "lstm": 51_777,
     "gru": 38_849,
     "alstm": 52_609,
@@ -43,6 +50,9 @@ PARAMETERS = {  # live ones, with 6 features; GATs on a GRU
     "localformer": 637_441,
     "tcn": 448_257,
     "gats": 47_297,
+    "sfm": 22_153,
+    "hist": 67_969,
+    "igmtf": 55_425,
 }
 PAIRS = list(REFERENCES)
 
@@ -60,6 +70,27 @@ def make_pair(name: str, cell: str, n_features: int = 6) -> tuple[nn.Module, Sto
     return reference, model.eval()
 
 
+def score(name: str, reference: nn.Module, day: DayBatch, past: list[DayBatch]) -> torch.Tensor:
+    """Scores of Qlib's network; that of HIST has to believe that a CPU is a device."""
+    features = flatten(day)
+    if name == "hist":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_device", lambda tensor: "cpu")
+            return reference(features, day.concepts)
+    if name == "igmtf":
+        states = [reference(flatten(past_day), get_hidden=True) for past_day in past]
+        return reference(
+            features,
+            train_hidden=np.asarray(states, dtype=object),
+            train_hidden_day=torch.stack([state.mean(dim=0) for state in states]),
+        )
+    return reference(features)
+
+
+def flatten(day: DayBatch) -> torch.Tensor:
+    return day.features.transpose(1, 2).flatten(1)  # its rows are field by field
+
+
 @pytest.mark.parametrize(("name", "cell"), PAIRS)
 @pytest.mark.parametrize(("n_stocks", "window", "n_features"), [
     (1, 60, 6), (2, 60, 6), (37, 60, 6), (300, 60, 6), (37, 20, 20), (5, 7, 3), (5, 1, 3),
@@ -69,9 +100,14 @@ def test_scores_equal_those_of_the_reference(
 ) -> None:
     reference, model = make_pair(name, cell, n_features)
     day = make_day(n_stocks, window, n_features)
-    flat = day.features.transpose(1, 2).flatten(1)  # its rows are field by field
+    concepts = day.concepts.clone()
+    concepts[:, 0], concepts[0] = 0, 0  # a concept without stocks, a stock without concepts
+    day = day._replace(concepts=concepts)
+    past = [make_day(3 + i, window, n_features, seed=1 + i) for i in range(12)]
+    model.remember(past)
     with torch.no_grad():
-        torch.testing.assert_close(model(day), reference(flat).reshape(-1), rtol=1e-5, atol=1e-5)
+        expected = score(name, reference, day, past).reshape(-1)
+        torch.testing.assert_close(model(day), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
