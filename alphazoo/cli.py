@@ -1,4 +1,4 @@
-"""The command ``alphazoo``: train, models, data check."""
+"""The command ``alphazoo``: train, models, import-qlib, data check."""
 
 import logging
 import os
@@ -24,6 +24,8 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo train -m model=lstm,gru seed=1,2,3     every combination
                alphazoo train --help                            all groups and keys
   models       the zoo: each model with its paper and number of parameters
+  import-qlib  make a checkpoint of the weights that a network of Qlib was saved with
+               alphazoo import-qlib weights.pkl model=gats out=gats.ckpt
   data check   what a data source holds and what looks odd in it
                alphazoo data check data=table data.path=FILE
 
@@ -34,16 +36,22 @@ HYDRA_FULL_ERROR=1 shows the traceback of an error.
 def main() -> None:
     """Run the command in ``sys.argv``; an expected fault is one message and exit status 1."""
     match sys.argv[1:]:
-        case [] | ["-h" | "--help" | "help", *_] | ["models" | "data", *_, "-h" | "--help"]:
+        case (
+            []
+            | ["-h" | "--help" | "help", *_]
+            | ["models" | "import-qlib" | "data", *_, "-h" | "--help"]
+        ):
             print(HELP, end="")
         case ["train", *arguments]:
             _run(_train, arguments)
         case ["models"]:
             _run(_models, [])
+        case ["import-qlib", *arguments]:
+            _run(_import_qlib, arguments)
         case ["data", "check", *arguments]:
             _run(_check, arguments)
         case arguments:
-            hint = did_you_mean(arguments[0], ("train", "models", "data check"))
+            hint = did_you_mean(arguments[0], ("train", "models", "import-qlib", "data check"))
             sys.exit(f"error: unknown command {' '.join(arguments[:2])!r}; {hint}")
 
 
@@ -104,6 +112,22 @@ def _models(arguments: list[str]) -> None:
     from alphazoo.models import describe_zoo
 
     print(describe_zoo())
+
+
+def _import_qlib(arguments: list[str]) -> None:
+    from alphazoo.config import compose, instantiate
+    from alphazoo.qlib import import_weights
+
+    files = [argument for argument in arguments if "=" not in argument]
+    outs = [argument[4:] for argument in arguments if argument.startswith("out=")]
+    rest = [a for a in arguments if "=" in a and not a.startswith("out=")]
+    if len(files) != 1 or len(outs) != 1 or not any(a.startswith("model=") for a in rest):
+        raise InputError("expected: alphazoo import-qlib FILE model=NAME out=CHECKPOINT")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    model = instantiate(compose(*rest).model)
+    import_weights(files[0], model, outs[0])
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{outs[0]}: {type(model).__name__}, {count:,} parameters of {files[0]}")
 
 
 def _check(arguments: list[str]) -> None:

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+import lightning as L
 import torch
 from torch import Tensor
 
 from alphazoo.errors import InputError, shorten
+from alphazoo.files import load_tensors, replacing
 from alphazoo.models.base import StockModel
 
 RNN = (r"rnn\.(.*)", r"encoder.rnn.\1")
@@ -127,6 +130,31 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
                 f"{kind}: {name} is {[*named[name].shape]}, expected {[*tensor.shape]}"
             )
     model.load_state_dict(named, strict=False)
+
+
+def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None:
+    """Make a checkpoint of a state dict that Qlib saved.
+
+    Its last day is not known, so that a run that starts from it needs ``allow_leak``.
+
+    Args:
+        file: What `torch.save` made of the state dict; read with ``weights_only=True``.
+        model: Of the same architecture and sizes; its weights are replaced.
+        out: The checkpoint.
+
+    Raises:
+        InputError: The file holds something else, or its names or shapes do not fit.
+    """
+    state = load_tensors(file)
+    if not isinstance(state, Mapping) or not all(torch.is_tensor(t) for t in state.values()):
+        raise InputError(f"{file}: expected a state dict, found {type(state).__name__}")
+    load_weights(model, state)
+    target = Path(out).expanduser()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(model)
+    with replacing(target) as beside:
+        trainer.save_checkpoint(beside)
 
 
 def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,9 +3,6 @@
 import json
 import logging
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
@@ -16,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, did_you_mean
+from alphazoo.files import replacing
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
+from alphazoo.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +42,8 @@ def train(config: DictConfig) -> dict[str, float]:
     if config.monitor not in model.logged:
         hint = did_you_mean(config.monitor, model.logged)
         raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
+    if config.init_from:
+        warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
     trainer: L.Trainer = instantiate(config.trainer)
@@ -117,17 +118,6 @@ def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame)
         file.write_text(json.dumps(known, indent=2) + "\n")
     with replacing(folder / "scores.parquet") as file:
         scores.to_parquet(file, index=False)
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Write a file beside its place and move it there when it is whole."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        yield beside
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @rank_zero_only

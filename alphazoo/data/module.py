@@ -130,11 +130,12 @@ class MarketDataModule(L.LightningDataModule):
         self._moved = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to make the same features again."""
+        """What a checkpoint needs to make the same features again, and what days it saw."""
         return {
             "columns": list(self.features.columns),
             "window": self.features.window,
             "scaler": self.scaler.state_dict(),
+            "days": {name: self._ends(name) for name in ("train", "valid")},
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -143,15 +144,21 @@ class MarketDataModule(L.LightningDataModule):
         Raises:
             InputError: It was made with other features.
         """
-        here = self.state_dict()
-        for name in ("columns", "window"):
-            if state_dict[name] != here[name]:
+        here = {"columns": list(self.features.columns), "window": self.features.window}
+        for name, value in here.items():
+            if state_dict[name] != value:
                 raise InputError(
                     f"the checkpoint was made with features.{name}={state_dict[name]}, "
-                    f"here it is {here[name]}"
+                    f"here it is {value}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
         self._moved = None
+
+    def _ends(self, segment: str) -> list[str]:
+        """First and last day of a segment."""
+        self.setup()
+        rows = self.segments[segment]
+        return [f"{self.market.dates[row]:%Y-%m-%d}" for row in (rows[0], rows[-1])]
 
     def _read(self) -> Market:
         if isinstance(self._source, Market):

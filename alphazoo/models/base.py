@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import lightning as L
 import pandas as pd
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
+from alphazoo.files import read_checkpoint
 from alphazoo.metrics import ScoreTable, summary
 
 FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
@@ -21,6 +22,12 @@ def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
     known = labels.isfinite()
     errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
     return errors.square().sum() / known.sum()
+
+
+def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
+    found = checkpoint["alphazoo"]["model"]
+    if found != kind:
+        raise InputError(f"{source} is that of a model {found}, here it is {kind}")
 
 
 class StockModel(L.LightningModule, ABC):
@@ -36,6 +43,7 @@ class StockModel(L.LightningModule, ABC):
     Attributes:
         optimizer: Makes an optimiser from parameters, ``lr`` and ``weight_decay``.
         logged: Figures that training logs, which ``monitor`` can choose from.
+        base: Where the encoder came from, see `alphazoo.warm_start`; None: from nowhere.
         lr_scheduler: A scheduler in the form of Lightning's ``configure_optimizers``, where
             ``scheduler`` makes it from the optimiser; None keeps the learning rate.
     """
@@ -43,6 +51,7 @@ class StockModel(L.LightningModule, ABC):
     logged: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in FIGURES))
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
+    base: dict[str, Any] | None = None
 
     def __init__(self, *, lr: float, weight_decay: float) -> None:
         super().__init__()
@@ -60,6 +69,25 @@ class StockModel(L.LightningModule, ABC):
 
         A model that has calls it from Lightning's hooks; call it yourself where no Trainer runs.
         """
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Make the model of a checkpoint; see Lightning for the arguments.
+
+        Raises:
+            InputError: The checkpoint is that of another model.
+        """
+        _check_kind(read_checkpoint(checkpoint_path), cls.__name__, str(checkpoint_path))
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say whose weights these are and where they came from."""
+        checkpoint["alphazoo"] = {"model": type(self).__name__, "base": self.base}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model."""
+        _check_kind(checkpoint, type(self).__name__, "the checkpoint")
+        self.base = checkpoint["alphazoo"]["base"]
 
     def configure_optimizers(self) -> Any:
         """Adam with the model's learning rate, unless the attributes say otherwise."""
