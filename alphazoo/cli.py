@@ -35,12 +35,11 @@ HYDRA_FULL_ERROR=1 shows the traceback of an error.
 
 def main() -> None:
     """Run the command in ``sys.argv``; an expected fault is one message and exit status 1."""
-    match sys.argv[1:]:
-        case (
-            []
-            | ["-h" | "--help" | "help", *_]
-            | ["models" | "import-qlib" | "data", *_, "-h" | "--help"]
-        ):
+    asked = sys.argv[1:]
+    if asked[:1] != ["train"] and {"-h", "--help"} & set(asked):  # those of train are Hydra's
+        asked = []
+    match asked:
+        case [] | ["help", *_]:
             print(HELP, end="")
         case ["train", *arguments]:
             _run(_train, arguments)
