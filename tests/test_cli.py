@@ -14,7 +14,7 @@ from conftest import MODELS, SMALL, small_config, small_frame
 from omegaconf import OmegaConf
 
 from alphazoo.cli import main
-from alphazoo.config import compose, config_dir, instantiate
+from alphazoo.config import compose, instantiate
 from alphazoo.metrics import summary
 
 SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
@@ -276,17 +276,17 @@ def test_configs_reach_objects_as_plain_values() -> None:
     assert type(features.columns) is list
 
 
-def test_every_experiment_composes() -> None:
-    for file in (config_dir() / "experiment").glob("*.yaml"):
-        config = compose(f"experiment={file.stem}")
-        OmegaConf.resolve(config)
-        assert file.stem.endswith(config.model._target_.split(".")[2])
-        assert config.trainer.max_epochs in (100, 200)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_has_its_published_settings(model: str) -> None:
+    config = compose(f"experiment=alpha360_{model}")
+    OmegaConf.resolve(config)
+    assert config.model._target_.split(".")[2] == model
+    assert config.trainer.max_epochs in (20, 100, 200)
 
 
 def test_the_better_loss_is_the_smaller() -> None:
     assert compose("monitor=val/loss").mode == "min"
-    assert compose("monitor=val/rank_icir").trainer.callbacks[0].mode == "max"
+    assert compose("monitor=val/rank_icir").trainer.callbacks[1].mode == "max"
 
 
 @pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "ddp", "debug"])

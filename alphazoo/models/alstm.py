@@ -59,19 +59,20 @@ class ALSTM(StockModel):
 
     def forward(self, day: DayBatch) -> Tensor:
         """Score the stocks of a day: [N]."""
-        states = self._encode(day)  # [N, T, H]
-        context = (self._weigh(states).transpose(1, 2) @ states).squeeze(1)  # [N, H]
-        scores: Tensor = self.head(torch.cat([states[:, -1], context], dim=1))
+        states = self._encode(day)  # [T, N, H]
+        context = (self._weigh(states) * states).sum(dim=0)  # [N, H]
+        scores: Tensor = self.head(torch.cat([states[-1], context], dim=1))
         return scores.squeeze(-1)
 
     def time_weights(self, day: DayBatch) -> Tensor:
         """How much each day of the window counts: [N, T], each row sums to 1."""
-        return self._weigh(self._encode(day)).squeeze(-1)
+        return self._weigh(self._encode(day)).squeeze(-1).T
 
     def _encode(self, day: DayBatch) -> Tensor:
-        states: Tensor = self.encoder(self.input(day.features).tanh())
-        return states
+        features = day.features.transpose(0, 1)  # day by day, as they lie in memory
+        states: Tensor = self.encoder(self.input(features).tanh().transpose(0, 1))
+        return states.transpose(0, 1)
 
     def _weigh(self, states: Tensor) -> Tensor:
-        logits: Tensor = self.attention(states)  # [N, T, 1]
-        return logits.softmax(dim=1)
+        logits: Tensor = self.attention(states)  # [T, N, 1]
+        return logits.softmax(dim=0)

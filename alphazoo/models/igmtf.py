@@ -52,7 +52,7 @@ class IGMTF(StockModel):
     """
 
     _memory: "_Memory | None" = None
-    _made_by: tuple[object, ...] = ()  # the state of the weights that made the memory
+    _made_of: tuple[object, ...] = ()  # the weights and data that the memory was made of
 
     def __init__(
         self,
@@ -134,12 +134,8 @@ class IGMTF(StockModel):
                 f"model.n_neighbor={self.n_neighbor}, but the memory has "
                 f"{memory.rows.shape[0]} rows"
             )
-        self._memory, self._made_by = memory, self._versions()
+        self._memory, self._made_of = memory, ()
         log.info("memory of %d train days: %.1f s", len(days), time.perf_counter() - start)
-
-    def setup(self, stage: str) -> None:
-        """Forget what other days or a run before left."""
-        self._memory = None
 
     def on_train_epoch_start(self) -> None:
         """Make the memory with the weights of now."""
@@ -158,12 +154,17 @@ class IGMTF(StockModel):
         self._refresh()
 
     def _refresh(self) -> None:
-        if self._memory is None or self._made_by != self._versions():
-            self.remember(self.trainer.datamodule.train_days())  # type: ignore[attr-defined]
-
-    def _versions(self) -> tuple[object, ...]:
-        """Another one after each change of a weight in its place."""
-        return tuple((p.device, p._version) for p in self.parameters())
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            raise InputError(
+                "IGMTF remembers train days: give the Trainer a MarketDataModule, not a loader"
+            )
+        days = data.train_days()
+        weights = torch.cat([p.detach().flatten() for p in self.parameters()])
+        made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
+        if made_of != self._made_of:  # other weights, device or data
+            self.remember(days)
+            self._made_of = made_of
 
     def _states(self, day: DayBatch) -> Tensor:
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
@@ -184,6 +185,10 @@ class IGMTF(StockModel):
             similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
         best, days = similarity.topk(self.k_day)
         return memory.take(days[best > -torch.inf])
+
+
+def _digest(tensor: Tensor) -> int:
+    return hash(tensor.cpu().numpy().tobytes())
 
 
 class _Memory:
