@@ -29,7 +29,6 @@ def warm_start(
             features, or it has seen days of the test segment.
     """
     checkpoint = read_checkpoint(path)
-    _copy_encoder(model, checkpoint["state_dict"], path)
     seen = checkpoint.get("MarketDataModule", {})
     columns = seen.get("columns")
     if columns is not None and columns != list(data.features.columns):
@@ -46,6 +45,7 @@ def warm_start(
             f"init_from={path} {fault}, and the test days start on {first}: the test would be of "
             "days that are known already (allow_leak=true takes it all the same)"
         )
+    _copy_encoder(model, checkpoint["state_dict"], path)
     model.base = {
         "checkpoint": str(path),
         "model": checkpoint["alphazoo"]["model"],

@@ -127,3 +127,111 @@ def test_options_are_input_errors() -> None:
 
     with pytest.raises(InputError):
         Encoder(cell="rnn", n_features=1, hidden_size=2, num_layers=1, dropout=0.0)
+
+
+@pytest.mark.parametrize("modulus", [False, True])
+def test_the_memory_of_sfm_has_the_gradient_of_its_equations(modulus: bool) -> None:
+    """By finite differences, over more days than are kept between recomputations."""
+    from alphazoo.models.sfm import STRIDE, _Memory
+
+    torch.manual_seed(0)
+    size, frequencies = 2, 3
+    shapes = [(STRIDE + 2, 2, 4 * size + frequencies), (4 * size + frequencies, size), (3,), (2,)]
+    tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    mask = torch.tensor([[1.0, 2.0], [0.0, 1.0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda *given: _Memory.apply(*given, mask, modulus, True), tensors
+    )
+
+
+def test_sfm_drops_only_while_training(make_day: MakeDay) -> None:
+    for option in ("dropout=0.5", "recurrent_dropout=0.5"):
+        model, day = make("sfm", option), make_day(5)
+        assert torch.equal(model(day), model(day))
+        model.train()
+        assert not torch.equal(model(day), model(day))
+    assert not torch.equal(make("sfm", "modulus=true")(day), make("sfm")(day))
+
+
+def test_hist_by_loops(make_day: MakeDay) -> None:
+    """Known concepts by weight, hidden concepts of two neighbours, pair by pair."""
+    model, day = make("hist", "weighted=true", "neighbours=2"), make_day(5)
+    concepts = 3 * day.concepts * torch.rand(5, 3)
+    concepts[:, 1], concepts[2] = 0, 0  # a concept without stocks, a stock without concepts
+    day = day._replace(concepts=concepts)
+    x = model.encoder(day.features)[:, -1]
+
+    def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a @ b / (a.norm() * b.norm() + 1e-6)
+
+    def share(part: torch.nn.Module, found: list[torch.Tensor]) -> list[torch.Tensor]:
+        infos = []
+        for stock in x:
+            weights = torch.stack([cosine(stock, e) for e in found]).softmax(dim=0)
+            infos.append(part.info(sum(w * e for w, e in zip(weights, found, strict=True))))
+        return infos
+
+    known = [
+        sum(concepts[n, k] * x[n] for n in range(5)) / (concepts[:, k].sum() + 1) for k in (0, 2)
+    ]
+    infos = share(model.known, known)
+    total = torch.stack([torch.nn.functional.leaky_relu(model.known.score(i)) for i in infos])
+    x = x - torch.stack([model.known.explain(i) for i in infos])
+    joined: dict[int, list[torch.Tensor]] = {}
+    for n in range(5):
+        others = sorted((k for k in range(5) if k != n), key=lambda k: -float(cosine(x[n], x[k])))
+        for k in others[:2]:
+            if cosine(x[n], x[k]) > 0:
+                joined.setdefault(k, []).append(cosine(x[n], x[k]) * x[n])
+    hidden = [sum(rows) + cosine(x[k], x[k]) * x[k] for k, rows in joined.items()]
+    infos = share(model.hidden, hidden)
+    total = total + torch.stack(
+        [torch.nn.functional.leaky_relu(model.hidden.score(i)) for i in infos]
+    )
+    x = x - torch.stack([model.hidden.explain(i) for i in infos])
+    total = total + torch.nn.functional.leaky_relu(model.own(x))
+    torch.testing.assert_close(model(day), model.head(total)[:, 0])
+
+
+def test_hist_scores_without_members_and_needs_concepts(make_day: MakeDay) -> None:
+    model, day = make("hist"), make_day(4)
+    assert model(day._replace(concepts=torch.zeros(4, 3))).isfinite().all()
+    with pytest.raises(InputError, match=r"HIST needs concepts: set data.concepts=FILE"):
+        model(day._replace(concepts=torch.empty(4, 0)))
+    with pytest.raises(Exception, match=r"neighbours is 1 or more, got 0"):
+        make("hist", "neighbours=0")
+
+
+def past(make_day: MakeDay, n_days: int = 12) -> list[DayBatch]:
+    """Days of as many stocks each."""
+    return [make_day(5, seed=i)._replace(date=torch.tensor(i)) for i in range(n_days)]
+
+
+def test_igmtf_does_not_look_at_days_left_out(make_day: MakeDay) -> None:
+    days = past(make_day)
+    for option, left_out in (("exclude_self", [6]), ("causal_memory", range(6, 12))):
+        model = make("igmtf", f"{option}=true", "k_day=11", "n_neighbor=10")
+        model.remember(days)
+        scores = model(days[6])
+        for i in left_out:
+            model._memory.rows[5 * i : 5 * i + 5] += 1.0
+        assert torch.equal(model(days[6]), scores)
+        model._memory.rows[:5] += 1.0
+        assert not torch.equal(model(days[6]), scores)
+
+
+def test_igmtf_scores_before_the_first_train_day(make_day: MakeDay) -> None:
+    model = make("igmtf", "causal_memory=true")
+    model.remember(past(make_day))
+    assert model(past(make_day)[0]).isfinite().all()
+
+
+def test_igmtf_refuses_a_memory_that_is_too_small(make_day: MakeDay) -> None:
+    with pytest.raises(InputError, match="IGMTF has no memory"):
+        make("igmtf")(make_day(3))
+    with pytest.raises(InputError, match="k_day=10, but the memory has 9 train days"):
+        make("igmtf").remember(past(make_day, 9))
+    with pytest.raises(InputError, match="k_day=10, but the memory has 9 train days"):
+        make("igmtf", "exclude_self=true").remember(past(make_day, 10))
+    with pytest.raises(InputError, match="n_neighbor=99, but the memory has 50 rows"):
+        make("igmtf", "n_neighbor=99").remember(past(make_day, 10))

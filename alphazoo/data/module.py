@@ -155,10 +155,11 @@ class MarketDataModule(L.LightningDataModule):
         self._moved = None
 
     def _ends(self, segment: str) -> list[str]:
-        """First and last day of a segment."""
+        """First day of a segment, and the last that its labels reach."""
         self.setup()
         rows = self.segments[segment]
-        return [f"{self.market.dates[row]:%Y-%m-%d}" for row in (rows[0], rows[-1])]
+        ends = rows[0], rows[-1] + self.label.sell
+        return [f"{self.market.dates[row]:%Y-%m-%d}" for row in ends]
 
     def _read(self) -> Market:
         if isinstance(self._source, Market):
