@@ -24,6 +24,7 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo train -m model=lstm,gru seed=1,2,3     every combination
                alphazoo train --help                            all groups and keys
   models       the zoo: each model with its paper and number of parameters
+               alphazoo models gats    its equations, what differs from the paper, its settings
   import-qlib  make a checkpoint of the weights that a network of Qlib was saved with
                alphazoo import-qlib weights.pkl model=gats out=gats.ckpt
   data check   what a data source holds and what looks odd in it
@@ -43,8 +44,8 @@ def main() -> None:
             print(HELP, end="")
         case ["train", *arguments]:
             _run(_train, arguments)
-        case ["models"]:
-            _run(_models, [])
+        case ["models", *arguments]:
+            _run(_models, arguments)
         case ["import-qlib", *arguments]:
             _run(_import_qlib, arguments)
         case ["data", "check", *arguments]:
@@ -108,9 +109,9 @@ def _train(arguments: list[str]) -> None:
 
 
 def _models(arguments: list[str]) -> None:
-    from alphazoo.models import describe_zoo
+    from alphazoo.models import describe_model, describe_zoo
 
-    print(describe_zoo())
+    print(describe_zoo() if not arguments else "\n\n\n".join(map(describe_model, arguments)))
 
 
 def _import_qlib(arguments: list[str]) -> None:

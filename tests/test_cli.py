@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import MODELS, SMALL, small_config, small_frame
 from omegaconf import OmegaConf
 
 from alphazoo.cli import main
 from alphazoo.config import compose, instantiate
 from alphazoo.metrics import summary
+from alphazoo.models.gru import GRU
 
 SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
 TRAIN = [*SMALL, "model.hidden_size=4"]
@@ -67,6 +69,35 @@ def test_models_lists_the_zoo(alphazoo: Alphazoo) -> None:
     assert all("http" in line for line in lines)
     assert lines[MODELS.index("gru")].split()[1] == "38,849"
     assert lines[MODELS.index("lstm")].split()[1] == "51,777"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_has_a_card(model: str, alphazoo: Alphazoo) -> None:
+    card = alphazoo("models", model).out
+    assert "http" in card
+    assert "Args:" in card
+    assert "_target_: alphazoo.models." in card
+
+
+def test_an_unknown_model_is_named(alphazoo: Alphazoo) -> None:
+    assert "unknown model 'gatz'; did you mean 'gats'" in str(alphazoo("models", "gatz").code)
+
+
+def test_weights_of_qlib_become_a_checkpoint(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    gru = torch.nn.GRU(6, 4, 2)
+    state = {f"rnn.{name}": tensor for name, tensor in gru.state_dict().items()}
+    state |= {f"fc_out.{n}": t for n, t in torch.nn.Linear(4, 1).state_dict().items()}
+    torch.save(state, tmp_path / "gru.pkl")
+    arguments = ["import-qlib", "gru.pkl", "model=gru", "out=gru.ckpt"]
+    assert "is [12, 6], expected [192, 6]" in str(alphazoo(*arguments).code)
+    assert not (tmp_path / "gru.ckpt").exists()
+    assert alphazoo(*arguments, "model.hidden_size=4").code == 0
+    model = GRU.load_from_checkpoint(tmp_path / "gru.ckpt", weights_only=True)
+    assert torch.equal(model.encoder.rnn.weight_hh_l1, gru.weight_hh_l1)
+    assert "expected: alphazoo import-qlib FILE" in str(alphazoo("import-qlib", "gru.pkl").code)
+    torch.save([gru], tmp_path / "unsafe.pkl")
+    arguments[1] = "unsafe.pkl"
+    assert "could run what is in them" in str(alphazoo(*arguments).code)
 
 
 def test_a_run_leaves_its_results(alphazoo: Alphazoo, tmp_path: Path) -> None:

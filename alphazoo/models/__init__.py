@@ -4,6 +4,18 @@ import inspect
 import re
 
 
+def describe_model(name: str) -> str:
+    """The card of a model: paper, equations, differences and arguments, and its yaml."""
+    from hydra.utils import get_class
+
+    from alphazoo.config import compose, config_dir
+
+    kind = get_class(compose(f"model={name}").model._target_)
+    parts = [inspect.getdoc(inspect.getmodule(kind)), inspect.getdoc(kind)]
+    parts.append((config_dir() / "model" / f"{name}.yaml").read_text())
+    return "\n\n".join(part.strip() for part in parts if part)
+
+
 def describe_zoo() -> str:
     """A table of all models: name, parameters with their yaml, first line and paper of the file."""
     from alphazoo.config import compose, config_dir, instantiate
