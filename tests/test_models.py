@@ -79,7 +79,7 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
     config = small_config(
         f"model={name}",
         "model.hidden_size=32",
-        "model.lr=0.003",
+        "model.lr=0.002",
         "model.dropout=0",
         "model.weight_decay=0",
         "data.n_stocks=40",
