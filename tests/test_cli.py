@@ -242,7 +242,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "label.sell=200"], "label.sell is 200 days ahead, but there are only"),
         (["train", *TRAIN, "scaler.max_rows=0"], "need clip > 0 and max_rows > 0, got 3.0 and 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
-        (["models", "all"], "unknown command 'models all'"),
+        (["models", "all"], "unknown model 'all'; there is alstm, gats, gru"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),
         (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),
         (["train", *TRAIN, "data.min_stocks=50"], "has 50 members of market 'synthetic (seed 0)'"),
