@@ -1,10 +1,10 @@
-"""The GRU with a written-out backward gives what torch's gives."""
+"""The GRU and the LSTM give what torch's give."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from alphazoo.models.recurrence import FastGRU
+from alphazoo.models.recurrence import FastGRU, FastLSTM, dropout
 
 
 @pytest.mark.parametrize(("n_stocks", "window", "layers"), [(1, 1, 1), (3, 1, 2), (7, 9, 3)])
@@ -26,9 +26,41 @@ def test_outputs_and_gradients_are_those_of_torch(n_stocks: int, window: int, la
         torch.testing.assert_close(ours(features), theirs(features))
 
 
-def test_dropout_is_between_layers_while_training() -> None:
+@pytest.mark.parametrize("kind", [FastGRU, FastLSTM])
+def test_dropout_is_between_layers_while_training(kind: type[FastGRU] | type[FastLSTM]) -> None:
     torch.manual_seed(0)
-    gru, x = FastGRU(4, 5, 2, batch_first=True, dropout=0.5), torch.randn(3, 6, 4)
-    assert not torch.equal(gru(x)[0], gru(x)[0])
-    gru.eval()
-    assert torch.equal(gru(x)[0], gru(x)[0])
+    rnn, x = kind(4, 5, 2, batch_first=True, dropout=0.5), torch.randn(3, 6, 4)
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    rnn.eval()
+    assert torch.equal(rnn(x)[0], rnn(x)[0])
+
+
+def test_lstm_layer_by_layer_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    ours = FastLSTM(4, 5, 3, batch_first=True, dropout=1e-9)  # drops nothing: p has 16 bits
+    theirs = nn.LSTM(4, 5, 3, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(7, 9, 4)
+
+    def run(lstm: nn.LSTM) -> list[Tensor]:
+        outputs, (h, c) = lstm(x)
+        (outputs.square().sum() + h.sum() + c.sum()).backward()
+        return [outputs, h, c, *(p.grad for p in lstm.parameters())]
+
+    torch.testing.assert_close(run(ours), run(theirs))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.7])
+def test_dropout_keeps_its_share_and_the_mean(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(100_001, requires_grad=True)
+    dropped = dropout(x, p)
+    kept = dropped != 0
+    for lane in range(4):  # four elements share a draw
+        assert abs(kept[lane::4].float().mean() - (1 - p)) < 4 * (p * (1 - p) / 25_000) ** 0.5
+    agree = (kept[:-1] == kept[1:]).float().mean()
+    assert abs(agree - (p**2 + (1 - p) ** 2)) < 0.01  # neighbours are independent
+    torch.testing.assert_close(dropped[kept], torch.full((int(kept.sum()),), 1 / (1 - p)))
+    dropped.sum().backward()
+    torch.testing.assert_close(x.grad, dropped.detach())
+    assert dropout(x, 1.0).count_nonzero() == 0

@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from alphazoo.errors import InputError, did_you_mean
-from alphazoo.models.recurrence import FastGRU
+from alphazoo.models.recurrence import FastGRU, FastLSTM
 
-CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": FastGRU}
+CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": FastLSTM, "gru": FastGRU}
 
 
 class Encoder(nn.Module):

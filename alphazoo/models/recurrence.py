@@ -1,8 +1,9 @@
-"""A GRU that is faster on a CPU: the same numbers, with a backward pass written out.
+"""An LSTM and a GRU that are faster on a CPU, with the same numbers.
 
 Torch's GRU records a dozen small operations per day and layer and differentiates each. Here what
 does not depend on the day before is one matrix product over all days, forwards and backwards, and
-the rest of a day is done while its numbers are in the cache.
+the rest of a day is done while its numbers are in the cache. Torch's dropout between layers takes a
+fifth of an LSTM's step on a CPU; here 64 random bits serve four elements.
 """
 
 from typing import Any
@@ -10,9 +11,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 aten = torch.ops.aten
+
+
+class FastLSTM(nn.LSTM):
+    """`torch.nn.LSTM`, batch first and one-directional; differs only in dropout on a CPU."""
+
+    def forward(  # type: ignore[override]
+        self,
+        input: Tensor,  # noqa: A002 - the name torch gives it
+        hx: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Outputs [N, T, H] of the last layer and last states, [layers, N, H] each."""
+        if hx is not None or input.device.type != "cpu" or not (self.training and self.dropout):
+            outputs, states = super().forward(input, hx)
+            return outputs, states
+        x, last = input, []
+        zeros = x.new_zeros(1, len(x), self.hidden_size)
+        for layer, weights in enumerate(self.all_weights):
+            if layer:
+                x = dropout(x, self.dropout)
+            x, *states = torch._VF.lstm(  # type: ignore[attr-defined]
+                x, (zeros, zeros), weights, True, 1, 0.0, True, False, True
+            )
+            last.append(states)
+        h, c = (torch.cat(states) for states in zip(*last, strict=True))
+        return x, (h, c)
 
 
 class FastGRU(nn.GRU):
@@ -31,11 +56,20 @@ class FastGRU(nn.GRU):
         x = input.transpose(0, 1)  # [T, N, F]
         last = []
         for layer, weights in enumerate(self.all_weights):
-            if layer:
-                x = F.dropout(x, self.dropout, self.training)
+            if layer and self.training and self.dropout:
+                x = dropout(x, self.dropout)
             x = _GRULayer.apply(x, *weights)  # type: ignore[no-untyped-call]
             last.append(x[-1])
         return x.transpose(0, 1), torch.stack(last)
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """`torch.nn.functional.dropout` of a tensor on the CPU, p rounded to 16 bits."""
+    if p == 1:
+        return x * 0
+    bits = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None)
+    keep = bits.view(torch.int16)[: x.numel()].view(x.shape) >= round(p * 2**16) - 2**15
+    return x * keep.to(x.dtype).div_(1 - p)
 
 
 class _GRULayer(torch.autograd.Function):
