@@ -27,15 +27,13 @@ class FastLSTM(nn.LSTM):
         if hx is not None or input.device.type != "cpu" or not (self.training and self.dropout):
             outputs, states = super().forward(input, hx)
             return outputs, states
-        x, last = input, []
+        x, last = input, list[tuple[Tensor, Tensor]]()
         zeros = x.new_zeros(1, len(x), self.hidden_size)
         for layer, weights in enumerate(self.all_weights):
             if layer:
                 x = dropout(x, self.dropout)
-            x, *states = torch._VF.lstm(  # type: ignore[attr-defined]
-                x, (zeros, zeros), weights, True, 1, 0.0, True, False, True
-            )
-            last.append(states)
+            x, h, c = torch.lstm(x, (zeros, zeros), [*weights], True, 1, 0.0, True, False, True)
+            last.append((h, c))
         h, c = (torch.cat(states) for states in zip(*last, strict=True))
         return x, (h, c)
 
