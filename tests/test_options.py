@@ -68,6 +68,22 @@ def test_gats_refuses_what_does_not_fit() -> None:
         make("gats", "heads=3")
     with pytest.raises(Exception, match="aggregate is 'hidden' or 'transformed', got 'all'"):
         make("gats", "aggregate=all")
+    with pytest.raises(Exception, match="graph is 'complete' or 'concepts', got 'sector'"):
+        make("gats", "graph=sector")
+
+
+def test_gats_on_a_graph_of_concepts(make_day: MakeDay) -> None:
+    model, day = make("gats", "graph=concepts", "heads=2"), make_day(5)
+    concepts = torch.tensor([[1, 0], [1, 0], [1, 0.2], [0, 3], [0, 0]])
+    day = day._replace(concepts=concepts)
+    attention = model.attention_weights(day)
+    joined = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
+    assert torch.equal(attention > 0, torch.tensor(joined, dtype=torch.bool).expand(2, 5, 5))
+    torch.testing.assert_close(attention.sum(dim=2), torch.ones(2, 5))
+    full = day._replace(concepts=torch.ones(5, 1))
+    assert torch.equal(model(full), make("gats", "heads=2")(full))  # the same weights
+    with pytest.raises(InputError, match=r"the model needs concepts"):
+        model(day._replace(concepts=torch.empty(5, 0)))
 
 
 def change(day: DayBatch, first: int) -> DayBatch:
@@ -196,10 +212,20 @@ def test_hist_by_loops(make_day: MakeDay) -> None:
 def test_hist_scores_without_members_and_needs_concepts(make_day: MakeDay) -> None:
     model, day = make("hist"), make_day(4)
     assert model(day._replace(concepts=torch.zeros(4, 3))).isfinite().all()
-    with pytest.raises(InputError, match=r"HIST needs concepts: set data.concepts=FILE"):
+    with pytest.raises(InputError, match=r"the model needs concepts: set data.concepts=FILE"):
         model(day._replace(concepts=torch.empty(4, 0)))
     with pytest.raises(Exception, match=r"neighbours is 1 or more, got 0"):
         make("hist", "neighbours=0")
+
+
+def test_hist_reads_its_own_concepts_alone(make_day: MakeDay) -> None:
+    model, day = make("hist", "own_concepts=true"), make_day(4)
+    concepts = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    day = day._replace(concepts=concepts)
+    weights = model.concept_weights(day)
+    assert torch.equal(weights > 0, concepts > 0)
+    torch.testing.assert_close(weights.sum(dim=1), torch.tensor([1.0, 1, 1, 0]))
+    assert model(day).isfinite().all()
 
 
 def past(make_day: MakeDay, n_days: int = 12) -> list[DayBatch]:

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.features import Windows
 from alphazoo.data.scaling import RobustZScore
+from alphazoo.errors import InputError
 
 
 class DayBatch(NamedTuple):
@@ -32,6 +33,20 @@ class DayBatch(NamedTuple):
     stocks: Tensor
     concepts: Tensor
     date: Tensor
+
+    @property
+    def memberships(self) -> Tensor:
+        """``concepts``, for a model that cannot do without.
+
+        Raises:
+            InputError: The data have no concepts.
+        """
+        if self.concepts.shape[1] == 0:
+            raise InputError(
+                "the model needs concepts: set data.concepts=FILE (columns symbol and concept), or "
+                "data/concepts=correlation to make groups from the train days"
+            )
+        return self.concepts
 
 
 @dataclass(frozen=True, eq=False)

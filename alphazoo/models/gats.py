@@ -1,7 +1,7 @@
 """GATs: a graph attention layer over the stocks of the day.
 
 Veličković et al., "Graph attention networks", ICLR 2018. https://arxiv.org/abs/1710.10903
-The graph is complete: every stock attends to every other and to itself.
+The graph is complete, every stock attends to every other and to itself, or that of the concepts.
 """
 
 import torch
@@ -19,7 +19,10 @@ class GATs(StockModel):
 
     As in Qlib's benchmark, and unlike the paper, attention averages the hidden states themselves
     (``aggregate="hidden"``) with one head and a slope of 0.01; the paper averages the transformed
-    states (``aggregate="transformed"``) with a slope of 0.2, several heads and attention dropout.
+    states (``aggregate="transformed"``) with a slope of 0.2, several heads and attention dropout,
+    over the edges of a given graph. On the complete one the stocks differ little in what they
+    attend to (the logit is a sum of what i and what j contribute); ``graph="concepts"`` joins the
+    stocks that share a concept, such as a sector.
 
     Args:
         n_features: F, features per day.
@@ -31,6 +34,7 @@ class GATs(StockModel):
         slope: Of the leaky ReLU of the attention, eq. 3.
         attention_dropout: Of the attention weights, while training.
         aggregate: ``"hidden"`` or ``"transformed"``: what attention averages.
+        graph: ``"complete"``, or ``"concepts"``: a stock attends to those that share one with it.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -47,6 +51,7 @@ class GATs(StockModel):
         slope: float,
         attention_dropout: float,
         aggregate: str,
+        graph: str,
         lr: float,
         weight_decay: float,
     ) -> None:
@@ -55,6 +60,8 @@ class GATs(StockModel):
             raise InputError(f"heads must divide hidden_size, got {heads} and {hidden_size}")
         if aggregate not in ("hidden", "transformed"):
             raise InputError(f"aggregate is 'hidden' or 'transformed', got {aggregate!r}")
+        if graph not in ("complete", "concepts"):
+            raise InputError(f"graph is 'complete' or 'concepts', got {graph!r}")
         self.encoder = Encoder(
             cell=cell,
             n_features=n_features,
@@ -66,6 +73,7 @@ class GATs(StockModel):
         self.slope = slope
         self.attention_dropout = attention_dropout
         self.aggregate = aggregate
+        self.graph = graph
         self.transform = nn.Linear(hidden_size, hidden_size)
         width = hidden_size // heads
         self.source = nn.Parameter(torch.randn(heads, width, 1))  # first half of a in eq. 3
@@ -74,10 +82,15 @@ class GATs(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day together: [N]."""
+        """Score the stocks of a day together: [N].
+
+        Raises:
+            InputError: The graph is that of the concepts, and the data have none.
+        """
         hidden = self.encoder(day.features)[:, -1]  # [N, H]
         transformed = self._split(self.transform(hidden))  # [heads, N, H / heads]
-        attention = F.dropout(self._attend(transformed), self.attention_dropout, self.training)
+        attention = self._attend(transformed, day)
+        attention = F.dropout(attention, self.attention_dropout, self.training)
         values = transformed if self.aggregate == "transformed" else self._split(hidden)
         context = (attention @ values).transpose(0, 1).flatten(1)  # [N, H]
         scores: Tensor = self.head(F.leaky_relu(self.output(context + hidden)))
@@ -86,14 +99,18 @@ class GATs(StockModel):
     def attention_weights(self, day: DayBatch) -> Tensor:
         """How much stock i attends to stock j: [heads, N, N], each row sums to 1."""
         hidden = self.encoder(day.features)[:, -1]
-        return self._attend(self._split(self.transform(hidden)))
+        return self._attend(self._split(self.transform(hidden)), day)
 
     def _split(self, states: Tensor) -> Tensor:
         return states.view(len(states), self.heads, -1).transpose(0, 1)
 
-    def _attend(self, transformed: Tensor) -> Tensor:
+    def _attend(self, transformed: Tensor, day: DayBatch) -> Tensor:
         # a [z_j, z_i] is the sum of two vectors: no tensor of N x N x 2H
         source = (transformed @ self.source).transpose(1, 2)  # [heads, 1, N]
         target = transformed @ self.target  # [heads, N, 1]
         logits: Tensor = F.leaky_relu(source + target, self.slope)
+        if self.graph == "concepts":
+            members = (day.memberships > 0).to(logits.dtype)
+            joined = (members @ members.T).fill_diagonal_(1) > 0  # [N, N], and each with itself
+            logits = logits.masked_fill(~joined, -torch.inf)
         return logits.softmax(dim=2)  # eq. 3

@@ -31,7 +31,8 @@ class HIST(StockModel):
 
     The reference and its differences: as in Qlib's benchmark, memberships count equally and each
     stock joins one hidden concept; ``weighted`` uses the weights of the concepts (the authors take
-    market values) and ``neighbours`` lets it join several. Qlib's network cannot run on a CPU, and
+    market values), ``own_concepts`` lets a stock read only the concepts to which it belongs, and
+    ``neighbours`` lets it join several hidden ones. Qlib's network cannot run on a CPU, and
     gives a stock outside its map the concepts of another; here such a stock has none and reads
     those of the others. Four layers that Qlib makes and never uses are left out.
 
@@ -42,6 +43,8 @@ class HIST(StockModel):
         num_layers: Recurrent layers.
         dropout: Between the recurrent layers.
         weighted: Members count by their weight in ``DayBatch.concepts``, not equally.
+        own_concepts: A stock reads the known concepts to which it belongs, not all of them. The
+            cosine finds a stock's sector only where its window shows it; this makes sure.
         neighbours: Hidden concepts that a stock joins besides its own.
         lr: Learning rate.
         weight_decay: L2 penalty.
@@ -56,6 +59,7 @@ class HIST(StockModel):
         num_layers: int,
         dropout: float,
         weighted: bool,
+        own_concepts: bool,
         neighbours: int,
         lr: float,
         weight_decay: float,
@@ -71,6 +75,7 @@ class HIST(StockModel):
             dropout=dropout,
         )
         self.weighted = weighted
+        self.own_concepts = own_concepts
         self.neighbours = neighbours
         self.known = _Shared(hidden_size)
         self.hidden = _Shared(hidden_size)
@@ -84,11 +89,10 @@ class HIST(StockModel):
             InputError: The data have no concepts.
         """
         x = self.encoder(day.features)[:, -1]  # [N, H]
-        members = self._members(day.concepts)
-        known, taken = self.known(x, members.T @ x, members.any(dim=0))
+        known, taken = self.known(x, *self._gather_known(x, day))
         x = x - taken
         similar = self._similar(x.detach())  # [N, k], the hidden concepts that a stock joins
-        hidden, taken = self.hidden(x, *self._gather(x, similar))
+        hidden, taken = self.hidden(x, *self._gather_hidden(x, similar))
         x = x - taken
         scores: Tensor = self.head(known + hidden + F.leaky_relu(self.own(x)))
         return scores.squeeze(-1)
@@ -96,19 +100,16 @@ class HIST(StockModel):
     def concept_weights(self, day: DayBatch) -> Tensor:
         """How much each stock reads of each known concept: [N, C], 0 for one without members."""
         x = self.encoder(day.features)[:, -1]
-        members = self._members(day.concepts)
-        return _read_weights(x, members.T @ x, members.any(dim=0))
+        return _read_weights(x, *self._gather_known(x, day))
 
-    def _members(self, concepts: Tensor) -> Tensor:
-        """Weights w_nk: [N, C]."""
-        if concepts.shape[1] == 0:
-            raise InputError(
-                "HIST needs concepts: set data.concepts=FILE (columns symbol and concept), or "
-                "data/concepts=correlation to make groups from the train days"
-            )
+    def _gather_known(self, x: Tensor, day: DayBatch) -> tuple[Tensor, Tensor]:
+        """Known concepts [C, H], and which of them have members [C] or whose they are [N, C]."""
+        weights = day.memberships
+        members = weights > 0
         if not self.weighted:
-            concepts = (concepts > 0).to(concepts.dtype)
-        return concepts / (concepts.sum(dim=0) + 1)
+            weights = members.to(weights.dtype)
+        concepts = (weights / (weights.sum(dim=0) + 1)).T @ x
+        return concepts, members if self.own_concepts else members.any(dim=0)
 
     def _similar(self, x: Tensor) -> Tensor:
         """The k stocks most similar to each: [N, k]."""
@@ -116,7 +117,7 @@ class HIST(StockModel):
         similarity.fill_diagonal_(0)  # as the reference does: an opposite is no neighbour
         return similarity.topk(min(self.neighbours, len(x)), dim=1).indices
 
-    def _gather(self, x: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+    def _gather_hidden(self, x: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden concepts [N, H], one per stock, and which of them have members [N]."""
         norm = x.norm(dim=1)
         other = x[similar]  # [N, k, H]
@@ -148,14 +149,14 @@ class _Shared(nn.Module):
         Args:
             x: [N, H], what is still to explain.
             concepts: [K, H].
-            used: [K], which of the concepts have members.
+            used: [K] or [N, K], which of the concepts a stock reads.
         """
         info = self.info(_read_weights(x, concepts, used) @ concepts)
         return F.leaky_relu(self.score(info)), self.explain(info)
 
 
 def _read_weights(x: Tensor, concepts: Tensor, used: Tensor) -> Tensor:
-    """Softmax over the concepts that have members: [N, K]; all 0 where there is none."""
+    """Softmax over the concepts that a stock reads: [N, K]; all 0 where there is none."""
     weights = cosines(x, concepts).exp() * used  # cosines need no maximum taken off
     return weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
