@@ -1,6 +1,6 @@
 """Errors that a user can act on: the command line prints them without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -23,6 +23,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"there is {shorten(names, limit=20) or 'none'}"
+
+
+def check_choice(what: str, value: str, known: Collection[str]) -> None:
+    """Raise an `InputError` unless a value is one of those known."""
+    if value not in known:
+        raise InputError(f"unknown {what} {value!r}; {did_you_mean(value, known)}")
 
 
 def shorten(items: Iterable[object], limit: int = 5) -> str:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.module import MarketDataModule
-from alphazoo.errors import InputError, did_you_mean
+from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import replacing
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
@@ -91,8 +91,7 @@ def score_table(
         Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
         fraction; NaN where unknown), sorted by date and symbol.
     """
-    if split not in LOGGED_AS:
-        raise InputError(f"unknown split {split!r}; {did_you_mean(split, LOGGED_AS)}")
+    check_choice("split", split, LOGGED_AS)
     if split == "predict":
         trainer.predict(model, datamodule=data, ckpt_path=ckpt_path, return_predictions=False)
     else:

@@ -216,7 +216,7 @@ def test_zscore_and_raw_labels() -> None:
     )
     raw = Label(buy=1, sell=2, scale="raw").scaled(returns, present)[0]
     assert torch.equal(raw[known], returns[0][known])
-    with pytest.raises(InputError, match="label.scale is one of rank, zscore, raw"):
+    with pytest.raises(InputError, match="unknown label.scale .ranks.; did you mean .rank"):
         Label(buy=1, sell=2, scale="ranks")
 
 

@@ -1,15 +1,18 @@
 """Options of single models: what each one changes, by what it must and must not do."""
 
+import copy
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeDay
+from conftest import MakeDay, fit, small_config
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.models.igmtf import IGMTF
 from alphazoo.models.transformer import position_code
 
 
@@ -26,7 +29,7 @@ def test_alstm_weights_of_days_sum_to_one(make_day: MakeDay) -> None:
 
 
 def test_an_unknown_cell_is_named() -> None:
-    with pytest.raises(Exception, match="unknown cell 'grru'; did you mean 'gru'"):
+    with pytest.raises(Exception, match="unknown model.cell 'grru'; did you mean 'gru'"):
         make("alstm", "cell=grru")
 
 
@@ -66,9 +69,9 @@ def test_gats_drops_attention_only_while_training(make_day: MakeDay) -> None:
 def test_gats_refuses_what_does_not_fit() -> None:
     with pytest.raises(Exception, match="heads must divide hidden_size, got 3 and 8"):
         make("gats", "heads=3")
-    with pytest.raises(Exception, match="aggregate is 'hidden' or 'transformed', got 'all'"):
+    with pytest.raises(Exception, match="unknown model.aggregate 'all'; there is hidden, tr"):
         make("gats", "aggregate=all")
-    with pytest.raises(Exception, match="graph is 'complete' or 'concepts', got 'sector'"):
+    with pytest.raises(Exception, match="unknown model.graph 'sector'; there is complete"):
         make("gats", "graph=sector")
 
 
@@ -116,7 +119,7 @@ def test_attention_options_score(name: str, pooling: str, pre_norm: str, make_da
     assert plain.layers[0].feedforward[0].out_features == 16
     assert plain(make_day(3)).isfinite().all()
     assert not torch.equal(plain(make_day(3)), causal(make_day(3)))
-    with pytest.raises(Exception, match="pooling is 'last' or 'mean', got 'max'"):
+    with pytest.raises(Exception, match="unknown model.pooling 'max'; there is last, mean"):
         make(name, "pooling=max")
     with pytest.raises(Exception, match="even and divisible by heads, got 8, 3"):
         make(name, "heads=3")
@@ -261,3 +264,22 @@ def test_igmtf_refuses_a_memory_that_is_too_small(make_day: MakeDay) -> None:
         make("igmtf", "exclude_self=true").remember(past(make_day, 10))
     with pytest.raises(InputError, match="n_neighbor=99, but the memory has 50 rows"):
         make("igmtf", "n_neighbor=99").remember(past(make_day, 10))
+
+
+def test_igmtf_makes_its_memory_when_the_weights_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fit(small_config("model=igmtf", "model.hidden_size=4", f"folder={tmp_path}"))
+    made = []
+    remember = IGMTF.remember
+    monkeypatch.setattr(IGMTF, "remember", lambda *given: made.append(1) or remember(*given))
+    run.trainer.validate(run.model, run.data, verbose=False)
+    assert not made  # it is that of the last epoch
+    with torch.no_grad():
+        run.model.query.weight.mul_(-1)
+        run.model.layers[0].weight.mul_(2)
+    run.trainer.test(run.model, run.data, verbose=False)
+    assert len(made) == 1
+    fresh = copy.deepcopy(run.model).eval()
+    fresh.remember(run.data.train_days())
+    assert torch.equal(fresh(run.day), run.model.eval()(run.day))

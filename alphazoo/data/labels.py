@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, check_choice
 
 SCALES = ("rank", "zscore", "raw")
 BLOCK = 250  # days scaled at a time: bounds the memory of ranking
@@ -56,8 +56,7 @@ class Label:
     scale: str
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise InputError(f"label.scale is one of {', '.join(SCALES)}, got {self.scale!r}")
+        check_choice("label.scale", self.scale, SCALES)
         if not 1 <= self.buy < self.sell:
             raise InputError(f"need 1 <= label.buy < label.sell, got {self.buy} and {self.sell}")
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.errors import InputError, check_choice, did_you_mean, shorten
 
 if TYPE_CHECKING:
     from alphazoo.data.sources.synthetic import SyntheticMarket
@@ -173,8 +173,7 @@ def _clean_prices(
     fields: Mapping[str, Panel],
     bad_prices: str,
 ) -> None:
-    if bad_prices not in ("missing", "refuse"):
-        raise InputError(f"bad_prices is 'missing' or 'refuse', got {bad_prices!r}")
+    check_choice("bad_prices", bad_prices, ("missing", "refuse"))
     listed: list[str] = []
     count = 0
     for field, panel in fields.items():

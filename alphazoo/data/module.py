@@ -17,7 +17,7 @@ from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import RobustZScore
 from alphazoo.data.segments import Segment, split_days
-from alphazoo.errors import InputError, did_you_mean
+from alphazoo.errors import InputError, check_choice
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +101,7 @@ class MarketDataModule(L.LightningDataModule):
         self.setup()
         if not self.scaler.fitted:  # no checkpoint brought its statistics
             self.scaler.fit(self._panels.windows, self.segments["train"], self._panels.present)
-        if segment not in self.segments:
-            raise InputError(f"unknown segment {segment!r}; {did_you_mean(segment, self.segments)}")
+        check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
 
     def train_days(self) -> Days:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from alphazoo.errors import InputError, did_you_mean
+from alphazoo.errors import check_choice
 from alphazoo.models.recurrence import FastGRU, FastLSTM
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": FastLSTM, "gru": FastGRU}
@@ -23,8 +23,7 @@ class Encoder(nn.Module):
         self, *, cell: str, n_features: int, hidden_size: int, num_layers: int, dropout: float
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
-            raise InputError(f"unknown cell {cell!r}; {did_you_mean(cell, CELLS)}")
+        check_choice("model.cell", cell, CELLS)
         self.rnn = CELLS[cell](
             n_features, hidden_size, num_layers, batch_first=True, dropout=dropout
         )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alphazoo.data.days import DayBatch
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
 
@@ -58,10 +58,8 @@ class GATs(StockModel):
         super().__init__(lr=lr, weight_decay=weight_decay)
         if hidden_size % heads:
             raise InputError(f"heads must divide hidden_size, got {heads} and {hidden_size}")
-        if aggregate not in ("hidden", "transformed"):
-            raise InputError(f"aggregate is 'hidden' or 'transformed', got {aggregate!r}")
-        if graph not in ("complete", "concepts"):
-            raise InputError(f"graph is 'complete' or 'concepts', got {graph!r}")
+        check_choice("model.aggregate", aggregate, ("hidden", "transformed"))
+        check_choice("model.graph", graph, ("complete", "concepts"))
         self.encoder = Encoder(
             cell=cell,
             n_features=n_features,

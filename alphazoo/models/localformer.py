@@ -7,7 +7,7 @@ https://github.com/microsoft/qlib/tree/main/examples/benchmarks/Localformer
 from torch import Tensor, nn
 
 from alphazoo.data.days import DayBatch
-from alphazoo.errors import InputError
+from alphazoo.errors import check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.transformer import EncoderLayer, position_code
@@ -46,8 +46,7 @@ class Localformer(StockModel):
         weight_decay: float,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
-        if pooling not in ("last", "mean"):
-            raise InputError(f"pooling is 'last' or 'mean', got {pooling!r}")
+        check_choice("model.pooling", pooling, ("last", "mean"))
         self.pooling = pooling
         self.input = nn.Linear(n_features, hidden_size)
         self.convolutions = nn.ModuleList(

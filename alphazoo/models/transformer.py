@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alphazoo.data.days import DayBatch
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
 
 
@@ -139,8 +139,7 @@ class Transformer(StockModel):
         weight_decay: float,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
-        if pooling not in ("last", "mean"):
-            raise InputError(f"pooling is 'last' or 'mean', got {pooling!r}")
+        check_choice("model.pooling", pooling, ("last", "mean"))
         self.pooling = pooling
         self.input = nn.Linear(n_features, hidden_size)
         self.layers = nn.ModuleList(

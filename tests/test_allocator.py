@@ -1,0 +1,35 @@
+"""Freed memory stays with a process that trains on a CPU."""
+
+import subprocess
+import sys
+
+import pytest
+
+COUNT = """
+import resource
+from types import SimpleNamespace
+import torch
+from alphazoo.allocator import KeepFreedMemory
+
+torch.set_num_threads(1)
+device = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("{device}")))
+KeepFreedMemory().setup(device, None, "fit")
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for size in range(2_000_000, 3_000_000, 100_000):  # days of other sizes
+        torch.zeros(size)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about the GNU C library")
+def test_later_days_need_no_new_pages() -> None:
+    def count(device: str) -> int:
+        command = [sys.executable, "-c", COUNT.format(device=device)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert count("cpu") < 1_000 < 10_000 < count("meta")  # meta: left as it is
