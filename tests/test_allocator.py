@@ -18,7 +18,7 @@ KeepFreedMemory().setup(device, None, "fit")
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for size in range(2_000_000, 3_000_000, 100_000):  # days of other sizes
-        torch.zeros(size)
+        torch.ones(size)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 faults()
@@ -32,4 +32,4 @@ def test_later_days_need_no_new_pages() -> None:
         command = [sys.executable, "-c", COUNT.format(device=device)]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    assert count("cpu") < 1_000 < 10_000 < count("meta")  # meta: left as it is
+    assert count("cpu") < count("meta") / 4  # on meta it leaves the library as it is
