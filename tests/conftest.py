@@ -24,6 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start; they a
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 MODELS = sorted(file.stem for file in (config_dir() / "model").glob("*.yaml"))
 FEATURES = sorted(file.stem for file in (config_dir() / "features").glob("*.yaml"))
+SCALERS = sorted(file.stem for file in (config_dir() / "scaler").glob("*.yaml"))
 SOURCES = ("qlib", "table", "synthetic")
 
 # a market small enough for a second: 130 days, 12 stocks, windows of 20 days

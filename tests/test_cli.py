@@ -240,7 +240,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "data.n_days=abc"], "cannot make the market"),
         (["train", *TRAIN, "model.lr=-1"], "cannot make the optimizer: Invalid learning rate: -1"),
         (["train", *TRAIN, "label.sell=200"], "label.sell is 200 days ahead, but there are only"),
-        (["train", *TRAIN, "scaler.max_rows=0"], "need clip > 0 and max_rows > 0, got 3.0 and 0"),
+        (["train", *TRAIN, "scaler.max_rows=0"], "scaler.max_rows is 1 or more, got 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
         (["models", "all"], "unknown model 'all'; there is alstm, gats, gru"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),

@@ -8,9 +8,9 @@ import torch
 from conftest import make_data, small_config
 
 from alphazoo.config import instantiate
-from alphazoo.data.concepts import correlation_groups, planted_sectors, read_concepts
+from alphazoo.data.concepts import correlation_groups, read_concepts
 from alphazoo.data.market import Market
-from alphazoo.data.sources.synthetic import SyntheticMarket
+from alphazoo.data.sources.synthetic import SyntheticMarket, planted_sectors
 from alphazoo.errors import InputError
 
 

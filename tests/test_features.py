@@ -1,19 +1,25 @@
 """Features, labels and scaling: hand-worked numbers, and nothing from the future."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import FEATURES, make_data, read_frame, small_config, small_frame
+from conftest import FEATURES, SCALERS, make_data, read_frame, small_config, small_frame
 from scipy import stats
+from torch import Tensor
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.alpha360 import Alpha360
+from alphazoo.data.concepts import Concepts
+from alphazoo.data.features import Windows
 from alphazoo.data.labels import Label, forward_return
 from alphazoo.data.market import Market
-from alphazoo.data.scaling import RobustZScore
+from alphazoo.data.ranks import percentile_ranks
+from alphazoo.data.scaling import DayRank, DayZScore, MinMax, RobustZScore, Scaler, ZScore
 from alphazoo.errors import InputError
 
 
@@ -77,9 +83,13 @@ def test_history_before_the_calendar_is_unknown() -> None:
 def test_a_missing_vwap_is_zero_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     market = toy_market([[10, 1], [11, 2]], [[1, 1], [1, 1]])
-    windows = Alpha360(["close", "vwap"], window=2).bind(market)
+    features = Alpha360(["close", "vwap"], window=2)
+    windows = features.bind(market)
     assert windows(1, torch.tensor([0, 1]))[..., 1].isnan().all()
-    assert caplog.text.count("no vwap") == 1
+    scaler = ZScore(clip=3.0, max_rows=10)
+    scaler.fit(windows, [0, 1], market.present, features.columns)
+    assert "constant on the train days, so 0 everywhere: vwap" in caplog.text
+    assert scaler(windows(1, torch.tensor([0, 1])))[..., 1].count_nonzero() == 0
 
 
 def test_a_window_longer_than_the_history_is_refused() -> None:
@@ -153,9 +163,9 @@ def test_statistics_do_not_see_valid_and_test(features: str, small_market: Marke
         data = make_data(config, market)
         data.days("train")
         statistics.append(data.scaler.state_dict())
-    assert statistics[0].keys() == {"center", "scale"}
-    for name, values in statistics[0].items():
-        assert torch.equal(values, statistics[1][name])
+    assert statistics[0].keys() == {"kind", "center", "scale"}
+    for name in ("center", "scale"):
+        assert torch.equal(statistics[0][name], statistics[1][name])
 
 
 def test_train_labels_do_not_see_valid_days(small_market: Market) -> None:
@@ -198,7 +208,7 @@ def random_returns() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_rank_labels_are_percentile_ranks_of_the_present() -> None:
     returns, present = random_returns()
-    labels = Label(buy=1, sell=2, scale="rank").scaled(returns, present)
+    labels = Label(buy=1, sell=2, scale="rank").scaled(returns, present, groups())
     for row in (0, 251, 299):
         known = present[row] & returns[row].isfinite()
         ranks = stats.rankdata(returns[row][known])
@@ -210,17 +220,172 @@ def test_rank_labels_are_percentile_ranks_of_the_present() -> None:
 def test_zscore_and_raw_labels() -> None:
     returns, present = random_returns()
     known = present[0] & returns[0].isfinite()
-    zscore = Label(buy=1, sell=2, scale="zscore").scaled(returns, present)[0]
+    zscore = Label(buy=1, sell=2, scale="zscore").scaled(returns, present, groups())[0]
     np.testing.assert_allclose(
         zscore[known], stats.zscore(returns[0][known].numpy(), ddof=1), rtol=1e-4, atol=1e-6
     )
-    raw = Label(buy=1, sell=2, scale="raw").scaled(returns, present)[0]
+    raw = Label(buy=1, sell=2, scale="raw").scaled(returns, present, groups())[0]
     assert torch.equal(raw[known], returns[0][known])
     with pytest.raises(InputError, match="unknown label.scale .ranks.; did you mean .rank"):
         Label(buy=1, sell=2, scale="ranks")
 
 
+def groups(*columns: list[int]) -> Concepts:
+    """Concept k has the stocks of column k, on every day."""
+    members = [(stock, k) for k, stocks in enumerate(columns) for stock in stocks]
+    stocks, concepts = torch.tensor(members, dtype=torch.long).view(-1, 2).T
+    return Concepts(
+        names=tuple(f"group {k}" for k in range(len(columns))),
+        n_stocks=40,
+        stocks=stocks,
+        concepts=concepts,
+        first=torch.zeros_like(stocks),
+        last=torch.full_like(stocks, 10**6),
+        weights=torch.ones(len(stocks)),
+    )
+
+
+def label_row(values: list[float], concepts: Concepts | None = None, **options: Any) -> list[float]:
+    """Raw labels of one day of stocks that are all present."""
+    returns = torch.tensor([values])
+    label = Label(buy=1, sell=2, scale="raw", **options)
+    return label.scaled(returns, returns == returns, concepts or groups())[0].tolist()
+
+
+def test_winsorized_labels_end_at_the_quantiles() -> None:
+    returns = [float(i) for i in range(11)]
+    assert label_row(returns, winsorize=0.1) == [1.0, *returns[1:-1], 9.0]
+
+
+def test_extreme_returns_have_no_label() -> None:
+    """5 % of 40 stocks: one at either end; nothing else changes."""
+    returns = [float(i) for i in range(40)]
+    left = label_row([*returns[20:], *returns[:20]], drop_extreme=0.05)
+    assert [i for i, value in enumerate(left) if value != value] == [19, 20]
+    assert left[0] == 20
+    assert label_row([1.0, 2.0, 3.0], drop_extreme=0.05) == [1.0, 2.0, 3.0]  # too few to drop one
+
+
+def test_neutral_labels_of_sectors_are_less_their_mean() -> None:
+    """Sectors {0, 1, 2} and {3, 4}; stocks 5 and 6 have none and are a group of their own."""
+    row = label_row([1, 2, 6, 5, 7, 4, 2], groups([0, 1, 2], [3, 4]), neutral=True)
+    assert row == pytest.approx([-2, -1, 3, -1, 1, 1, -1], abs=1e-6)
+
+
+def test_neutral_labels_of_concepts_that_overlap_are_residuals() -> None:
+    """Against numpy's least squares, with a constant in the groups, a missing return, two days."""
+    torch.manual_seed(0)
+    returns = torch.randn(2, 12)
+    returns[0, 3] = torch.nan
+    concepts = groups([0, 1, 2, 3, 4], [3, 4, 5, 6, 7], [8, 9, 10, 11])
+    present = torch.ones(2, 12, dtype=torch.bool)
+    labels = Label(buy=1, sell=2, scale="raw", neutral=True).scaled(returns, present, concepts)
+    for row, label in zip(returns, labels, strict=True):
+        known = row.isfinite()
+        x = concepts.on(0, torch.arange(12)[known]).double().numpy()
+        y = row[known].double().numpy()
+        expected = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+        np.testing.assert_allclose(label[known], expected, atol=1e-6)
+        assert torch.equal(label.isfinite(), known)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"winsorize": 0.5}, "label.winsorize is from 0 to below 0.5, got 0.5"),
+        ({"drop_extreme": 1.0}, "label.drop_extreme is from 0 to below 1, got 1.0"),
+        ({"neutral": True}, "label.neutral needs concepts"),
+    ],
+)
+def test_wrong_label_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        label_row([1.0, 2.0], **options)
+
+
+def test_percentile_ranks_are_those_of_pandas() -> None:
+    """With ties and missing values, along the last dimension."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 50).mul(5).round()
+    x[torch.rand(x.shape) < 0.2] = torch.nan
+    expected = pd.DataFrame(x.reshape(12, 50).numpy().copy()).rank(axis=1, pct=True)
+    np.testing.assert_allclose(percentile_ranks(x).reshape(12, 50), expected, rtol=1e-6)
+
+
 # scaling
+
+
+class Column(Windows):
+    """One column [D, S] of a market, for one day."""
+
+    statistics_shape = (1, 1)
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __call__(self, day: int, stocks: Tensor) -> Tensor:
+        return self.values[day, stocks].view(1, -1, 1)
+
+    def columns(self, days: Tensor) -> Iterator[Tensor]:
+        yield self.values[days]
+
+    def to(self, device: torch.device) -> "Column":
+        return self
+
+
+def scale_column(scaler: Scaler, values: Tensor, day: int) -> Tensor:
+    column = Column(values)
+    scaler.fit(column, range(20), values == values)
+    return scaler(column(day, torch.arange(values.shape[1])))[0, :, 0]
+
+
+def test_each_scaler_by_its_definition() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(30, 50).exp()
+    values[25, 4] = torch.nan
+    train, today = values[:20].double().numpy(), values[25].double().numpy()
+    known = ~np.isnan(today)
+    expected = {
+        ZScore(clip=2.0, max_rows=10_000): ((today - train.mean()) / train.std()).clip(-2, 2),
+        MinMax(max_rows=10_000): ((today - train.min()) / np.ptp(train)).clip(0, 1),
+        DayZScore(clip=2.0): stats.zscore(today, ddof=1, nan_policy="omit").clip(-2, 2),
+        DayRank(): (pd.Series(today).rank(pct=True).to_numpy() - 0.5) * 3.46,
+    }
+    for scaler, wanted in expected.items():
+        scaled = scale_column(scaler, values, day=25)
+        np.testing.assert_allclose(scaled[known], wanted[known], rtol=1e-4, atol=1e-5)
+        assert scaled[4] == 0
+
+
+@pytest.mark.parametrize("value", [3.3, torch.nan, torch.inf])
+def test_a_column_that_is_constant_on_the_train_days_stays_zero(value: float) -> None:
+    values = torch.full((30, 5), value)
+    values[25] = torch.arange(5.0)
+    for scaler in (RobustZScore(3.0, 99), ZScore(3.0, 99), MinMax(99)):
+        assert scale_column(scaler, values, day=25).count_nonzero() == 0
+    assert scale_column(DayZScore(3.0), values, day=3).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("name", SCALERS)
+def test_features_scaled_in_any_way_are_blind_to_the_future(name: str) -> None:
+    market = instantiate(small_config().data.market)()
+    row = int(market.dates.searchsorted(pd.Timestamp("2015-05-20")))
+    config = small_config(f"scaler={name}", "label.winsorize=0.05", "label.drop_extreme=0.1")
+    seen = [
+        make_data(config, changed).days("predict").panels.day(row).features
+        for changed in (market, change_after(market, row))
+    ]
+    assert torch.equal(*seen)
+    assert seen[0].isfinite().all()
+    assert seen[0].abs().max() > 0.5
+
+
+def test_statistics_of_another_scaler_are_refused() -> None:
+    scaler = MinMax(max_rows=10)
+    with pytest.raises(InputError, match="made with the scaler DayRank, here it is MinMax"):
+        scaler.load_state_dict(DayRank().state_dict())
+
+
+UNIT = {"kind": "RobustZScore", "center": torch.zeros(1, 1, 1), "scale": torch.ones(1, 1, 1)}
 
 
 def test_robust_zscore_agrees_with_scipy() -> None:
@@ -234,31 +399,25 @@ def test_robust_zscore_agrees_with_scipy() -> None:
     median = np.nanmedian(rows, axis=0)
     mad = stats.median_abs_deviation(rows, axis=0, nan_policy="omit")
     np.testing.assert_allclose(statistics["center"][:, 0], median, rtol=1e-6)
-    np.testing.assert_allclose(statistics["scale"][:, 0], 1.4826 * (mad + 1e-12), rtol=1e-5)
+    scale = statistics["scale"][:, 0]
+    constant = scale.isinf()  # today's close and volume, relative to themselves
+    assert constant.nonzero().tolist() == [[3, 0], [3, 5]]
+    np.testing.assert_allclose(scale[~constant], 1.4826 * (mad[~constant] + 1e-12), rtol=1e-5)
 
 
 def test_scaled_features_are_clipped_and_finite() -> None:
     scaler = RobustZScore(clip=3.0, max_rows=10)
-    scaler.load_state_dict({"center": torch.zeros(1, 1, 1), "scale": torch.ones(1, 1, 1)})
+    scaler.load_state_dict(UNIT)
     x = torch.tensor([1.0, -9.0, 9.0, torch.nan, torch.inf, -torch.inf]).view(1, -1, 1)
     assert scaler(x).flatten().tolist() == [1.0, -3.0, 3.0, 0.0, 0.0, 0.0]
 
 
 def test_moving_a_scaler_leaves_the_original_where_it_is() -> None:
     scaler = RobustZScore(clip=3.0, max_rows=10)
-    scaler.load_state_dict({"center": torch.zeros(1, 1, 1), "scale": torch.ones(1, 1, 1)})
+    scaler.load_state_dict(UNIT)
     moved = scaler.to(torch.device("meta"))
     assert moved.state_dict()["center"].is_meta
     assert not scaler.state_dict()["center"].is_meta
-
-
-def test_an_unknown_column_is_zero_after_scaling() -> None:
-    """A market without vwap: nothing to fit on, NaN in, 0 out."""
-    market = toy_market([[10, 1], [11, 2], [9, 3]], [[1, 1], [1, 1], [1, 1]])
-    windows = Alpha360(["vwap"], window=2).bind(market)
-    scaler = RobustZScore(clip=3.0, max_rows=10)
-    scaler.fit(windows, range(3), market.present)
-    assert scaler(windows(2, torch.tensor([0, 1]))).tolist() == [[[0.0], [0.0]]] * 2
 
 
 def test_statistics_of_a_part_of_the_days_are_close() -> None:

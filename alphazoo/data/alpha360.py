@@ -4,7 +4,6 @@ The features of Qlib's benchmarks of the same name. The table of all windows (sa
 never built: a day's windows are cut from the market's panels when they are asked for.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -13,8 +12,6 @@ from torch import Tensor
 from alphazoo.data.features import FeatureSet, Windows
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError
-
-log = logging.getLogger(__name__)
 
 EPSILON = 1e-12
 
@@ -45,7 +42,6 @@ class Alpha360(FeatureSet):
         panels = {}
         for column in self.columns:
             if column == "vwap" and "vwap" not in market.fields:
-                log.info("market %s has no vwap: that feature is 0 everywhere", market.name)
                 panels[column] = torch.tensor(torch.nan).expand(market.members.shape)
             else:
                 panels[column] = market.field(column)

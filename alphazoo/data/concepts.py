@@ -1,6 +1,6 @@
 """Concepts: which stock belongs to which sector, theme or group, and when.
 
-From a table, from the planted sectors of a synthetic market, or built from the train days.
+From a table, or built from the train days.
 """
 
 import logging
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.market import Market
-from alphazoo.data.sources.synthetic import SyntheticMarket
 from alphazoo.data.tables import column_names, name_table, parse_dates, read_columns
 from alphazoo.errors import InputError, did_you_mean, shorten
 
@@ -67,7 +66,7 @@ ConceptSource = Callable[[Market, Sequence[int]], Concepts]
 def no_concepts(market: Market, train: Sequence[int]) -> Concepts:
     """C = 0."""
     nobody = np.empty(0, dtype=np.int64)
-    return _always([], nobody, nobody, market)
+    return always([], nobody, nobody, market)
 
 
 def read_concepts(
@@ -122,19 +121,6 @@ def read_concepts(
     return _place(periods, market, source)
 
 
-def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
-    """The sectors of a synthetic market.
-
-    Raises:
-        InputError: The market is not a synthetic one.
-    """
-    if not isinstance(market, SyntheticMarket):
-        raise InputError(f"market {market.name!r} has no planted sectors: choose other concepts")
-    sectors = market.sectors.numpy()
-    names = [f"sector {number}" for number in range(sectors.max() + 1)]
-    return _always(names, np.arange(len(sectors)), sectors, market)
-
-
 def correlation_groups(
     market: Market, train: Sequence[int], *, n_groups: int, min_days: int
 ) -> Concepts:
@@ -169,7 +155,7 @@ def correlation_groups(
     sizes = np.bincount(groups)
     log.info("concepts: %d groups of %d to %d stocks", len(sizes), sizes.min(), sizes.max())
     names = [f"group {number}" for number in range(len(sizes))]
-    return _always(names, stocks.numpy(), groups.astype(np.int64), market)
+    return always(names, stocks.numpy(), groups.astype(np.int64), market)
 
 
 def _periods(frame: pd.DataFrame, market: Market, source: str) -> pd.DataFrame:
@@ -238,7 +224,7 @@ def _place(periods: pd.DataFrame, market: Market, source: str) -> Concepts:
     )
 
 
-def _always(
+def always(
     names: Sequence[str],
     stocks: "np.typing.NDArray[np.int64]",
     concepts: "np.typing.NDArray[np.int64]",

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.features import Windows
-from alphazoo.data.scaling import RobustZScore
+from alphazoo.data.scaling import Scaler
 from alphazoo.errors import InputError
 
 
@@ -63,7 +63,7 @@ class DayPanels:
     """
 
     windows: Windows
-    scaler: RobustZScore
+    scaler: Scaler
     labels: Tensor
     returns: Tensor
     present: Tensor

@@ -6,6 +6,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.data.concepts import Concepts
+from alphazoo.data.ranks import percentile_ranks, scaled_ranks
 from alphazoo.errors import InputError, check_choice
 
 SCALES = ("rank", "zscore", "raw")
@@ -44,45 +46,95 @@ def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
 class Label:
     """What a model learns: the forward return, scaled among the stocks of the day.
 
+    In this order: the most extreme returns are cut or left out, those of the concepts taken off,
+    the rest scaled. IC is always on the raw return.
+
     Attributes:
         buy: Trading days from the score to the purchase, at least 1.
         sell: Trading days from the score to the sale.
         scale: ``"rank"``: (percentile rank - 0.5) * 3.46, close to unit variance; ``"zscore"``:
             minus the day's mean, by its standard deviation; ``"raw"``: the return itself.
+        winsorize: Share of the day's stocks at either end whose returns are set to the quantile
+            there, 0 to below 0.5.
+        drop_extreme: Share of the day's stocks, half of it at either end, that have no label: they
+            are scored, but nothing is learnt from their return. MASTER takes 0.05.
+        neutral: The label is what the concepts of the day do not explain: the residual of the
+            returns regressed on the memberships. With one sector per stock, the return minus the
+            mean of its sector. Stocks without a concept are a group of their own.
     """
 
     buy: int
     sell: int
     scale: str
+    winsorize: float = 0.0
+    drop_extreme: float = 0.0
+    neutral: bool = False
 
     def __post_init__(self) -> None:
         check_choice("label.scale", self.scale, SCALES)
         if not 1 <= self.buy < self.sell:
             raise InputError(f"need 1 <= label.buy < label.sell, got {self.buy} and {self.sell}")
+        if not 0 <= self.winsorize < 0.5:
+            raise InputError(f"label.winsorize is from 0 to below 0.5, got {self.winsorize}")
+        if not 0 <= self.drop_extreme < 1:
+            raise InputError(f"label.drop_extreme is from 0 to below 1, got {self.drop_extreme}")
 
     def returns(self, close: Tensor) -> Tensor:
         """[D, S], the raw forward return, for IC."""
         return forward_return(close, buy=self.buy, sell=self.sell)
 
-    def scaled(self, returns: Tensor, present: Tensor) -> Tensor:
+    def scaled(self, returns: Tensor, present: Tensor, concepts: Concepts) -> Tensor:
         """[D, S], the label for learning; NaN where the return is or the stock is not present.
 
         Args:
             returns: [D, S], raw.
             present: [D, S] bool: each day is scaled among these stocks alone.
+            concepts: What ``neutral`` takes off.
+
+        Raises:
+            InputError: ``neutral`` without concepts.
         """
+        if self.neutral and not concepts.names:
+            raise InputError("label.neutral needs concepts: set data.concepts, such as a table")
         labels = torch.where(present & returns.isfinite(), returns, torch.nan)
-        for block in torch.split(labels, BLOCK):  # views: filled in place
+        if self.winsorize or self.drop_extreme:
+            for block in torch.split(labels, BLOCK):  # views: filled in place
+                block.copy_(self._tame(block))
+        if self.neutral:
+            everyone = torch.arange(labels.shape[1])
+            for day, row in enumerate(labels):
+                known = row.isfinite()
+                row[known] = _residual(row[known], concepts.on(day, everyone[known]))
+        for block in torch.split(labels, BLOCK):
             block.copy_(self._scale(block))
         return labels
 
+    def _tame(self, x: Tensor) -> Tensor:
+        """Cut or leave out the extremes of each day."""
+        if self.winsorize:
+            ends = torch.tensor([self.winsorize, 1 - self.winsorize], dtype=x.dtype)
+            low, high = x.nanquantile(ends, dim=1, keepdim=True)
+            x = torch.minimum(torch.maximum(x, low), high)
+        if self.drop_extreme:
+            middle = (percentile_ranks(x) - 0.5 / x.isfinite().sum(dim=1, keepdim=True) - 0.5).abs()
+            x = torch.where(middle <= (1 - self.drop_extreme) / 2, x, torch.nan)
+        return x
+
     def _scale(self, x: Tensor) -> Tensor:
         if self.scale == "rank":
-            ranks = pd.DataFrame(x.numpy()).rank(axis=1, pct=True)
-            return torch.from_numpy((ranks.to_numpy() - 0.5) * 3.46)
+            return scaled_ranks(x)
         if self.scale == "zscore":
             days = pd.DataFrame(x.double().numpy())
             centred = days.sub(days.mean(axis=1), axis=0)
             scaled = centred.div(days.std(axis=1) + 1e-12, axis=0)
             return torch.from_numpy(scaled.to_numpy())
         return x
+
+
+def _residual(returns: Tensor, memberships: Tensor) -> Tensor:
+    """What a least squares fit of returns [N] on memberships [N, C] does not explain: [N]."""
+    nobody = (memberships == 0).all(dim=1, keepdim=True)
+    groups = torch.cat([memberships != 0, nobody], dim=1).double()
+    fitted = torch.linalg.lstsq(groups, returns.double().unsqueeze(1), driver="gelsd").solution
+    explained: Tensor = (groups @ fitted).squeeze(1)
+    return returns - explained.to(returns.dtype)

@@ -15,7 +15,7 @@ from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.features import FeatureSet
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
-from alphazoo.data.scaling import RobustZScore
+from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import Segment, split_days
 from alphazoo.errors import InputError, check_choice
 
@@ -52,7 +52,7 @@ class MarketDataModule(L.LightningDataModule):
         market: Market | Callable[[], Market],
         features: FeatureSet,
         label: Label,
-        scaler: RobustZScore,
+        scaler: Scaler,
         *,
         train: Segment,
         valid: Segment,
@@ -81,8 +81,9 @@ class MarketDataModule(L.LightningDataModule):
         windows = self.features.bind(market)
         present = market.present
         returns = self.label.returns(market.field("close"))
-        labels = self.label.scaled(returns, present)
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
+        concepts = self._find_concepts(market, rows["train"])
+        labels = self.label.scaled(returns, present, concepts)
         self.market = market
         counts, labelled = present.sum(dim=1), labels.isfinite().any(dim=1)
         self.segments = {
@@ -90,7 +91,6 @@ class MarketDataModule(L.LightningDataModule):
         }
         newest = range(rows["test"].start, len(market.dates))
         self.segments["predict"] = [day for day in newest if counts[day] >= self.min_stocks]
-        concepts = self._find_concepts(market)
         self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts)
 
     def days(self, segment: str) -> Days:
@@ -100,7 +100,8 @@ class MarketDataModule(L.LightningDataModule):
         """
         self.setup()
         if not self.scaler.fitted:  # no checkpoint brought its statistics
-            self.scaler.fit(self._panels.windows, self.segments["train"], self._panels.present)
+            panels, columns = self._panels, self.features.columns
+            self.scaler.fit(panels.windows, self.segments["train"], panels.present, columns)
         check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
 
@@ -170,11 +171,11 @@ class MarketDataModule(L.LightningDataModule):
         except (TypeError, ValueError) as error:
             raise InputError(f"cannot make the market: {error}") from error
 
-    def _find_concepts(self, market: Market) -> Concepts:
+    def _find_concepts(self, market: Market, train: Sequence[int]) -> Concepts:
         if isinstance(self._concepts, str | Path):
-            return read_concepts(market, self.segments["train"], table=self._concepts)
+            return read_concepts(market, train, table=self._concepts)
         try:
-            return self._concepts(market, self.segments["train"])
+            return self._concepts(market, train)
         except InputError:
             raise
         except (TypeError, ValueError) as error:

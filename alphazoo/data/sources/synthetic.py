@@ -1,6 +1,6 @@
 """Synthetic market: random prices with planted structure, so that the best possible IC is known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.data.concepts import Concepts, always
 from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market, Panel
 from alphazoo.errors import InputError
@@ -119,6 +120,19 @@ def make_market(
         signals={name: torch.from_numpy(panel) for name, panel in signals.items()},
         sectors=torch.from_numpy(sectors),
     )
+
+
+def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
+    """The sectors of a synthetic market.
+
+    Raises:
+        InputError: The market is not a synthetic one.
+    """
+    if not isinstance(market, SyntheticMarket):
+        raise InputError(f"market {market.name!r} has no planted sectors: choose other concepts")
+    sectors = market.sectors.numpy()
+    names = [f"sector {number}" for number in range(sectors.max() + 1)]
+    return always(names, np.arange(len(sectors)), sectors, market)
 
 
 def _normal(random: np.random.Generator, *shape: int) -> npt.NDArray[np.float32]:
