@@ -135,6 +135,6 @@ def _residual(returns: Tensor, memberships: Tensor) -> Tensor:
     """What a least squares fit of returns [N] on memberships [N, C] does not explain: [N]."""
     nobody = (memberships == 0).all(dim=1, keepdim=True)
     groups = torch.cat([memberships != 0, nobody], dim=1).double()
-    fitted = torch.linalg.lstsq(groups, returns.double().unsqueeze(1), driver="gelsd").solution
+    fitted = torch.linalg.lstsq(groups, returns.double().unsqueeze(1), driver="gelsy").solution
     explained: Tensor = (groups @ fitted).squeeze(1)
     return returns - explained.to(returns.dtype)
