@@ -1,4 +1,4 @@
-"""The command ``alphazoo``: train, models, import-qlib, data check."""
+"""The command ``alphazoo``: train, models, import-qlib, data check, data audit, data export."""
 
 import logging
 import os
@@ -8,13 +8,15 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from alphazoo.errors import AlphazooError, InputError, did_you_mean
+from alphazoo.errors import AlphazooError, InputError, did_you_mean, shorten
 
 SILENCED = (
     ".*LeafSpec.*",  # Lightning about its own use of torch
     ".*does not have many workers.*",  # a day is gathered faster than a worker could send it
     ".*DistributedSampler.*",  # a repeated day counts once, see alphazoo.metrics.ScoreTable
 )
+
+COMMANDS = ("train", "models", "import-qlib", "data check", "data audit", "data export")
 
 HELP = """\
 usage: alphazoo COMMAND [KEY=VALUE ...]
@@ -29,6 +31,10 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo import-qlib weights.pkl model=gats out=gats.ckpt
   data check   what a data source holds and what looks odd in it
                alphazoo data check data=table data.path=FILE
+  data audit   whether features look ahead: computed again without the days that follow
+               alphazoo data audit data=qlib data.path=FOLDER features=alpha158
+  data export  unscaled features and the raw forward return as a table
+               alphazoo data export data=qlib data.path=FOLDER from=2017 out=features.parquet
 
 HYDRA_FULL_ERROR=1 shows the traceback of an error.
 """
@@ -50,9 +56,13 @@ def main() -> None:
             _run(_import_qlib, arguments)
         case ["data", "check", *arguments]:
             _run(_check, arguments)
+        case ["data", "audit", *arguments]:
+            _run(_audit, arguments)
+        case ["data", "export", *arguments]:
+            _run(_export, arguments)
         case arguments:
-            hint = did_you_mean(arguments[0], ("train", "models", "import-qlib", "data check"))
-            sys.exit(f"error: unknown command {' '.join(arguments[:2])!r}; {hint}")
+            command = " ".join(arguments[: 1 + (arguments[0] == "data")])
+            sys.exit(f"error: unknown command {command!r}; {did_you_mean(command, COMMANDS)}")
 
 
 def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
@@ -119,15 +129,14 @@ def _import_qlib(arguments: list[str]) -> None:
     from alphazoo.qlib import import_weights
 
     files = [argument for argument in arguments if "=" not in argument]
-    outs = [argument[4:] for argument in arguments if argument.startswith("out=")]
-    rest = [a for a in arguments if "=" in a and not a.startswith("out=")]
-    if len(files) != 1 or len(outs) != 1 or not any(a.startswith("model=") for a in rest):
+    own, rest = _split([a for a in arguments if "=" in a], "out")
+    if len(files) != 1 or "out" not in own or not any(a.startswith("model=") for a in rest):
         raise InputError("expected: alphazoo import-qlib FILE model=NAME out=CHECKPOINT")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     model = instantiate(compose(*rest).model)
-    import_weights(files[0], model, outs[0])
+    import_weights(files[0], model, own["out"])
     count = sum(p.numel() for p in model.parameters())
-    print(f"{outs[0]}: {type(model).__name__}, {count:,} parameters of {files[0]}")
+    print(f"{own['out']}: {type(model).__name__}, {count:,} parameters of {files[0]}")
 
 
 def _check(arguments: list[str]) -> None:
@@ -140,3 +149,44 @@ def _check(arguments: list[str]) -> None:
     width = max(map(len, lines))
     for subject, found in lines.items():
         print(f"{subject:<{width}}  {found}")
+
+
+def _audit(arguments: list[str]) -> None:
+    from alphazoo.config import check_complete, compose, instantiate
+    from alphazoo.data.audit import find_look_ahead
+
+    config = compose(*arguments)
+    check_complete(config)
+    features = instantiate(config.features)
+    found = find_look_ahead(instantiate(config.data.market)(), features)
+    if found:
+        columns = shorten(f"{name} (on {shorten(dates, 2)})" for name, dates in found.items())
+        raise InputError(f"{len(found)} of {len(features.columns)} features look ahead: {columns}")
+    print(f"none of {len(features.columns)} features changes without the days that follow")
+
+
+def _export(arguments: list[str]) -> None:
+    from alphazoo.config import check_complete, compose, instantiate
+    from alphazoo.data.export import export_features
+
+    own, rest = _split(arguments, "out", "from", "to")
+    if "out" not in own:
+        raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
+    config = compose(*rest)
+    check_complete(config)
+    count = export_features(
+        instantiate(config.data.market)(),
+        instantiate(config.features),
+        instantiate(config.label),
+        own["out"],
+        first=own.get("from"),
+        last=own.get("to"),
+    )
+    print(f"{own['out']}: {count:,} rows")
+
+
+def _split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """Arguments ``name=value`` of the command itself, and the others."""
+    pairs = [argument.split("=", 1) for argument in arguments]
+    own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
+    return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]

@@ -199,6 +199,16 @@ def test_a_model_of_the_user_trains(alphazoo: Alphazoo, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
 
 
+def test_data_audit_and_export(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    result = alphazoo("data", "audit", *TRAIN)
+    assert "none of 6 features changes without the days that follow" in result.out
+    result = alphazoo("data", "export", *TRAIN, "from=2015-05-01", "out=features.parquet")
+    assert result.out.startswith("features.parquet: ")
+    table = pd.read_parquet(tmp_path / "features.parquet")
+    assert f"{len(table):,} rows" in result.out
+    assert table["date"].min() == pd.Timestamp("2015-05-01")
+
+
 def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> None:
     small_frame().to_parquet(tmp_path / "prices.parquet")
     result = alphazoo("data", "check", "data=table", "data.path=prices.parquet")
@@ -242,6 +252,9 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "label.sell=200"], "label.sell is 200 days ahead, but there are only"),
         (["train", *TRAIN, "scaler.max_rows=0"], "scaler.max_rows is 1 or more, got 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
+        (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DATE]"),
+        (["data", "export", *TRAIN, "out=f.csv"], "out is a file with the ending .parquet"),
+        (["data", "adit"], "unknown command 'data adit'; did you mean 'data audit'?"),
         (["models", "all"], "unknown model 'all'; there is alstm, gats, gru"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),
         (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),

@@ -122,6 +122,18 @@ class Market:
         """[D, S] bool: members with a price on that day, the stocks that a day consists of."""
         return self.members & self.fields["close"].isfinite()
 
+    def until(self, row: int) -> "Market":
+        """The market as it was after the close of a day, given as a row of the calendar."""
+        days = slice(row + 1)
+        return Market(
+            name=self.name,
+            dates=self.dates[days],
+            symbols=self.symbols,
+            fields={name: panel[days] for name, panel in self.fields.items()},
+            members=self.members[days],
+            benchmark=None if self.benchmark is None else self.benchmark[days],
+        )
+
     def field(self, name: str) -> Tensor:
         """[D, S], the panel of that name.
 
