@@ -1,0 +1,166 @@
+"""Store: panels of features, computed once and mapped into the memory of every process.
+
+An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which says what it
+was computed from: a checksum of every day of the market. What a new market has in common with it,
+from the first day on, is kept; only later days are computed. The key of an entry is a digest of
+the columns, the code that computes them, the symbols and the start of the history.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from alphazoo.data.market import Market
+from alphazoo.errors import InputError
+from alphazoo.files import replacing
+
+log = logging.getLogger(__name__)
+
+START = 60  # days of the history that tell one market from another with the same symbols
+
+# fills [F, d, S] with the features of the last d days of fields [D, S]
+Compute = Callable[[Mapping[str, Tensor], Tensor], None]
+
+
+def stored_panel(
+    folder: str | Path,
+    market: Market,
+    *,
+    name: str,
+    columns: Sequence[str],
+    code: Sequence[str],
+    lookback: int,
+    compute: Compute,
+) -> Tensor:
+    """The features of a market, computed where they are not stored yet.
+
+    Processes that ask at the same time wait for the first one; all share the pages of the file.
+
+    Args:
+        folder: Where entries are; made when missing.
+        market: The panels that the features are computed from.
+        name: Of the feature set.
+        columns: [F], its columns.
+        code: Files of the code that computes them: another text is another entry.
+        lookback: Days before a day that its features depend on.
+        compute: Does it for the last days of a history.
+
+    Returns:
+        [F, D, S] float32; writing to it does not change the file.
+
+    Raises:
+        InputError: The folder cannot be written to, or has no room.
+    """
+    days = _checksums(market)
+    key = {
+        "features": [name, *columns],
+        "code": [zlib.crc32(Path(file).read_bytes()) for file in code],
+        "symbols": market.symbols,
+        "start": [f"{market.dates[0]:%Y-%m-%d}", *days[:START]],
+    }
+    digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
+    entry = Path(folder).expanduser() / f"{name}-{digest}"
+    shape = (len(columns), *market.members.shape)
+    try:
+        entry.mkdir(parents=True, exist_ok=True)
+        with FileLock(entry / "lock"):
+            old = _read(entry)
+            known = 0 if old is None else _common(old["days"], days)
+            if old is None or known < len(days):
+                old = _write(entry, market, shape, old, known, days, lookback, compute)
+            panel = _map(entry / "panel.f32", old["shape"])
+    except OSError as error:
+        raise InputError(f"cannot store features in {folder}: {error}") from error
+    return panel[:, : shape[1]]
+
+
+def _checksums(market: Market) -> list[int]:
+    """One number per day, of all fields: [D]."""
+    sums = [0] * len(market.dates)
+    for field in sorted(market.fields):
+        rows = market.fields[field].numpy()
+        sums = [zlib.crc32(row.tobytes(), before) for row, before in zip(rows, sums, strict=True)]
+    return sums
+
+
+def _common(old: Sequence[int], new: Sequence[int]) -> int:
+    """How many days from the first on are the same."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+
+
+def _read(entry: Path) -> dict[str, Any] | None:
+    """What the entry says of itself, or None where there is none or it is damaged."""
+    panel, meta = entry / "panel.f32", entry / "meta.json"
+    if not (panel.exists() and meta.exists()):
+        return None
+    try:
+        found: dict[str, Any] = json.loads(meta.read_text())
+        features, n_days, n_stocks = found["shape"]
+        whole = panel.stat().st_size == 4 * features * n_days * n_stocks
+        if whole and _panel_checksum(_map(panel, found["shape"])) == found["checksum"]:
+            return found
+    except (KeyError, TypeError, ValueError):
+        pass
+    log.warning("%s is damaged: its features are computed again", entry)
+    return None
+
+
+def _write(
+    entry: Path,
+    market: Market,
+    shape: tuple[int, int, int],
+    old: Mapping[str, Any] | None,
+    known: int,
+    days: Sequence[int],
+    lookback: int,
+    compute: Compute,
+) -> dict[str, Any]:
+    """Compute what is not known, write it beside what is there, and take its place."""
+    log.info(
+        "computing %d features of %d stocks on %d of %d days, to be kept in %s (%.2g GB)",
+        shape[0],
+        shape[2],
+        len(days) - known,
+        len(days),
+        entry,
+        4e-9 * shape[0] * shape[1] * shape[2],
+    )
+    since = max(0, known - lookback)
+    fields = {name: field[since:] for name, field in market.fields.items()}
+    with replacing(entry / "panel.f32") as beside:
+        with beside.open("wb") as file:
+            file.truncate(4 * shape[0] * shape[1] * shape[2])
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a crash later
+                os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1] * shape[2])
+        panel = _map(beside, shape, shared=True)
+        if old is not None and known:
+            panel[:, :known] = _map(entry / "panel.f32", old["shape"])[:, :known]
+        compute(fields, panel[:, known:])
+        checksum = _panel_checksum(panel)
+        (entry / "meta.json").unlink(missing_ok=True)  # it speaks of the old panel
+    meta = {"shape": shape, "checksum": checksum, "days": days}
+    with replacing(entry / "meta.json") as beside:
+        beside.write_text(json.dumps(meta))
+    return meta
+
+
+def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
+    size = shape[0] * shape[1] * shape[2]
+    return torch.from_file(str(file), shared=shared, size=size, dtype=torch.float32).view(*shape)
+
+
+def _panel_checksum(panel: Tensor) -> int:
+    checksum = 0
+    for feature in panel.numpy():
+        checksum = zlib.crc32(feature, checksum)
+    return checksum
