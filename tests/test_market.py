@@ -51,6 +51,17 @@ def test_bad_prices_are_listed_and_missing(bad: float, caplog: pytest.LogCapture
     assert f"high {bad} of B on 2020-01-02" in caplog.text
 
 
+def test_extra_columns_of_a_table_are_fields(tmp_path: Path) -> None:
+    frame = small_frame(n_days=10, n_stocks=3)
+    frame["earnings"] = np.arange(30.0) - 15
+    market = Market.from_table(frame, extra=["earnings"])
+    assert market.field("earnings").flatten().tolist() == (np.arange(30.0) - 15).tolist()
+    with pytest.raises(InputError, match="names of their own, got 'close'"):
+        Market.from_table(frame, extra=["close"])
+    with pytest.raises(InputError, match="no column 'earning'"):
+        Market.from_table(frame, extra=["earning"])
+
+
 def test_bad_prices_can_be_refused() -> None:
     fields = prices()
     fields["close"][0, 0] = -5

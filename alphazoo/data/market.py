@@ -34,7 +34,8 @@ class Market:
         dates: [D], the trading calendar, increasing.
         symbols: [S], sorted.
         fields: [D, S] float32 each; adjusted ``open high low close``, ``volume``, where the source
-            has it ``vwap``. NaN where a stock is not listed, suspended or has no value.
+            has it ``vwap``, and others that the user brought. NaN where a stock is not listed,
+            suspended or has no value.
         members: [D, S] bool, who belongs to the universe on that day.
         benchmark: [D] level of an index, or None.
     """
@@ -190,7 +191,8 @@ def _clean_prices(
     count = 0
     for field, panel in fields.items():
         wrong = np.isinf(panel)
-        wrong |= panel <= 0 if field in PRICES else panel < 0
+        if field in REQUIRED or field in PRICES:  # others, such as earnings, may be negative
+            wrong |= panel <= 0 if field in PRICES else panel < 0
         rows, columns = np.nonzero(wrong)
         count += len(rows)
         listed += [

@@ -1,7 +1,7 @@
 """Long table: one row per date and symbol, from Parquet, CSV or a pandas DataFrame."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ def read_table(
     table: str | Path | pd.DataFrame,
     *,
     columns: Mapping[str, str | None] | None = None,
+    extra: Sequence[str] = (),
     benchmark: str | None = None,
     bad_prices: str = "missing",
 ) -> Market:
@@ -39,6 +40,8 @@ def read_table(
             wanted, of ``vwap adjusted_close split dividend member``; a name left out is itself for
             the first seven, absent for the others. ``member`` is true on the days on which a stock
             belongs to the universe; without it every stock with a row does.
+        extra: Further columns of numbers, such as fundamentals: fields of the market of that name,
+            for features to use as they are. What a row says must be known after that day's close.
         benchmark: Symbol whose adjusted close is the benchmark; it leaves the universe.
         bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
 
@@ -47,6 +50,10 @@ def read_table(
             a pair of date and symbol stands twice.
     """
     source, names = name_table(table), _column_names(columns or {})
+    for name in extra:
+        if name in (*KEYS, *REQUIRED, *OPTIONAL):
+            raise InputError(f"extra columns have names of their own, got {name!r}")
+    names |= {name: name for name in extra}
     frame = read_columns(table, names, key="data.columns", optional=OPTIONAL, text=["symbol"])
     rows, days = pd.factorize(parse_dates(frame.pop("date"), source), sort=True)
     dates = pd.DatetimeIndex(days)
