@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 EPSILON = 1e-12
 DAYS = (5, 10, 20, 30, 60)
+LONGEST = max(DAYS)
 BLOCK = 2**15  # values of a panel computed at a time: torch keeps them on one thread, in its cache
 
 CANDLE = ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2")
@@ -134,7 +135,7 @@ def _today(f: Fields) -> dict[str, Tensor]:
 
 
 def _level(f: Fields) -> Formulas:
-    close, sums, rank = f["close"], Sums(f["close"]), Rank(f["close"])
+    close, sums, rank = f["close"], Sums(f["close"], LONGEST), Rank(f["close"], LONGEST)
     return {
         "ROC": lambda n: lagged(close, n) / close,
         "MA": lambda n: sums.mean(n) / close,
@@ -143,7 +144,7 @@ def _level(f: Fields) -> Formulas:
 
 
 def _trend(f: Fields) -> Formulas:
-    close, trend = f["close"], Trend(f["close"])
+    close, trend = f["close"], Trend(f["close"], LONGEST)
     return {
         "STD": lambda n: trend.std(n) / close,
         "BETA": lambda n: trend.slope(n) / close,
@@ -153,7 +154,7 @@ def _trend(f: Fields) -> Formulas:
 
 
 def _order(f: Fields) -> Formulas:
-    close, ordered = f["close"], Ordered(f["close"])
+    close, ordered = f["close"], Ordered(f["close"], LONGEST)
     return {
         "QTLU": lambda n: ordered.quantile(n, 0.8) / close,
         "QTLD": lambda n: ordered.quantile(n, 0.2) / close,
@@ -161,8 +162,9 @@ def _order(f: Fields) -> Formulas:
 
 
 def _extremes(f: Fields) -> Formulas:
-    close, high, low = f["close"], Maximum(f["high"]), Maximum(-f["low"])  # the largest of -low
-    high_day, low_day = Position(f["high"]), Position(-f["low"])
+    close = f["close"]
+    high, low = Maximum(f["high"], LONGEST), Maximum(-f["low"], LONGEST)  # minus the lowest low
+    high_day, low_day = Position(f["high"], LONGEST), Position(-f["low"], LONGEST)
     return {
         "MAX": lambda n: high.value(n) / close,
         "MIN": lambda n: -low.value(n) / close,
@@ -175,8 +177,10 @@ def _extremes(f: Fields) -> Formulas:
 
 def _joint(f: Fields) -> Formulas:
     close, volume = f["close"], f["volume"]
-    levels = Moments(close, (volume + 1).log())
-    changes = Moments(close / lagged(close, 1), (volume / lagged(volume, 1) + 1).log())
+    levels = Moments(close, (volume + 1).log(), longest=LONGEST)
+    changes = Moments(
+        close / lagged(close, 1), (volume / lagged(volume, 1) + 1).log(), longest=LONGEST
+    )
     return {"CORR": levels.correlation, "CORD": changes.correlation}
 
 
@@ -184,7 +188,8 @@ def _days(f: Fields) -> Formulas:
     close, before = f["close"], lagged(f["close"], 1)
     listed = close.isfinite().cumsum(0) > 0  # from the first price a day without one counts as no
     rises, falls = (
-        Sums(yes.float().where(listed, torch.nan)) for yes in (close > before, close < before)
+        Sums(yes.float().where(listed, torch.nan), LONGEST)
+        for yes in (close > before, close < before)
     )
     return {
         "CNTP": rises.mean,
@@ -199,9 +204,9 @@ def _price_sums(f: Fields) -> Formulas:
 
 def _volume_sums(f: Fields) -> Formulas:
     close, volume = f["close"], f["volume"]
-    mean, spread = Sums(volume), Moments(volume)
+    mean, spread = Sums(volume, LONGEST), Moments(volume, longest=LONGEST)
     weighted = (close / lagged(close, 1) - 1).abs() * volume
-    weighted_mean, weighted_spread = Sums(weighted), Moments(weighted)
+    weighted_mean, weighted_spread = Sums(weighted, LONGEST), Moments(weighted, longest=LONGEST)
     return {
         "VMA": lambda n: mean.mean(n) / (volume + EPSILON),
         "VSTD": lambda n: spread.std(n) / (volume + EPSILON),
@@ -213,8 +218,8 @@ def _volume_sums(f: Fields) -> Formulas:
 def _sums(x: Tensor, prefix: str) -> Formulas:
     """Rises and falls as shares of all moves."""
     change = x - lagged(x, 1)
-    rises, falls = Sums(change.clamp(min=0)), Sums((-change).clamp(min=0))
-    moves = Sums(change.abs())
+    rises, falls = Sums(change.clamp(min=0), LONGEST), Sums((-change).clamp(min=0), LONGEST)
+    moves = Sums(change.abs(), LONGEST)
     return {
         f"{prefix}P": lambda n: rises.sum(n) / (moves.sum(n) + EPSILON),
         f"{prefix}N": lambda n: falls.sum(n) / (moves.sum(n) + EPSILON),

@@ -19,24 +19,33 @@ State = tuple[Tensor, ...]  # panels that describe the windows of some length
 
 
 class Fold(ABC):
-    """Windows of any length, each made of two of half the length.
+    """Windows of several lengths, each made of two of half the length.
 
     Args:
         days: State of the windows of one day, panels [D, S].
         empty: What fills a panel before the first day.
+        longest: Days of the longest window that is asked for.
     """
 
-    def __init__(self, *days: Tensor, empty: float) -> None:
-        self._empty = empty
-        self._windows: dict[int, State] = {1: days}
+    def __init__(self, *days: Tensor, empty: float, longest: int) -> None:
+        self._n_days = len(days[0])
+        # windows of n days begin at day n - 1 of the padded panels: joining them copies nothing
+        before = days[0].new_full((longest - 1, days[0].shape[1]), empty)
+        self._windows: dict[int, State] = {1: tuple(torch.cat([before, day]) for day in days)}
 
     def over(self, n: int) -> State:
-        """State of the windows of n days; remembered, as longer ones need it."""
+        """State of the windows of n days, [D, S] each."""
+        return tuple(panel[-self._n_days :] for panel in self._join(n))
+
+    def _join(self, n: int) -> State:
         if n not in self._windows:
-            recent = n - n // 2
-            newer, older = self.over(recent), self.over(n // 2)
-            before = tuple(lagged(panel, recent, self._empty) for panel in older)
-            self._windows[n] = self.merge(newer, before, recent)
+            recent, rest = n - n // 2, n // 2
+            newer, older = self._join(recent), self._join(rest)
+            self._windows[n] = self.merge(
+                tuple(panel[rest:] for panel in newer),
+                tuple(panel[:-recent] for panel in older),
+                recent,
+            )
         return self._windows[n]
 
     @abstractmethod
@@ -47,8 +56,10 @@ class Fold(ABC):
 class Sums(Fold):
     """Sum and mean."""
 
-    def __init__(self, x: Tensor) -> None:
-        super().__init__(x.isfinite().to(x.dtype), x.nan_to_num(nan=0.0), empty=0.0)
+    def __init__(self, x: Tensor, longest: int) -> None:
+        super().__init__(
+            x.isfinite().to(x.dtype), x.nan_to_num(nan=0.0), empty=0.0, longest=longest
+        )
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Add counts and sums."""
@@ -68,8 +79,8 @@ class Sums(Fold):
 class Maximum(Fold):
     """The largest value."""
 
-    def __init__(self, x: Tensor) -> None:
-        super().__init__(x.nan_to_num(nan=-torch.inf), empty=-torch.inf)
+    def __init__(self, x: Tensor, longest: int) -> None:
+        super().__init__(x.nan_to_num(nan=-torch.inf), empty=-torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Take the larger."""
@@ -88,13 +99,13 @@ class Position(Fold):
     begins to count on the stock's first day.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, longest: int) -> None:
         known = x.isfinite()
         listed = known.cumsum(0) > 0
         self._length = listed.cumsum(0)  # days since the first value
-        self._known = Sums(known.float())
+        self._known = Sums(known.float(), longest)
         level = x.nan_to_num(nan=torch.inf).where(listed, -torch.inf)
-        super().__init__(level, torch.zeros_like(x), empty=-torch.inf)
+        super().__init__(level, torch.zeros_like(x), empty=-torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Take the larger, of equal ones the older."""
@@ -110,9 +121,9 @@ class Position(Fold):
 class Ordered(Fold):
     """The values of the window in ascending order, in n panels."""
 
-    def __init__(self, x: Tensor) -> None:
-        self._known = Sums(x.isfinite().float())
-        super().__init__(x.nan_to_num(nan=torch.inf), empty=torch.inf)
+    def __init__(self, x: Tensor, longest: int) -> None:
+        self._known = Sums(x.isfinite().float(), longest)
+        super().__init__(x.nan_to_num(nan=torch.inf), empty=torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Batcher's odd-even merge.
@@ -160,13 +171,13 @@ class Moments(Fold):
         series: One or two panels [D, S]; a day counts if all have a value.
     """
 
-    def __init__(self, *series: Tensor) -> None:
+    def __init__(self, *series: Tensor, longest: int) -> None:
         self._size = len(series)
         self._pairs = [(i, j) for i in range(self._size) for j in range(i + 1)]
         known = torch.stack([x.isfinite() for x in series]).all(dim=0)
         means = [x.double().where(known, 0.0) for x in series]
         products = [torch.zeros_like(mean) for mean in means[:1] for _ in self._pairs]
-        super().__init__(known.double(), *means, *products, empty=0.0)
+        super().__init__(known.double(), *means, *products, empty=0.0, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Weigh the means by count; what lies between them adds to the products."""
@@ -197,10 +208,10 @@ class Moments(Fold):
 class Trend(Moments):
     """The least-squares line through the window."""
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, longest: int) -> None:
         self._x = x
         self._day = torch.arange(len(x), dtype=torch.float64, device=x.device).unsqueeze(1)
-        super().__init__(self._day.expand(x.shape), x)
+        super().__init__(self._day.expand(x.shape), x, longest=longest)
 
     def slope(self, n: int) -> Tensor:
         """[D, S], rise per day; NaN with fewer than two values."""
@@ -224,9 +235,9 @@ class Rank:
         x: [D, S].
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, longest: int) -> None:
         self._x = x
-        self._known = Sums(x.isfinite().float())
+        self._known = Sums(x.isfinite().float(), longest)
         # by n: the days of the window below today, and those not above it
         self._passed = {1: x.isfinite().to(torch.int16)}
 
