@@ -1,7 +1,7 @@
 """Rolling statistics: of the last n days of every stock, today included.
 
-Panels are [D, S], NaN where a day is missing. A statistic is known as soon as the window has a day
-to make it from. The conventions are those of pandas' ``rolling(n, min_periods=1)`` and, for
+Panels are [D, S], not finite where a day is missing. A statistic is known as soon as the window has
+a day to make it from. The conventions are those of pandas' ``rolling(n, min_periods=1)`` and, for
 regression, correlation and positions, of the expression engine of Qlib 0.9.7.
 
 Two adjacent windows make a longer one (`Fold`): a window of n days takes log2(n) steps on whole
@@ -57,9 +57,8 @@ class Sums(Fold):
     """Sum and mean."""
 
     def __init__(self, x: Tensor, longest: int) -> None:
-        super().__init__(
-            x.isfinite().to(x.dtype), x.nan_to_num(nan=0.0), empty=0.0, longest=longest
-        )
+        known = x.isfinite()
+        super().__init__(known.to(x.dtype), x.where(known, 0.0), empty=0.0, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Add counts and sums."""
@@ -80,7 +79,8 @@ class Maximum(Fold):
     """The largest value."""
 
     def __init__(self, x: Tensor, longest: int) -> None:
-        super().__init__(x.nan_to_num(nan=-torch.inf), empty=-torch.inf, longest=longest)
+        known = x.isfinite()
+        super().__init__(x.where(known, -torch.inf), empty=-torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Take the larger."""
@@ -104,7 +104,7 @@ class Position(Fold):
         listed = known.cumsum(0) > 0
         self._length = listed.cumsum(0)  # days since the first value
         self._known = Sums(known.float(), longest)
-        level = x.nan_to_num(nan=torch.inf).where(listed, -torch.inf)
+        level = x.where(known, torch.inf).where(listed, -torch.inf)
         super().__init__(level, torch.zeros_like(x), empty=-torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
@@ -122,8 +122,9 @@ class Ordered(Fold):
     """The values of the window in ascending order, in n panels."""
 
     def __init__(self, x: Tensor, longest: int) -> None:
-        self._known = Sums(x.isfinite().float(), longest)
-        super().__init__(x.nan_to_num(nan=torch.inf), empty=torch.inf, longest=longest)
+        known = x.isfinite()
+        self._known = Sums(known.float(), longest)
+        super().__init__(x.where(known, torch.inf), empty=torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
         """Batcher's odd-even merge.

@@ -1,6 +1,8 @@
-"""Linear: one weight per feature and day of the window; the score to beat.
+"""Linear: a weight for every feature on every day of the window; what the others have to beat.
 
-Fitted by gradient steps like every other model, not in closed form.
+The baseline of the same name in Qlib is solved in closed form, this one learns by gradient steps
+like every other model, with an intercept.
+https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 """
 
 from torch import Tensor, nn

@@ -1,4 +1,9 @@
-"""MLP: a feed-forward network on the flattened window."""
+"""MLP: a feed-forward network on the flattened window.
+
+After the idea of Qlib's baseline of that name, without its batch normalisation: a day is a batch,
+and a score should not depend on which other stocks the day has.
+https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/pytorch_nn.py
+"""
 
 from itertools import pairwise
 
