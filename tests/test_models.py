@@ -89,7 +89,7 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
         f"folder={tmp_path}",
     )
     noise = fit(config)
-    assert noise.trainer.callback_metrics["train/loss"] < 0.9  # it did learn the noise
+    assert noise.trainer.callback_metrics["train/loss"] < 0.95  # it did learn the noise
     score_table(noise.trainer, noise.model, noise.data, "test")
     table = noise.model.scores("test")
     pairs = table["return"].notna().sum()
