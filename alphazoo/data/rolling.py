@@ -4,8 +4,9 @@ Panels are [D, S], not finite where a day is missing. A statistic is known as so
 a day to make it from. The conventions are those of pandas' ``rolling(n, min_periods=1)`` and, for
 regression, correlation and positions, of the expression engine of Qlib 0.9.7.
 
-Two adjacent windows make a longer one (`Fold`): a window of n days takes log2(n) steps on whole
-panels, and nothing cancels as in differences of running totals.
+Two adjacent windows make a longer one (`Fold`): a window of n days takes about 2 log2(n) steps on
+whole panels, and nothing cancels as in differences of running totals. What is made for one length
+is kept for the others; ``longest`` is the longest that will be asked for.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +25,7 @@ class Fold(ABC):
     Args:
         days: State of the windows of one day, panels [D, S].
         empty: What fills a panel before the first day.
-        longest: Days of the longest window that is asked for.
+        longest: The largest n that will be asked for.
     """
 
     def __init__(self, *days: Tensor, empty: float, longest: int) -> None:
@@ -170,6 +171,7 @@ class Moments(Fold):
 
     Args:
         series: One or two panels [D, S]; a day counts if all have a value.
+        longest: The largest n that will be asked for.
     """
 
     def __init__(self, *series: Tensor, longest: int) -> None:
@@ -234,6 +236,7 @@ class Rank:
 
     Args:
         x: [D, S].
+        longest: The largest n that will be asked for.
     """
 
     def __init__(self, x: Tensor, longest: int) -> None:
