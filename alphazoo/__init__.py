@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphazoo.config import compose, instantiate
+    from alphazoo.data.alpha158 import Alpha158
     from alphazoo.data.alpha360 import Alpha360
     from alphazoo.data.days import DayBatch
     from alphazoo.data.labels import Label
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from alphazoo.train import score_table
 
 __all__ = [
+    "Alpha158",
     "Alpha360",
     "DayBatch",
     "Label",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Alpha158": "data.alpha158",
     "Alpha360": "data.alpha360",
     "DayBatch": "data.days",
     "Label": "data.labels",

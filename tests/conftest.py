@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start; they a
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 MODELS = sorted(file.stem for file in (config_dir() / "model").glob("*.yaml"))
+EXPERIMENTS = sorted(file.stem for file in (config_dir() / "experiment").glob("*.yaml"))
 FEATURES = sorted(file.stem for file in (config_dir() / "features").glob("*.yaml"))
 SCALERS = sorted(file.stem for file in (config_dir() / "scaler").glob("*.yaml"))
 SOURCES = ("qlib", "table", "synthetic")
@@ -59,6 +60,12 @@ def real_data(name: str) -> Path:
 
 def small_config(*overrides: str) -> DictConfig:
     return compose(*SMALL, *overrides)
+
+
+def model_overrides(name: str, **wanted: object) -> list[str]:
+    """Choose a model; of the settings those that it has."""
+    known = compose(f"model={name}").model
+    return [f"model={name}", *(f"model.{key}={x}" for key, x in wanted.items() if key in known)]
 
 
 def small_frame(n_days: int = 130, n_stocks: int = 8, seed: int = 0) -> pd.DataFrame:
@@ -165,7 +172,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """One small fitted run of every model in the zoo."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
-    config = small_config(f"model={name}", "model.hidden_size=8", f"folder={folder}")
+    config = small_config(*model_overrides(name, hidden_size=8), f"folder={folder}")
     return fit(config, name=name)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import MODELS, SMALL, small_config, small_frame
+from conftest import EXPERIMENTS, MODELS, SMALL, small_config, small_frame
 from omegaconf import OmegaConf
 
 from alphazoo.cli import main
@@ -320,10 +320,12 @@ def test_configs_reach_objects_as_plain_values() -> None:
     assert type(features.columns) is list
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_model_has_its_published_settings(model: str) -> None:
-    config = compose(f"experiment=alpha360_{model}")
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_hold_published_settings(experiment: str) -> None:
+    features, model = experiment.split("_", 1)
+    config = compose(f"experiment={experiment}")
     OmegaConf.resolve(config)
+    assert config.features._target_.split(".")[2] == features
     assert config.model._target_.split(".")[2] == model
     assert config.trainer.max_epochs in (20, 100, 200)
 

@@ -1,0 +1,268 @@
+"""Rolling statistics: of the last n days of every stock, today included.
+
+Panels are [D, S], not finite where a day is missing. A statistic is known as soon as the window has
+a day to make it from. The conventions are those of pandas' ``rolling(n, min_periods=1)`` and, for
+regression, correlation and positions, of the expression engine of Qlib 0.9.7.
+
+Two adjacent windows make a longer one (`Fold`): a window of n days takes about 2 log2(n) steps on
+whole panels, and nothing cancels as in differences of running totals. What is made for one length
+is kept for the others; ``longest`` is the longest that will be asked for.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+FLAT = 2e-5  # Qlib takes a standard deviation up to this for none
+
+State = tuple[Tensor, ...]  # panels that describe the windows of some length
+
+
+class Fold(ABC):
+    """Windows of several lengths, each made of two of half the length.
+
+    Args:
+        days: State of the windows of one day, panels [D, S].
+        empty: What fills a panel before the first day.
+        longest: The largest n that will be asked for.
+    """
+
+    def __init__(self, *days: Tensor, empty: float, longest: int) -> None:
+        self._n_days = len(days[0])
+        # windows of n days begin at day n - 1 of the padded panels: joining them copies nothing
+        before = days[0].new_full((longest - 1, days[0].shape[1]), empty)
+        self._windows: dict[int, State] = {1: tuple(torch.cat([before, day]) for day in days)}
+
+    def over(self, n: int) -> State:
+        """State of the windows of n days, [D, S] each."""
+        return tuple(panel[-self._n_days :] for panel in self._join(n))
+
+    def _join(self, n: int) -> State:
+        if n not in self._windows:
+            recent, rest = n - n // 2, n // 2
+            newer, older = self._join(recent), self._join(rest)
+            self._windows[n] = self.merge(
+                tuple(panel[rest:] for panel in newer),
+                tuple(panel[:-recent] for panel in older),
+                recent,
+            )
+        return self._windows[n]
+
+    @abstractmethod
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Join windows of ``recent`` days with those that end right before them."""
+
+
+class Sums(Fold):
+    """Sum and mean."""
+
+    def __init__(self, x: Tensor, longest: int) -> None:
+        known = x.isfinite()
+        super().__init__(known.to(x.dtype), x.where(known, 0.0), empty=0.0, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Add counts and sums."""
+        return newer[0] + older[0], newer[1] + older[1]
+
+    def sum(self, n: int) -> Tensor:
+        """[D, S]; NaN without a value."""
+        count, total = self.over(n)
+        return total.where(count > 0, torch.nan)
+
+    def mean(self, n: int) -> Tensor:
+        """[D, S]; NaN without a value."""
+        count, total = self.over(n)
+        return total / count
+
+
+class Maximum(Fold):
+    """The largest value."""
+
+    def __init__(self, x: Tensor, longest: int) -> None:
+        known = x.isfinite()
+        super().__init__(x.where(known, -torch.inf), empty=-torch.inf, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Take the larger."""
+        return (torch.maximum(newer[0], older[0]),)
+
+    def value(self, n: int) -> Tensor:
+        """[D, S]; NaN without a value."""
+        (largest,) = self.over(n)
+        return largest.where(largest > -torch.inf, torch.nan)
+
+
+class Position(Fold):
+    """Where in the window the largest value is.
+
+    Qlib has it from numpy's ``argmax``, to which a missing day is larger than any value, and
+    begins to count on the stock's first day.
+    """
+
+    def __init__(self, x: Tensor, longest: int) -> None:
+        known = x.isfinite()
+        listed = known.cumsum(0) > 0
+        self._length = listed.cumsum(0)  # days since the first value
+        self._known = Sums(known.float(), longest)
+        level = x.where(known, torch.inf).where(listed, -torch.inf)
+        super().__init__(level, torch.zeros_like(x), empty=-torch.inf, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Take the larger, of equal ones the older."""
+        age = torch.where(older[0] >= newer[0], older[1] + recent, newer[1])
+        return torch.maximum(newer[0], older[0]), age
+
+    def position(self, n: int) -> Tensor:
+        """[D, S] in 1 (the oldest day) to n, of the oldest among equals; NaN without a value."""
+        position = self._length.clamp(max=n) - self.over(n)[1]
+        return position.where(self._known.sum(n) > 0, torch.nan)
+
+
+class Ordered(Fold):
+    """The values of the window in ascending order, in n panels."""
+
+    def __init__(self, x: Tensor, longest: int) -> None:
+        known = x.isfinite()
+        self._known = Sums(known.float(), longest)
+        super().__init__(x.where(known, torch.inf), empty=torch.inf, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Batcher's odd-even merge.
+
+        Knuth, "The art of computer programming", volume 3, section 5.3.4.
+        """
+        if not newer or not older:
+            return newer or older
+        if len(newer) == len(older) == 1:
+            return torch.minimum(newer[0], older[0]), torch.maximum(newer[0], older[0])
+        low, *rest = self.merge(newer[::2], older[::2], recent)
+        odd = self.merge(newer[1::2], older[1::2], recent)
+        merged = [low]
+        for a, b in zip(odd, rest, strict=False):
+            merged += [torch.minimum(a, b), torch.maximum(a, b)]
+        n_pairs = min(len(odd), len(rest))
+        return *merged, *odd[n_pairs:], *rest[n_pairs:]
+
+    def quantile(self, n: int, level: float) -> Tensor:
+        """[D, S], interpolated linearly; NaN without a value.
+
+        Args:
+            n: Days.
+            level: In [0, 1].
+        """
+        ordered = torch.stack(self.over(n))  # [n, D, S]
+        count = self._known.sum(n)
+        place = level * (count - 1)
+        lower = place.floor().clamp(min=0)
+        low, high = (
+            ordered.gather(0, index.clamp(max=n - 1).long().unsqueeze(0)).squeeze(0)
+            for index in (lower, lower + 1)
+        )
+        between = low + (high.where(place > lower, low) - low) * (place - lower)
+        return between.where(count > 0, torch.nan)
+
+
+class Moments(Fold):
+    """Means and sums of products of deviations, in float64; exact for constant series.
+
+    Windows are joined as by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm
+    for computing sample variances", 1979.
+
+    Args:
+        series: One or two panels [D, S]; a day counts if all have a value.
+        longest: The largest n that will be asked for.
+    """
+
+    def __init__(self, *series: Tensor, longest: int) -> None:
+        self._size = len(series)
+        self._pairs = [(i, j) for i in range(self._size) for j in range(i + 1)]
+        known = torch.stack([x.isfinite() for x in series]).all(dim=0)
+        means = [x.double().where(known, 0.0) for x in series]
+        products = [torch.zeros_like(mean) for mean in means[:1] for _ in self._pairs]
+        super().__init__(known.double(), *means, *products, empty=0.0, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Weigh the means by count; what lies between them adds to the products."""
+        size = 1 + self._size
+        count = newer[0] + older[0]
+        weight = older[0] / count.clamp(min=1)
+        gaps = [b - a for a, b in zip(newer[1:size], older[1:size], strict=True)]
+        means = [torch.addcmul(a, gap, weight) for a, gap in zip(newer[1:size], gaps, strict=True)]
+        scaled = [gap * (weight * newer[0]) for gap in gaps]
+        products = [
+            (a + b).addcmul_(scaled[i], gaps[j])
+            for (i, j), a, b in zip(self._pairs, newer[size:], older[size:], strict=True)
+        ]
+        return count, *means, *products
+
+    def std(self, n: int) -> Tensor:
+        """[D, S], sample standard deviation of the last series; NaN with fewer than two values."""
+        state = self.over(n)
+        return (state[-1] / (state[0] - 1)).sqrt().where(state[0] > 1, torch.nan)
+
+    def correlation(self, n: int) -> Tensor:
+        """[D, S], Pearson's, of two series; NaN where one of them is flat."""
+        count, _, _, xx, xy, yy = self.over(n)
+        flat = FLAT**2 * (count - 1)
+        return (xy / (xx * yy).sqrt()).where((xx > flat) & (yy > flat), torch.nan)
+
+
+class Trend(Moments):
+    """The least-squares line through the window."""
+
+    def __init__(self, x: Tensor, longest: int) -> None:
+        self._x = x
+        self._day = torch.arange(len(x), dtype=torch.float64, device=x.device).unsqueeze(1)
+        super().__init__(self._day.expand(x.shape), x, longest=longest)
+
+    def slope(self, n: int) -> Tensor:
+        """[D, S], rise per day; NaN with fewer than two values."""
+        _, _, _, days, product, _ = self.over(n)
+        return product / days
+
+    def r_squared(self, n: int) -> Tensor:
+        """[D, S], share of the variance that is on the line; NaN where the series is flat."""
+        return self.correlation(n).square()
+
+    def residual(self, n: int) -> Tensor:
+        """[D, S], today's value above the line; NaN with fewer than two values."""
+        _, day, mean, *_ = self.over(n)
+        return self._x - mean - self.slope(n) * (self._day - day)
+
+
+class Rank:
+    """Percentile rank of today's value; equal values share the mean of their ranks.
+
+    Args:
+        x: [D, S].
+        longest: The largest n that will be asked for.
+    """
+
+    def __init__(self, x: Tensor, longest: int) -> None:
+        self._x = x
+        self._known = Sums(x.isfinite().float(), longest)
+        # by n: the days of the window below today, and those not above it
+        self._passed = {1: x.isfinite().to(torch.int16)}
+
+    def rank(self, n: int) -> Tensor:
+        """[D, S] in (0, 1]; NaN where today is missing."""
+        rank = (self._count(n) + 1) / 2
+        return (rank / self._known.sum(n)).where(self._x.isfinite(), torch.nan)
+
+    def _count(self, n: int) -> Tensor:
+        if n not in self._passed:
+            known = max(m for m in self._passed if m < n)
+            count = self._passed[known].clone()
+            for lag in range(known, min(n, len(count))):
+                today, past = self._x[lag:], self._x[:-lag]
+                count[lag:] += (today > past).view(torch.int8)
+                count[lag:] += (today >= past).view(torch.int8)
+            self._passed[n] = count
+        return self._passed[n]
+
+
+def lagged(x: Tensor, days: int, fill: float = torch.nan) -> Tensor:
+    """[D, S], the value some days earlier; ``fill`` before the first day."""
+    head = x.new_full((min(days, len(x)), *x.shape[1:]), fill)
+    return torch.cat([head, x[: len(x) - len(head)]])

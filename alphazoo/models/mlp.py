@@ -1,0 +1,53 @@
+"""MLP: a feed-forward network on the flattened window.
+
+After the idea of Qlib's baseline of that name, without its batch normalisation: a day is a batch,
+and a score should not depend on which other stocks the day has.
+https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/pytorch_nn.py
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from alphazoo.data.days import DayBatch
+from alphazoo.models.base import StockModel
+
+
+class MLP(StockModel):
+    """A linear score of the last of some hidden layers; each stock is scored by itself.
+
+    Args:
+        n_features: F, features per day.
+        window: T, days per window.
+        hidden_size: H, width of the hidden layers.
+        num_layers: Hidden layers.
+        dropout: After each hidden layer.
+        lr: Learning rate.
+        weight_decay: L2 penalty.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        window: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(lr=lr, weight_decay=weight_decay)
+        sizes = [window * n_features, *[hidden_size] * num_layers]
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.Linear(wide, narrow), nn.SiLU(), nn.Dropout(dropout))
+                for wide, narrow in pairwise(sizes)
+            )
+        )
+        self.head = nn.Linear(sizes[-1], 1)
+
+    def forward(self, day: DayBatch) -> Tensor:
+        """Score the stocks of a day: [N]."""
+        scores: Tensor = self.head(self.layers(day.features.flatten(1)))
+        return scores.squeeze(-1)
