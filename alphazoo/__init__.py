@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphazoo.config import compose, instantiate
-    from alphazoo.data.alpha158 import Alpha158
     from alphazoo.data.alpha360 import Alpha360
     from alphazoo.data.days import DayBatch
     from alphazoo.data.labels import Label
     from alphazoo.data.market import Market
     from alphazoo.data.module import MarketDataModule
+    from alphazoo.data.panels import Panels
     from alphazoo.data.scaling import RobustZScore
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
     from alphazoo.train import score_table
 
 __all__ = [
-    "Alpha158",
     "Alpha360",
     "DayBatch",
     "Label",
     "Market",
     "MarketDataModule",
+    "Panels",
     "RobustZScore",
     "StockModel",
     "compose",
@@ -37,12 +37,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Alpha158": "data.alpha158",
     "Alpha360": "data.alpha360",
     "DayBatch": "data.days",
     "Label": "data.labels",
     "Market": "data.market",
     "MarketDataModule": "data.module",
+    "Panels": "data.panels",
     "RobustZScore": "data.scaling",
     "StockModel": "models.base",
     "compose": "config",

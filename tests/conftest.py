@@ -19,6 +19,7 @@ from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.models.base import StockModel
 
+os.environ["ALPHAZOO_CACHE"] = ""  # features are computed anew
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start; they are small
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

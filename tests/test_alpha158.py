@@ -1,14 +1,14 @@
-"""Alpha158: hand-worked columns, choice of columns, and windows cut from the panel."""
+"""Alpha158: hand-worked columns, and nothing from the future."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from alphazoo.config import compose, instantiate
-from alphazoo.data.alpha158 import COLUMNS, Alpha158
+from alphazoo.config import compose
+from alphazoo.data.alpha158 import COLUMNS
 from alphazoo.data.market import Market
-from alphazoo.errors import InputError
+from alphazoo.data.panels import Panels
 
 
 def random_market(n_days: int = 130, vwap: bool = True) -> Market:
@@ -87,7 +87,7 @@ TODAY = {
 
 @pytest.mark.parametrize("column", TODAY)
 def test_columns_by_hand(column: str) -> None:
-    window = Alpha158([column], window=1).bind(candle_market())(4, torch.tensor([0]))
+    window = Panels([column], window=1).bind(candle_market())(4, torch.tensor([0]))
     assert window.item() == pytest.approx(TODAY[column], rel=1e-5)
 
 
@@ -103,9 +103,9 @@ def test_the_names_are_the_158_published_ones_in_order() -> None:
 
 def test_columns_come_in_the_order_asked_for() -> None:
     market = random_market()
-    every = Alpha158(COLUMNS, window=1).bind(market).panel
+    every = Panels(COLUMNS, window=1).bind(market).parts[0]
     chosen = ["WVMA60", "KLOW", "RESI5", "QTLD20"]
-    some = Alpha158(chosen, window=1).bind(market).panel
+    some = Panels(chosen, window=1).bind(market).parts[0]
     for column, panel in zip(chosen, some, strict=True):
         assert torch.equal(panel.nan_to_num(), every[COLUMNS.index(column)].nan_to_num())
     assert not every[:, 60:].isnan().all(dim=1).all(dim=1).any()  # each is computed
@@ -118,43 +118,8 @@ def test_prices_after_a_day_change_nothing_up_to_it() -> None:
     for panel in there["fields"].values():
         panel[day + 1 :] = 1 + 9 * np.random.default_rng(0).random(panel[day + 1 :].shape)
     before, after = (
-        Alpha158(COLUMNS, window=1).bind(Market.from_arrays(**given)).panel.nan_to_num()
+        Panels(COLUMNS, window=1).bind(Market.from_arrays(**given)).parts[0].nan_to_num()
         for given in (here, there)
     )
     assert torch.equal(before[:, : day + 1], after[:, : day + 1])
     assert not torch.equal(before[:, day + 1], after[:, day + 1])
-
-
-def test_windows_are_cut_from_the_panel() -> None:
-    bound = instantiate(compose("features=alpha158_seq").features).bind(random_market())
-    stocks = torch.tensor([3, 0, 7])
-    window = bound(100, stocks)
-    assert window.shape == (20, 3, 20)
-    expected = bound.panel[:, 81:101][:, :, stocks].permute(1, 2, 0)
-    assert torch.equal(window.nan_to_num(), expected.nan_to_num())
-    early = bound(4, stocks)
-    assert early.shape == (20, 3, 20)
-    assert early[:15].isnan().all()
-    known = bound.panel[:, :5][:, :, stocks].permute(1, 2, 0)
-    assert torch.equal(early[15:].nan_to_num(), known.nan_to_num())
-
-
-def test_columns_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match="no column 'RSQ5'; did you mean 'RSQR5'"):
-        Alpha158(["KMID", "RSQ5"], window=1)
-    for columns, window in ([], 1), (["KMID"], 0), (["KMID", "KMID"], 1):
-        with pytest.raises(InputError, match="one or more different columns, got"):
-            Alpha158(columns, window)
-    with pytest.raises(InputError, match="window is 6 days, but market 'candle' has only 5"):
-        Alpha158(["KMID"], window=6).bind(candle_market())
-
-
-def test_a_missing_vwap_is_said_once_where_it_is_asked_for(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
-    market = random_market(vwap=False)
-    assert Alpha158(["KMID"], window=1).bind(market).panel.isfinite().any()
-    assert "vwap" not in caplog.text
-    assert Alpha158(["VWAP0"], window=1).bind(market).panel.isnan().all()
-    assert caplog.text.count("no vwap") == 1

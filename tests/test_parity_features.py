@@ -68,7 +68,7 @@ def test_all_columns_equal_those_of_the_reference(tmp_path: Path) -> None:
     features = instantiate(compose("features=alpha158").features)
     rows = market.dates.get_indexer(theirs.index.get_level_values("datetime"))
     stocks = pd.Index(market.symbols).get_indexer(theirs.index.get_level_values("instrument"))
-    ours = features.bind(market).panel[:, rows, stocks].numpy()
+    ours = features.bind(market).parts[0][:, rows, stocks].numpy()
     assert len(rows) == len(traded_frame())
     for name, panel in zip(COLUMNS, ours, strict=True):
         np.testing.assert_allclose(panel, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)

@@ -4,23 +4,17 @@ The features of Qlib's benchmarks of the same name, from the formulas of
 ``qlib.contrib.data.loader.Alpha158DL`` (pyqlib 0.9.7), which explains each name.
 """
 
-import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
-from alphazoo.data.features import FeatureSet, PanelWindows
-from alphazoo.data.market import Market
 from alphazoo.data.rolling import Maximum, Moments, Ordered, Position, Rank, Sums, Trend, lagged
-from alphazoo.errors import InputError, did_you_mean
-
-log = logging.getLogger(__name__)
 
 EPSILON = 1e-12
 DAYS = (5, 10, 20, 30, 60)
-LONGEST = max(DAYS)
+LONGEST = max(DAYS)  # a column depends on so many days before its own
 BLOCK = 2**15  # values of a panel computed at a time: torch keeps them on one thread, in its cache
 
 CANDLE = ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2")
@@ -32,72 +26,36 @@ ROLLING = (
 )
 COLUMNS = (*CANDLE, *PRICES, *(f"{name}{n}" for name in ROLLING for n in DAYS))
 
-Fields = Mapping[str, Tensor]  # open high low close vwap volume, [D, S] each
+FIELDS = ("open", "high", "low", "close", "volume", "vwap")
+
+Fields = Mapping[str, Tensor]  # of those names, [D, S] each
 Formulas = dict[str, Callable[[int], Tensor]]  # by name without n: [D, S] from n
 
 
-class Alpha158(FeatureSet):
-    """Columns of Alpha158; only those asked for are computed, once per market.
+def compute(fields: Fields, columns: Sequence[str], out: Tensor) -> None:
+    """Compute columns of the last days of a market, on the device of the fields.
+
+    A block of stocks at a time, on as many threads as torch has.
 
     Args:
-        columns: Some of `COLUMNS`, in this order. A market without ``vwap`` has NaN for ``VWAP0``.
-        window: T, days per window, today included.
-
-    Raises:
-        InputError: A name is unknown or stands twice, or the window is empty.
+        fields: [D, S] each; without ``vwap``, ``VWAP0`` is NaN.
+        columns: [F], some of `COLUMNS`.
+        out: [F, d, S], filled with the last d days, d at most D; NaN where unknown.
     """
+    n_days, n_stocks = fields["close"].shape
+    place = {column: index for index, column in enumerate(columns)}
+    width = max(1, BLOCK // n_days)
+    names = [name for name in FIELDS if name in fields]
 
-    def __init__(self, columns: Sequence[str], window: int) -> None:
-        for column in columns:
-            if column not in COLUMNS:
-                raise InputError(
-                    f"Alpha158 has no column {column!r}; {did_you_mean(column, COLUMNS)}"
-                )
-        if window < 1 or not columns or len(set(columns)) < len(columns):
-            raise InputError(
-                f"need a window of 1 day or more and one or more different columns, got {window}, "
-                f"{list(columns)}"
-            )
-        self.columns = list(columns)
-        self.window = window
+    def fill(first: int) -> None:
+        some = slice(first, first + width)
+        stocks = {name: fields[name][:, some].contiguous() for name in names}
+        stocks.setdefault("vwap", torch.full_like(stocks["close"], torch.nan))
+        for column, values in _compute(stocks, place):
+            out[place[column], :, some] = values[n_days - out.shape[1] :]
 
-    def bind(self, market: Market) -> PanelWindows:
-        """Compute the columns of a market: 4 bytes per column, day and stock.
-
-        Raises:
-            InputError: The window is longer than the calendar.
-        """
-        if self.window > len(market.dates):
-            raise InputError(
-                f"features.window is {self.window} days, but market {market.name!r} has only "
-                f"{len(market.dates)}"
-            )
-        fields = {name: market.field(name) for name in ("open", "high", "low", "close", "volume")}
-        fields["vwap"] = market.fields.get("vwap", torch.full_like(fields["close"], torch.nan))
-        if "VWAP0" in self.columns and "vwap" not in market.fields:
-            log.info("market %s has no vwap: that feature is 0 everywhere", market.name)
-        return PanelWindows(self.compute(fields), self.window)
-
-    def compute(self, fields: Fields) -> Tensor:
-        """[F, D, S] float32, on the device of the fields; NaN where unknown.
-
-        Args:
-            fields: ``open high low close vwap volume``, [D, S] each.
-        """
-        n_days, n_stocks = fields["close"].shape
-        panel = fields["close"].new_empty(len(self.columns), n_days, n_stocks)
-        place = {column: index for index, column in enumerate(self.columns)}
-        width = max(1, BLOCK // n_days)
-
-        def fill(first: int) -> None:
-            some = slice(first, first + width)
-            stocks = {name: field[:, some].contiguous() for name, field in fields.items()}
-            for column, values in _compute(stocks, place):
-                panel[place[column], :, some] = values
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            list(threads.map(fill, range(0, n_stocks, width)))  # a fault comes out here
-        return panel
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(fill, range(0, n_stocks, width)))  # a fault comes out here
 
 
 def _compute(f: Fields, wanted: Container[str]) -> Iterator[tuple[str, Tensor]]:

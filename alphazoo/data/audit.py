@@ -1,5 +1,7 @@
 """Look-ahead: features of a day must not change when the days after it are taken away."""
 
+import copy
+
 import numpy as np
 import torch
 
@@ -31,6 +33,8 @@ def find_look_ahead(
             f"{features.window}"
         )
     rows = np.linspace(max(features.window, n_rows // 2), n_rows - 2, n_days, dtype=int)
+    features = copy.copy(features)
+    features.cache = None  # which would bring values of the whole history
     windows = features.bind(market)
     found: dict[str, list[str]] = {}
     for row in sorted({*rows.tolist()}):

@@ -16,10 +16,12 @@ class FeatureSet(ABC):
     Attributes:
         columns: [F], names of the features of one day.
         window: T, days a model looks back on, today included.
+        cache: Folder that keeps what is computed once; None where nothing is kept.
     """
 
     columns: Sequence[str]
     window: int
+    cache: str | None = None
 
     @abstractmethod
     def bind(self, market: Market) -> "Windows":
@@ -61,39 +63,3 @@ class Windows(ABC):
     @abstractmethod
     def to(self, device: torch.device) -> Self:
         """Copy with the panels on that device."""
-
-
-class PanelWindows(Windows):
-    """Windows of features that are computed once, for every day.
-
-    Args:
-        panel: [F, D, S], a panel per feature: written, scaled and read one feature at a time.
-        window: T.
-    """
-
-    def __init__(self, panel: Tensor, window: int) -> None:
-        self.panel = panel
-        self.window = window
-
-    def __call__(self, day: int, stocks: Tensor) -> Tensor:
-        """[T, N, F]; NaN before the calendar."""
-        first = day - self.window + 1
-        known = self.panel[:, max(first, 0) : day + 1].index_select(2, stocks)  # [F, t, N]
-        windows = known.permute(1, 2, 0).contiguous()
-        if first < 0:
-            windows = torch.nn.functional.pad(windows, (0, 0, 0, 0, -first, 0), value=torch.nan)
-        return windows
-
-    def columns(self, days: Tensor) -> Iterator[Tensor]:
-        """Yield [d, S] for every feature."""
-        for feature in self.panel:
-            yield feature[days]
-
-    @property
-    def statistics_shape(self) -> tuple[int, int]:
-        """(1, F)."""
-        return 1, len(self.panel)
-
-    def to(self, device: torch.device) -> "PanelWindows":
-        """Copy with the panel on that device."""
-        return PanelWindows(self.panel.to(device), self.window)

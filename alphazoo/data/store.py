@@ -38,7 +38,7 @@ def stored_panel(
     *,
     name: str,
     columns: Sequence[str],
-    code: Sequence[str],
+    code: Sequence[str | Path],
     lookback: int,
     compute: Compute,
 ) -> Tensor:
@@ -135,7 +135,7 @@ def _write(
         entry,
         4e-9 * shape[0] * shape[1] * shape[2],
     )
-    since = max(0, known - lookback)
+    since = _since(market, known - lookback)
     fields = {name: field[since:] for name, field in market.fields.items()}
     with replacing(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
@@ -152,6 +152,20 @@ def _write(
     with replacing(entry / "meta.json") as beside:
         beside.write_text(json.dumps(meta))
     return meta
+
+
+def _since(market: Market, row: int) -> int:
+    """The row to begin with, so that a stock that was listed before ``row`` still is.
+
+    A stock that was suspended for longer than any window would else look like a new one.
+    """
+    traded = market.field("close").isfinite()
+    if row <= 0:
+        return 0
+    later = traded[row:].any(dim=0)
+    last = torch.where(traded[:row], torch.arange(row).unsqueeze(1), -1).amax(dim=0)  # [S]
+    before = last[later & (last >= 0)]
+    return min(row, int(before.min())) if len(before) else row
 
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
