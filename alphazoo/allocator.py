@@ -19,10 +19,15 @@ class KeepFreedMemory(L.Callback):
     """
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        """Once is enough; it holds until the process ends."""
-        if sys.platform == "linux" and trainer.strategy.root_device.type == "cpu":
-            mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-            if mallopt is not None:
-                mallopt(M_MMAP_MAX, 0)
-                mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-                mallopt(M_TOP_PAD, 2**26)
+        """Once is enough."""
+        if trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """From now on freed memory stays with the process, until it ends."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TOP_PAD, 2**26)

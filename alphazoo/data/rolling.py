@@ -151,16 +151,20 @@ class Ordered(Fold):
             n: Days.
             level: In [0, 1].
         """
-        ordered = torch.stack(self.over(n))  # [n, D, S]
-        count = self._known.sum(n)
-        place = level * (count - 1)
-        lower = place.floor().clamp(min=0)
+        ordered, count = self.over(n), self._known.sum(n)
+        place = level * (n - 1)
+        below, above = ordered[int(place)], ordered[min(int(place) + 1, n - 1)]
+        full = torch.lerp(below, above, place - int(place)).where(count == n, torch.nan)
+        some = ((count > 0) & (count < n)).flatten().nonzero().squeeze(1)  # windows with gaps
+        values = torch.stack([panel.flatten()[some] for panel in ordered])  # [n, windows]
+        places = level * (count.flatten()[some] - 1)
+        lower = places.floor()
         low, high = (
-            ordered.gather(0, index.clamp(max=n - 1).long().unsqueeze(0)).squeeze(0)
-            for index in (lower, lower + 1)
+            values.gather(0, at.clamp(max=n - 1).long().unsqueeze(0)).squeeze(0)
+            for at in (lower, lower + 1)
         )
-        between = low + (high.where(place > lower, low) - low) * (place - lower)
-        return between.where(count > 0, torch.nan)
+        full.view(-1)[some] = low + (high.where(places > lower, low) - low) * (places - lower)
+        return full
 
 
 class Moments(Fold):
