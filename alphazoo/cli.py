@@ -110,10 +110,7 @@ def _train(arguments: list[str]) -> None:
         except MisconfigurationException as error:  # Lightning's word for an unusable setting
             raise InputError(" ".join(str(error).split())) from error
 
-    parts = [part for argument in arguments for part in argument.split("=", 1)]
-    for flag, folder in pairwise(parts):
-        if flag in ("--config-dir", "-cd"):  # a user's model lies beside its yaml
-            sys.path.insert(0, os.path.abspath(folder))
+    _own_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
     hydra.main(version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train")(job)()
 
@@ -143,7 +140,7 @@ def _check(arguments: list[str]) -> None:
     from alphazoo.config import check_complete, compose, instantiate
     from alphazoo.data.check import check_market
 
-    config = compose(*arguments)
+    config = compose(*_own_folder(arguments))
     check_complete(config)
     lines = check_market(instantiate(config.data.market)())
     width = max(map(len, lines))
@@ -155,7 +152,7 @@ def _audit(arguments: list[str]) -> None:
     from alphazoo.config import check_complete, compose, instantiate
     from alphazoo.data.audit import find_look_ahead
 
-    config = compose(*arguments)
+    config = compose(*_own_folder(arguments))
     check_complete(config)
     features = instantiate(config.features)
     found = find_look_ahead(instantiate(config.data.market)(), features)
@@ -169,7 +166,7 @@ def _export(arguments: list[str]) -> None:
     from alphazoo.config import check_complete, compose, instantiate
     from alphazoo.data.export import export_features
 
-    own, rest = _split(arguments, "out", "from", "to")
+    own, rest = _split(_own_folder(arguments), "out", "from", "to")
     if "out" not in own:
         raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
     config = compose(*rest)
@@ -190,3 +187,14 @@ def _split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]
     pairs = [argument.split("=", 1) for argument in arguments]
     own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
     return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]
+
+
+def _own_folder(arguments: list[str]) -> list[str]:
+    """Find the user's modules beside their yaml, in ``--config-dir``; the flag as an override."""
+    parts = [part for argument in arguments for part in argument.split("=", 1)]
+    for flag, folder in pairwise(parts):
+        if flag in ("--config-dir", "-cd"):
+            sys.path.insert(0, os.path.abspath(folder))
+            rest = [a for a in arguments if a not in (flag, folder, f"{flag}={folder}")]
+            return [*rest, f"hydra.searchpath=[file://{os.path.abspath(folder)}]"]
+    return arguments

@@ -199,6 +199,28 @@ def test_a_model_of_the_user_trains(alphazoo: Alphazoo, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
 
 
+MOMENTUM = """
+def momentum(market, days):
+    close = market.field("close")
+    return {"momentum": close / close.roll(days, dims=0) - 1}
+"""
+OWN = """
+defaults: [alpha158_seq, _self_]
+columns: [KMID, momentum]
+functions:
+  - {_target_: momentum.momentum, _partial_: true, days: 5}
+"""
+
+
+def test_the_audit_finds_own_features_in_a_folder(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    """The first days of the momentum see the last ones."""
+    (tmp_path / "mine" / "features").mkdir(parents=True)
+    (tmp_path / "mine" / "momentum.py").write_text(MOMENTUM)
+    (tmp_path / "mine" / "features" / "mine.yaml").write_text(OWN)
+    result = alphazoo("data", "audit", "--config-dir", "mine", "features=mine", *TRAIN)
+    assert str(result.code).startswith("error: 1 of 2 features look ahead: momentum (on 2015-")
+
+
 def test_data_audit_and_export(alphazoo: Alphazoo, tmp_path: Path) -> None:
     result = alphazoo("data", "audit", *TRAIN)
     assert "none of 6 features changes without the days that follow" in result.out

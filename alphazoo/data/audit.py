@@ -2,7 +2,6 @@
 
 import copy
 
-import numpy as np
 import torch
 
 from alphazoo.data.features import FeatureSet
@@ -21,23 +20,24 @@ def find_look_ahead(
     Args:
         market: The whole history.
         features: To be audited, unscaled.
-        n_days: Days to compare, evenly spaced over the second half of the history.
+        n_days: Days to compare, evenly spaced over those that have members.
 
     Returns:
         The dates on which a feature changed, by name; empty where none looks ahead.
     """
-    n_rows = len(market.dates)
-    if n_rows < features.window + 2:
+    rows = market.present[:-1].any(dim=1).nonzero().squeeze(1)
+    rows = rows[rows >= features.window]
+    if not len(rows):
         raise InputError(
-            f"market {market.name!r} has {n_rows} days: too few to audit windows of "
-            f"{features.window}"
+            f"market {market.name!r} has {len(market.dates)} days: too few with members to audit "
+            f"windows of {features.window}"
         )
-    rows = np.linspace(max(features.window, n_rows // 2), n_rows - 2, n_days, dtype=int)
+    chosen = {int(rows[place]) for place in torch.linspace(0, len(rows) - 1, n_days).long()}
     features = copy.copy(features)
     features.cache = None  # which would bring values of the whole history
     windows = features.bind(market)
     found: dict[str, list[str]] = {}
-    for row in sorted({*rows.tolist()}):
+    for row in sorted(chosen):
         stocks = market.present[row].nonzero().squeeze(1)
         whole = windows(row, stocks)
         past = features.bind(market.until(row))(row, stocks)
