@@ -97,6 +97,40 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["model=gats", "model.graph=concepts", "model.heads=2", "model.aggregate=transformed"],
+        ["model=hist", "model.own_concepts=true"],
+    ],
+)
+def test_models_that_see_a_sector_find_what_its_leaders_say(
+    options: list[str], tmp_path: Path
+) -> None:
+    """Twice the best IC of one stock's own window, of which a GRU reaches about all."""
+    config = compose(
+        *options,
+        "model.cell=gru",
+        "model.hidden_size=32",
+        "model.dropout=0",
+        "model.lr=1e-3",
+        "data.n_stocks=200",
+        "data.n_sectors=10",
+        "data.lead_lag=0.5",
+        "data.reversal=0.05",
+        "features.window=10",
+        "trainer.max_epochs=20",
+        "trainer.accelerator=cpu",
+        "trainer.enable_progress_bar=false",
+        "patience=20",
+        f"folder={tmp_path}",
+    )
+    metrics = train(config)
+    market = instantiate(config.data.market)()
+    assert metrics["test/ic"] > 2 * market.oracle_ic("own", first=config.data.test[0])
+
+
+@pytest.mark.slow
 def test_the_default_run_finds_half_of_the_best_ic(tmp_path: Path) -> None:
     """``alphazoo train`` as it is: at least half of what one stock's window can show."""
     config = compose(f"folder={tmp_path}", "trainer.accelerator=cpu")
