@@ -72,10 +72,8 @@ def test_no_feature_set_looks_ahead(name: str, small_market: Market) -> None:
 class Planted(FeatureSet):
     """``close`` and ``planted``, a panel [D, S] made from the close."""
 
-    columns = ("close", "planted")
-    window = 3
-
     def __init__(self, planted: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(["close", "planted"], window=3)
         self.planted = planted
 
     def bind(self, market: Market) -> Windows:

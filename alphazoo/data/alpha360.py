@@ -4,14 +4,13 @@ The features of Qlib's benchmarks of the same name. The table of all windows (sa
 never built: a day's windows are cut from the market's panels when they are asked for.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from alphazoo.data.features import FeatureSet, Windows
 from alphazoo.data.market import Market
-from alphazoo.errors import InputError
 
 EPSILON = 1e-12
 
@@ -24,21 +23,9 @@ class Alpha360(FeatureSet):
         window: T, days per window, today included.
     """
 
-    def __init__(self, columns: Sequence[str], window: int) -> None:
-        if window < 1 or not columns:
-            raise InputError(
-                f"need a window of 1 day or more and a column, got {window}, {columns}"
-            )
-        self.columns = list(columns)
-        self.window = window
-
     def bind(self, market: Market) -> "Alpha360Windows":
         """Tie the features to the panels of a market, without copying them."""
-        if self.window > len(market.dates):
-            raise InputError(
-                f"features.window is {self.window} days, but market {market.name!r} has only "
-                f"{len(market.dates)}"
-            )
+        self.check_history(market)
         panels = {}
         for column in self.columns:
             if column == "vwap" and "vwap" not in market.fields:

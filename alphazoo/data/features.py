@@ -1,6 +1,7 @@
 """Features: what a model sees of each stock, gathered day by day from the market's panels."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -8,20 +9,39 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.market import Market
+from alphazoo.errors import InputError, shorten
 
 
 class FeatureSet(ABC):
     """A choice of features; bound to a market it gives the window of any day.
 
-    Attributes:
+    Args:
         columns: [F], names of the features of one day.
         window: T, days a model looks back on, today included.
+
+    Attributes:
         cache: Folder that keeps what is computed once; None where nothing is kept.
     """
 
-    columns: Sequence[str]
-    window: int
     cache: str | None = None
+
+    def __init__(self, columns: Sequence[str], window: int) -> None:
+        if window < 1 or not columns:
+            raise InputError(
+                f"need a window of 1 day or more and a column, got {window}, {list(columns)}"
+            )
+        if twice := [name for name, count in Counter(columns).items() if count > 1]:
+            raise InputError(f"features.columns has names that stand twice: {shorten(twice)}")
+        self.columns = list(columns)
+        self.window = window
+
+    def check_history(self, market: Market) -> None:
+        """Refuse a market that is shorter than the window."""
+        if self.window > len(market.dates):
+            raise InputError(
+                f"features.window is {self.window} days, but market {market.name!r} has only "
+                f"{len(market.dates)}"
+            )
 
     @abstractmethod
     def bind(self, market: Market) -> "Windows":

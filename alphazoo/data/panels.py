@@ -1,6 +1,5 @@
 """Features that are computed once, a panel per column: Alpha158, those of the user, both mixed."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from alphazoo.data import alpha158, rolling
 from alphazoo.data.features import FeatureSet, Windows
 from alphazoo.data.market import Market
 from alphazoo.data.store import stored_panel
-from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.errors import InputError, did_you_mean
 
 Function = Callable[[Market], Mapping[str, Tensor]]  # [D, S] by name of the column
 
@@ -37,14 +36,7 @@ class Panels(FeatureSet):
         functions: Sequence[Function] = (),
         cache: str | None = None,
     ) -> None:
-        if window < 1 or not columns:
-            raise InputError(
-                f"need a window of 1 day or more and a column, got {window}, {list(columns)}"
-            )
-        if twice := [name for name, count in Counter(columns).items() if count > 1]:
-            raise InputError(f"features.columns has names that stand twice: {shorten(twice)}")
-        self.columns = list(columns)
-        self.window = window
+        super().__init__(columns, window)
         self.functions = list(functions)
         self.cache = cache or None
 
@@ -55,11 +47,7 @@ class Panels(FeatureSet):
             InputError: A column is unknown or given twice, a function gives something else than
                 panels [D, S], or the window is longer than the calendar.
         """
-        if self.window > len(market.dates):
-            raise InputError(
-                f"features.window is {self.window} days, but market {market.name!r} has only "
-                f"{len(market.dates)}"
-            )
+        self.check_history(market)
         own = self._own(market)
         published = [name for name in self.columns if name in alpha158.COLUMNS]
         for name in self.columns:
