@@ -150,25 +150,6 @@ class FittedScaler(Scaler):
         return self.statistics(values)
 
 
-class RobustZScore(FittedScaler):
-    """(x - median) / (1.4826 (MAD + 1e-12)), clipped. MAD: median absolute deviation.
-
-    Args:
-        clip: Largest absolute value after scaling.
-        max_rows: See `FittedScaler`.
-    """
-
-    def __init__(self, clip: float, max_rows: int) -> None:
-        super().__init__(max_rows)
-        self.bounds = _symmetric(clip)
-
-    @staticmethod
-    def statistics(values: Values) -> tuple[float, float]:
-        """Median, and 1.4826 times the median absolute deviation."""
-        median = np.median(values)
-        return float(median), 1.4826 * (float(np.median(np.abs(values - median))) + 1e-12)
-
-
 class ZScore(FittedScaler):
     """(x - mean) / standard deviation, clipped.
 
@@ -185,6 +166,16 @@ class ZScore(FittedScaler):
     def statistics(values: Values) -> tuple[float, float]:
         """Mean and standard deviation."""
         return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+
+
+class RobustZScore(ZScore):
+    """(x - median) / (1.4826 (MAD + 1e-12)), clipped. MAD: median absolute deviation."""
+
+    @staticmethod
+    def statistics(values: Values) -> tuple[float, float]:
+        """Median, and 1.4826 times the median absolute deviation."""
+        median = np.median(values)
+        return float(median), 1.4826 * (float(np.median(np.abs(values - median))) + 1e-12)
 
 
 class MinMax(FittedScaler):
