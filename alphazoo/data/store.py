@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 START = 60  # days of the history that tell one market from another with the same symbols
 
-# fills [F, d, S] with the features of the last d days of fields [D, S]
+BUFFER = 2**26  # values computed at a time: a page of the file is written to a few times, not often
+
+# fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks
 Compute = Callable[[Mapping[str, Tensor], Tensor], None]
 
 
@@ -53,7 +55,7 @@ def stored_panel(
         columns: [F], its columns.
         code: Files of the code that computes them: another text is another entry.
         lookback: Days before a day that its features depend on.
-        compute: Does it for the last days of a history.
+        compute: Does it for the last days of a history of some of the stocks.
 
     Returns:
         [F, D, S] float32; writing to it does not change the file.
@@ -145,7 +147,13 @@ def _write(
         panel = _map(beside, shape, shared=True)
         if old is not None and known:
             panel[:, :known] = _map(entry / "panel.f32", old["shape"])[:, :known]
-        compute(fields, panel[:, known:])
+        width = max(1, BUFFER // (shape[0] * (shape[1] - known)))
+        for first in range(0, shape[2], width):
+            stocks = slice(first, first + width)
+            some = {name: field[:, stocks] for name, field in fields.items()}
+            values = panel.new_empty(shape[0], shape[1] - known, len(market.symbols[stocks]))
+            compute(some, values)
+            panel[:, known:, stocks] = values
         checksum = _panel_checksum(panel)
         (entry / "meta.json").unlink(missing_ok=True)  # it speaks of the old panel
     meta = {"shape": shape, "checksum": checksum, "days": days}
