@@ -137,11 +137,10 @@ def _import_qlib(arguments: list[str]) -> None:
 
 
 def _check(arguments: list[str]) -> None:
-    from alphazoo.config import check_complete, compose, instantiate
+    from alphazoo.config import instantiate
     from alphazoo.data.check import check_market
 
-    config = compose(*_own_folder(arguments))
-    check_complete(config)
+    config = _config(arguments)
     lines = check_market(instantiate(config.data.market)())
     width = max(map(len, lines))
     for subject, found in lines.items():
@@ -149,11 +148,10 @@ def _check(arguments: list[str]) -> None:
 
 
 def _audit(arguments: list[str]) -> None:
-    from alphazoo.config import check_complete, compose, instantiate
+    from alphazoo.config import instantiate
     from alphazoo.data.audit import find_look_ahead
 
-    config = compose(*_own_folder(arguments))
-    check_complete(config)
+    config = _config(arguments)
     features = instantiate(config.features)
     found = find_look_ahead(instantiate(config.data.market)(), features)
     if found:
@@ -163,14 +161,13 @@ def _audit(arguments: list[str]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    from alphazoo.config import check_complete, compose, instantiate
+    from alphazoo.config import instantiate
     from alphazoo.data.export import export_features
 
-    own, rest = _split(_own_folder(arguments), "out", "from", "to")
+    own, rest = _split(arguments, "out", "from", "to")
     if "out" not in own:
         raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
-    config = compose(*rest)
-    check_complete(config)
+    config = _config(rest)
     count = export_features(
         instantiate(config.data.market)(),
         instantiate(config.features),
@@ -180,6 +177,15 @@ def _export(arguments: list[str]) -> None:
         last=own.get("to"),
     )
     print(f"{own['out']}: {count:,} rows")
+
+
+def _config(arguments: list[str]) -> Any:
+    """The config of a command that is not Hydra's own, with every value it needs."""
+    from alphazoo.config import check_complete, compose
+
+    config = compose(*_own_folder(arguments))
+    check_complete(config)
+    return config
 
 
 def _split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:

@@ -216,7 +216,7 @@ class DayZScore(Scaler):
 class DayRank(Scaler):
     """(percentile rank - 0.5) * 3.46 among the stocks of the day, column by column.
 
-    Those of the label's ranks: close to unit variance.
+    On the scale of the label's ranks: close to unit variance.
     """
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ the columns, the code that computes them, the symbols and the start of the histo
 import hashlib
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -107,8 +108,7 @@ def _read(entry: Path) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(meta.read_text())
-        features, n_days, n_stocks = found["shape"]
-        whole = panel.stat().st_size == 4 * features * n_days * n_stocks
+        whole = panel.stat().st_size == 4 * math.prod(found["shape"])
         if whole and _panel_checksum(_map(panel, found["shape"])) == found["checksum"]:
             return found
     except (KeyError, TypeError, ValueError):
@@ -128,6 +128,7 @@ def _write(
     compute: Compute,
 ) -> dict[str, Any]:
     """Compute what is not known, write it beside what is there, and take its place."""
+    n_bytes = 4 * math.prod(shape)
     log.info(
         "computing %d features of %d stocks on %d of %d days, to be kept in %s (%.2g GB)",
         shape[0],
@@ -135,15 +136,15 @@ def _write(
         len(days) - known,
         len(days),
         entry,
-        4e-9 * shape[0] * shape[1] * shape[2],
+        n_bytes / 1e9,
     )
     since = _since(market, known - lookback)
     fields = {name: field[since:] for name, field in market.fields.items()}
     with replacing(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
-            file.truncate(4 * shape[0] * shape[1] * shape[2])
+            file.truncate(n_bytes)
             if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a crash later
-                os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1] * shape[2])
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
         panel = _map(beside, shape, shared=True)
         if old is not None and known:
             panel[:, :known] = _map(entry / "panel.f32", old["shape"])[:, :known]
@@ -167,9 +168,9 @@ def _since(market: Market, row: int) -> int:
 
     A stock that was suspended for longer than any window would else look like a new one.
     """
-    traded = market.field("close").isfinite()
     if row <= 0:
         return 0
+    traded = market.field("close").isfinite()
     later = traded[row:].any(dim=0)
     last = torch.where(traded[:row], torch.arange(row).unsqueeze(1), -1).amax(dim=0)  # [S]
     before = last[later & (last >= 0)]
@@ -177,7 +178,7 @@ def _since(market: Market, row: int) -> int:
 
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
-    size = shape[0] * shape[1] * shape[2]
+    size = math.prod(shape)
     return torch.from_file(str(file), shared=shared, size=size, dtype=torch.float32).view(*shape)
 
 
