@@ -5,9 +5,12 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alphazoo.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -19,6 +22,22 @@ def replacing(file: Path) -> Iterator[Path]:
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_table(table: "pd.DataFrame", file: Path) -> None:
+    """Write a table as Parquet or CSV, as the name of the file says; its folder is made.
+
+    Raises:
+        InputError: The name has another ending.
+    """
+    if file.suffix not in (".parquet", ".csv"):
+        raise InputError(f"tables are .parquet or .csv files, got {file}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as beside:
+        if file.suffix == ".csv":
+            table.to_csv(beside, index=False)
+        else:
+            table.to_parquet(beside, index=False)
 
 
 def load_tensors(path: str | Path) -> Any:

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -24,14 +25,51 @@ RESULTS = ("metrics.json", "scores.parquet", "checkpoints/best.ckpt", "checkpoin
 LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and what it was trained with.
+
+    Attributes:
+        model: With the weights of the last epoch.
+        data: The market's days.
+        trainer: Chooses the device.
+        best: The checkpoint of the best epoch; None without one.
+    """
+
+    model: StockModel
+    data: MarketDataModule
+    trainer: L.Trainer
+    best: str | None
+
+
 def train(config: DictConfig) -> dict[str, float]:
     """Train a model and score the valid and test days with its best weights.
 
-    Writes into ``config.folder``: ``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and
-    ``last.ckpt``, ``metrics.json``, ``scores.parquet``.
+    Writes into ``config.folder``: what `fit` writes, ``metrics.json``, ``scores.parquet``.
 
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
+    """
+    run = fit(config)
+    metrics: dict[str, float] = {}
+    tables = []
+    for split in ("valid", "test"):
+        tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
+        figures = summary(run.model.scores(LOGGED_AS[split]))
+        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
+    if run.trainer.is_global_zero:
+        write_results(Path(config.folder), metrics, pd.concat(tables, ignore_index=True))
+    return metrics
+
+
+def fit(config: DictConfig) -> Fitted:
+    """Train a model.
+
+    Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, the
+    logs.
+
+    Raises:
+        InputError: The data or a setting cannot be used; nothing is written.
     """
     check_complete(config)
     folder = Path(config.folder)
@@ -51,23 +89,17 @@ def train(config: DictConfig) -> dict[str, float]:
         folder.mkdir(parents=True, exist_ok=True)
         for result in RESULTS:  # of an earlier run in this folder
             (folder / result).unlink(missing_ok=True)
+        told = config.copy()
+        told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
         with replacing(folder / "config.yaml") as file:
-            file.write_text(OmegaConf.to_yaml(config, resolve=True))
+            file.write_text(OmegaConf.to_yaml(told))
 
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
     trainer.fit(model, data)
-    metrics: dict[str, float] = {}
-    tables = []
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    for split in ("valid", "test"):
-        tables.append(score_table(trainer, model, data, split, ckpt_path=best))
-        figures = summary(model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
-    if trainer.is_global_zero:
-        write_results(folder, metrics, pd.concat(tables, ignore_index=True))
-    return metrics
+    return Fitted(model, data, trainer, best)
 
 
 def score_table(

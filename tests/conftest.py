@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from alphazoo.cli import main
 from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.data.market import Market
@@ -43,6 +45,10 @@ SMALL = [
     "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
 ]
+
+
+# without what only the synthetic market has
+SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -175,6 +181,36 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp(name)
     config = small_config(*model_overrides(name, hidden_size=8), f"folder={folder}")
     return fit(config, name=name)
+
+
+@dataclass
+class Result:
+    code: object
+    out: str
+    err: str
+
+
+Alphazoo = Callable[..., Result]
+
+
+@pytest.fixture
+def alphazoo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Alphazoo:
+    """Run a command in this process and in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["alphazoo", *arguments])
+        try:
+            main()
+            code: object = 0
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
 
 
 MakeDay = Callable[..., DayBatch]

@@ -123,6 +123,24 @@ class Market:
         """[D, S] bool: members with a price on that day, the stocks that a day consists of."""
         return self.members & self.fields["close"].isfinite()
 
+    def rows(self, first: str | None = None, last: str | None = None) -> range:
+        """Rows of the calendar from one date to another, both included; None is an open end.
+
+        Raises:
+            InputError: An end is no date, or there is no trading day between them.
+        """
+        try:
+            span = self.dates.slice_indexer(first, last)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"from and to are dates, got {first} and {last}") from error
+        rows = range(*span.indices(len(self.dates)))
+        if not rows:
+            raise InputError(
+                f"no trading day from {first} to {last}: market {self.name!r} has "
+                f"{self.dates[0]:%Y-%m-%d} to {self.dates[-1]:%Y-%m-%d}"
+            )
+        return rows
+
     def until(self, row: int) -> "Market":
         """The market as it was after the close of a day, given as a row of the calendar."""
         days = slice(row + 1)
