@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from alphazoo.data.module import MarketDataModule
     from alphazoo.data.panels import Panels
     from alphazoo.data.scaling import RobustZScore
+    from alphazoo.fit import score_table
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
-    from alphazoo.train import score_table
 
 __all__ = [
     "Alpha360",
@@ -48,7 +48,7 @@ _HOMES = {
     "compose": "config",
     "daily_ic": "metrics",
     "instantiate": "config",
-    "score_table": "train",
+    "score_table": "fit",
     "summary": "metrics",
 }
 

@@ -13,9 +13,9 @@ from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
+from alphazoo.fit import score_table
 from alphazoo.models.base import StockModel
 from alphazoo.runs import Run
-from alphazoo.train import score_table
 from alphazoo.warm_start import last_day_seen
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def predict(
     """
     if date and (first or last):
         raise InputError(f"give date, or from and to: got date={date}, from={first}, to={last}")
+    run = run.newest
     checkpoint = run.checkpoint
     seen = last_day_seen(read_checkpoint(checkpoint))
     check_complete(run.config)

@@ -47,6 +47,17 @@ class Run:
         return cls(path, config)
 
     @property
+    def newest(self) -> "Run":
+        """The training that knows most: the last of a run that walked forward, else itself."""
+        windows = sorted(file.parent for file in self.folder.glob("windows/*/config.yaml"))
+        if not windows:
+            return self
+        last = OmegaConf.load(windows[-1] / "config.yaml")
+        config = self.config.copy()
+        config.data.update({name: last.data[name] for name in ("train", "valid", "test")})
+        return Run(windows[-1], config)
+
+    @property
     def checkpoint(self) -> Path:
         """The weights that the run was judged by.
 

@@ -1,55 +1,34 @@
-"""One run: instantiate, fit, score valid and test, write results. Names no model and no market."""
+"""One run: fit, score valid and test, write results; over one test segment or walking forward."""
 
 import json
-import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
-import lightning as L
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from alphazoo.config import check_complete, instantiate
-from alphazoo.data.module import MarketDataModule
-from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import replacing
+from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
-from alphazoo.models.base import StockModel
-from alphazoo.warm_start import warm_start
-
-log = logging.getLogger(__name__)
-
-RESULTS = ("metrics.json", "scores.parquet", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model and what it was trained with.
-
-    Attributes:
-        model: With the weights of the last epoch.
-        data: The market's days.
-        trainer: Chooses the device.
-        best: The checkpoint of the best epoch; None without one.
-    """
-
-    model: StockModel
-    data: MarketDataModule
-    trainer: L.Trainer
-    best: str | None
+from alphazoo.walk_forward import walk_forward
 
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train a model and score the valid and test days with its best weights.
 
-    Writes into ``config.folder``: what `fit` writes, ``metrics.json``, ``scores.parquet``.
+    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json`` and
+    ``scores.parquet``.
 
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
     """
+    metrics, scores = (walk_forward if config.walk_forward else _one_fit)(config)
+    write_results(Path(config.folder), metrics, scores)
+    return metrics
+
+
+def _one_fit(config: DictConfig) -> tuple[dict[str, float], pd.DataFrame]:
     run = fit(config)
     metrics: dict[str, float] = {}
     tables = []
@@ -57,91 +36,10 @@ def train(config: DictConfig) -> dict[str, float]:
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
         figures = summary(run.model.scores(LOGGED_AS[split]))
         metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
-    if run.trainer.is_global_zero:
-        write_results(Path(config.folder), metrics, pd.concat(tables, ignore_index=True))
-    return metrics
+    return metrics, pd.concat(tables, ignore_index=True)
 
 
-def fit(config: DictConfig) -> Fitted:
-    """Train a model.
-
-    Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, the
-    logs.
-
-    Raises:
-        InputError: The data or a setting cannot be used; nothing is written.
-    """
-    check_complete(config)
-    folder = Path(config.folder)
-    L.seed_everything(config.seed, workers=True, verbose=False)
-    data: MarketDataModule = instantiate(config.datamodule)
-    data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
-    model: StockModel = instantiate(config.model)
-    if config.monitor not in model.logged:
-        hint = did_you_mean(config.monitor, model.logged)
-        raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
-    if config.init_from:
-        warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
-    model.optimizer = instantiate(config.optimizer)
-    model.lr_scheduler = instantiate(config.scheduler) or None
-    trainer: L.Trainer = instantiate(config.trainer)
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        for result in RESULTS:  # of an earlier run in this folder
-            (folder / result).unlink(missing_ok=True)
-        told = config.copy()
-        told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
-        with replacing(folder / "config.yaml") as file:
-            file.write_text(OmegaConf.to_yaml(told))
-
-    count = sum(p.numel() for p in model.parameters())
-    device = trainer.strategy.root_device
-    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
-    trainer.fit(model, data)
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    return Fitted(model, data, trainer, best)
-
-
-def score_table(
-    trainer: L.Trainer,
-    model: StockModel,
-    data: MarketDataModule,
-    split: str = "test",
-    *,
-    ckpt_path: str | None = None,
-) -> pd.DataFrame:
-    """Score every stock of every day of a split.
-
-    Args:
-        trainer: Chooses the device.
-        model: The model, with the weights it has unless ``ckpt_path`` says otherwise.
-        data: The market's days.
-        split: ``"valid"``, ``"test"`` or ``"predict"``.
-        ckpt_path: A checkpoint whose weights and statistics to use.
-
-    Returns:
-        Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
-        fraction; NaN where unknown), sorted by date and symbol.
-    """
-    check_choice("split", split, LOGGED_AS)
-    if split == "predict":
-        trainer.predict(model, datamodule=data, ckpt_path=ckpt_path, return_predictions=False)
-    else:
-        run = {"valid": trainer.validate, "test": trainer.test}[split]
-        run(model, datamodule=data, ckpt_path=ckpt_path, verbose=False)
-    rows = model.scores(LOGGED_AS[split])
-    market = data.market
-    return pd.DataFrame(
-        {
-            "date": market.dates[rows["date"]],
-            "symbol": pd.Index(market.symbols)[rows["stock"]],
-            "split": split,
-            "score": rows["score"],
-            "return": rows["return"],
-        }
-    )
-
-
+@rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
     """Write ``metrics.json`` (undefined figures are null) and ``scores.parquet``."""
     known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
