@@ -10,6 +10,9 @@ from alphazoo.errors import AlphazooError, did_you_mean
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": commands.train,
     "predict": commands.predict,
+    "evaluate": commands.evaluate,
+    "compare": commands.compare,
+    "ensemble": commands.ensemble,
     "models": commands.models,
     "import-qlib": commands.import_qlib,
     "data check": commands.data_check,
@@ -27,6 +30,12 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
   predict      scores of the newest day by a finished run
                alphazoo predict run=runs/mine data.path=FOLDER
                alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv
+  evaluate     a report on the scores of any tool: a table of date, symbol, score
+               alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
+  compare      runs side by side, mean and deviation over seeds
+               alphazoo compare runs/a runs/b out=OUT
+  ensemble     the mean of the scores of several runs, as a run of its own
+               alphazoo ensemble runs/a runs/b by=rank out=OUT
   models       the zoo: each model with its paper and number of parameters
                alphazoo models gats    its equations, what differs from the paper, its settings
   import-qlib  make a checkpoint of the weights that a network of Qlib was saved with

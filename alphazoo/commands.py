@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,41 @@ def train(arguments: list[str]) -> None:
     _own_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
     hydra.main(version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train")(job)()
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Evaluate a score file of any tool: analysis, backtest, report."""
+    from alphazoo.evaluate import evaluate_file
+
+    own, rest = _split(arguments, "scores", "out", "hydra.run.dir")
+    if "scores" not in own:
+        raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
+    folder = Path(own.get("out") or own.get("hydra.run.dir") or _new_folder())
+    figures = evaluate_file(_config(rest), own["scores"], folder).figures
+    _print_figures(figures)
+    print(f"results: {folder}")
+
+
+def compare(arguments: list[str]) -> None:
+    """Put runs side by side."""
+    from alphazoo.compare import find_runs, write_comparison
+
+    own, folders = _split(arguments, "out")
+    folder = Path(own.get("out") or _new_folder())
+    print(write_comparison(folder, find_runs(folders)).to_string(index=False))
+    print(f"results: {folder}")
+
+
+def ensemble(arguments: list[str]) -> None:
+    """Average the scores of runs, and evaluate them like those of a run."""
+    from alphazoo.ensemble import write_ensemble
+    from alphazoo.compare import find_runs
+
+    own, folders = _split(arguments, "out", "by")
+    folder = Path(own.get("out") or _new_folder())
+    figures = write_ensemble(folder, find_runs(folders), by=own.get("by", "rank"))
+    _print_figures(figures)
+    print(f"results: {folder}")
 
 
 def models(arguments: list[str]) -> None:
@@ -131,6 +167,19 @@ def data_export(arguments: list[str]) -> None:
         last=own.get("to"),
     )
     print(f"{own['out']}: {count:,} rows")
+
+
+def _new_folder() -> str:
+    """As a run has it by default."""
+    return f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}"
+
+
+def _print_figures(figures: dict[str, float]) -> None:
+    from alphazoo.compare import FIGURES
+
+    for title, name in FIGURES.items():
+        if name in figures:
+            print(f"{title:<14}{figures[name]:9.4f}")
 
 
 def _be_quiet() -> None:

@@ -1,34 +1,41 @@
-"""One run: fit, score valid and test, write results; over one test segment or walking forward."""
+"""One run: fit, or walk forward; score valid and test; write results and a report."""
 
-import json
-import math
+import logging
 from pathlib import Path
 
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.files import replacing
+from alphazoo.config import instantiate
+from alphazoo.data.module import MarketDataModule
+from alphazoo.errors import InputError
+from alphazoo.evaluate import evaluate, label_facts, market_facts, write_evaluation
+from alphazoo.figures import training_figures
 from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
-from alphazoo.walk_forward import walk_forward
+from alphazoo.walk_forward import Outcome, walk_forward
+
+log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train a model and score the valid and test days with its best weights.
 
-    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json`` and
-    ``scores.parquet``.
+    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
+    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes.
 
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
     """
-    metrics, scores = (walk_forward if config.walk_forward else _one_fit)(config)
+    metrics, scores, data = (walk_forward if config.walk_forward else _one_fit)(config)
     write_results(Path(config.folder), metrics, scores)
+    if config.report:
+        report(config, metrics, scores, data)
     return metrics
 
 
-def _one_fit(config: DictConfig) -> tuple[dict[str, float], pd.DataFrame]:
+def _one_fit(config: DictConfig) -> Outcome:
     run = fit(config)
     metrics: dict[str, float] = {}
     tables = []
@@ -36,7 +43,61 @@ def _one_fit(config: DictConfig) -> tuple[dict[str, float], pd.DataFrame]:
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
         figures = summary(run.model.scores(LOGGED_AS[split]))
         metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
-    return metrics, pd.concat(tables, ignore_index=True)
+    return metrics, pd.concat(tables, ignore_index=True), run.data
+
+
+@rank_zero_only
+def report(
+    config: DictConfig, metrics: dict[str, float], scores: pd.DataFrame, data: MarketDataModule
+) -> None:
+    """Evaluate the test days of a run; add the figures to its metrics.
+
+    Scores that cannot be traded by, or analysed, are a warning: the run itself is well.
+    """
+    folder = Path(config.folder)
+    test = scores[scores["split"] == "test"]
+    parts = {"label": data.label, "concepts": data.concepts}
+    try:
+        try:
+            found = evaluate(test, data.market, backtest=instantiate(config.backtest), **parts)
+        except InputError as error:
+            log.warning("no backtest: %s", error)
+            found = evaluate(test, data.market, backtest=None, **parts)
+    except InputError as error:
+        log.warning("no report: %s", error)
+        return
+    metrics |= found.figures
+    write_results(folder, metrics, scores)
+    told = folder / "config.yaml"
+    logged = folder / "logs" / "metrics.csv"
+    write_evaluation(
+        folder,
+        found,
+        f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
+        facts=_facts(config, data),
+        market=data.market,
+        training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
+        config=told.read_text(),
+    )
+
+
+def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+    days = {name: data.segments[name] for name in ("train", "valid", "test")}
+    spans = {
+        name: f"{len(rows):,} days, {data.market.dates[rows[0]]:%Y-%m-%d} to "
+        f"{data.market.dates[rows[-1]]:%Y-%m-%d}"
+        for name, rows in days.items()
+    }
+    model = ", ".join(f"{key} {value}" for key, value in config.model.items() if key != "_target_")
+    return {
+        "model": f"{config.model._target_}: {model}",
+        "features": f"{len(data.features.columns)} columns, window of {data.features.window} days",
+        "seed": str(config.seed),
+        **spans,
+        **market_facts(data.market),
+        **label_facts(config),
+        "folder": str(config.folder),
+    }
 
 
 @rank_zero_only

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import check_complete, instantiate
+from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment, bound
 from alphazoo.errors import InputError
 from alphazoo.files import write_table
@@ -20,6 +21,8 @@ from alphazoo.metrics import summary
 log = logging.getLogger(__name__)
 
 DAY = pd.Timedelta(days=1)
+
+Outcome = tuple[dict[str, float], pd.DataFrame, MarketDataModule]  # figures, scores, data
 
 
 def stretches(
@@ -86,7 +89,7 @@ def _ends(
     return {name: [day.normalize() for day in pair if day] for name, pair in ends.items()}
 
 
-def walk_forward(config: DictConfig) -> tuple[dict[str, float], pd.DataFrame]:
+def walk_forward(config: DictConfig) -> Outcome:
     """Train once for every stretch of the test segment, on the days before it.
 
     Each training is a run in a folder of its own, ``windows/<first test day>``; ``windows.csv``
@@ -94,8 +97,8 @@ def walk_forward(config: DictConfig) -> tuple[dict[str, float], pd.DataFrame]:
     reaches into the next one teaches nobody.
 
     Returns:
-        Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days. And
-        the score table of the test days.
+        Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days; the
+        score table of the test days; the data of the last training.
 
     Raises:
         InputError: As `stretches` and `alphazoo.fit.fit`.
@@ -140,4 +143,4 @@ def walk_forward(config: DictConfig) -> tuple[dict[str, float], pd.DataFrame]:
     rank_zero_only(write_table)(compared, folder / "windows.csv")
     figures = {f"val/{name}": float(compared[f"val/{name}"].mean()) for name in valid}
     figures |= {f"test/{name}": value for name, value in summary(pd.concat(collected)).items()}
-    return figures, pd.concat(tables, ignore_index=True).assign(split="test")
+    return figures, pd.concat(tables, ignore_index=True).assign(split="test"), run.data

@@ -121,6 +121,13 @@ class MarketDataModule(L.LightningDataModule):
         check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
 
+    @property
+    def concepts(self) -> Concepts | None:
+        """Who belongs to what; None where nobody belongs to anything."""
+        self.setup()
+        concepts = self._panels.concepts
+        return concepts if len(concepts.names) else None
+
     def train_days(self) -> Days:
         """The train days in order, on the device of the trainer: what a model may remember."""
         return self._device_days("train")
