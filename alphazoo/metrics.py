@@ -64,21 +64,24 @@ def pearson(x: Panel, y: Panel) -> npt.NDArray[np.float64]:
     """Correlation [D] of the rows of two panels [D, N] that are NaN in the same places."""
     known = np.isfinite(x)
     counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
-    constant = np.zeros(len(x), dtype=bool)
     centred = []
     for panel in (x, y):
-        # exact, where a rounded mean would leave a variance of 1e-34
-        lowest = np.fmin.reduce(panel, axis=1, initial=np.inf)
-        constant |= ~(lowest < np.fmax.reduce(panel, axis=1, initial=-np.inf))
         filled = np.where(known, panel, 0.0)
         filled -= filled.sum(axis=1, keepdims=True) / counts
         filled *= known
         centred.append(filled)
     a, b = centred
     xy, xx, yy = (np.einsum("dn,dn->d", *pair) for pair in ((a, b), (a, a), (b, b)))
-    xx[constant] = np.nan
+    xx[is_constant(x) | is_constant(y)] = np.nan
     correlation: npt.NDArray[np.float64] = np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)
     return correlation
+
+
+def is_constant(panel: Panel) -> npt.NDArray[np.bool_]:
+    """Whether no two values of a day differ: [D], exact where a rounded variance is not."""
+    lowest = np.fmin.reduce(panel, axis=1, initial=np.inf)
+    constant: npt.NDArray[np.bool_] = lowest >= np.fmax.reduce(panel, axis=1, initial=-np.inf)
+    return constant
 
 
 def day_ranks(panel: Panel) -> Panel:

@@ -1,8 +1,6 @@
 """One run: instantiate, fit, score valid and test, write results. Names no model and no market."""
 
-import json
 import logging
-import math
 from pathlib import Path
 
 import lightning as L
@@ -13,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.files import replacing
+from alphazoo.files import replacing, write_json
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
 from alphazoo.warm_start import warm_start
@@ -112,9 +110,7 @@ def score_table(
 
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
     """Write ``metrics.json`` (undefined figures are null) and ``scores.parquet``."""
-    known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    with replacing(folder / "metrics.json") as file:
-        file.write_text(json.dumps(known, indent=2) + "\n")
+    write_json(folder / "metrics.json", metrics)
     with replacing(folder / "scores.parquet") as file:
         scores.to_parquet(file, index=False)
 
