@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import small_frame
+from conftest import real_data, small_frame
 from scipy import stats
 
 from alphazoo.analysis import LAGS, Analysis, analyse, write_analysis
@@ -436,3 +436,25 @@ def test_a_market_that_does_not_fit_is_refused(market: Market) -> None:
     concepts = read_concepts(market, [], table=everyone)
     with pytest.raises(InputError, match="concepts need the market"):
         analyse(random_scores(), concepts=concepts)
+
+
+def test_a_reversal_of_real_stocks(caplog: pytest.LogCaptureFixture) -> None:
+    market = Market.from_qlib(str(real_data("csi300")), universe="csi300")
+    caplog.clear()
+    rows, stocks = (x.numpy() for x in market.present[1500:1600].nonzero(as_tuple=True))
+    close = market.field("close").numpy()
+    dates, symbols = market.dates[1500:1600][rows], pd.Index(market.symbols)[stocks]
+    score = -close[1500:1600][rows, stocks] / close[1495:1595][rows, stocks]
+    table = pd.DataFrame({"date": dates, "symbol": symbols, "score": score})
+    joined = join_returns(table, market, NEXT_DAY)
+    assert len(joined) == len(table)
+    found = analyse(joined, market)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{np.isnan(score).sum()} of {len(score)} scores are not finite in the DataFrame; left out"
+    ]
+    assert found.figures["coverage"] == pytest.approx(np.isfinite(score).mean(), abs=1e-3)
+    assert found.figures["autocorrelation"] == pytest.approx(0.75, abs=0.1)  # 4 days of 5 shared
+    assert found.decay is not None
+    assert found.decay.loc[1, "rank_ic"] == pytest.approx(found.figures["rank_ic"])
+    spearman = joined.dropna().groupby("date")[["score", "return"]].corr("spearman")
+    assert found.figures["rank_ic"] == pytest.approx(spearman["score"].xs("return", level=1).mean())

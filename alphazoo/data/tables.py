@@ -1,6 +1,7 @@
 """Columns of a table file or DataFrame, checked: what market, concept and score tables share."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,21 +42,17 @@ def read_columns(
         InputError: There is no such file, it cannot be read, has no rows or lacks a column.
     """
     source = name_table(table)
-    try:
-        found = column_names(table)
-        for name, column in names.items():
-            if column not in found:
-                hint = did_you_mean(column, map(str, found))
-                way_out = ", null if there is none" if name in optional else ""
-                raise InputError(
-                    f"{source} has no column {column!r} for {name} ({key}.{name} is its "
-                    f"name{way_out}); {hint}"
-                )
+    found = column_names(table)
+    for name, column in names.items():
+        if column not in found:
+            hint = did_you_mean(column, map(str, found))
+            way_out = ", null if there is none" if name in optional else ""
+            raise InputError(
+                f"{source} has no column {column!r} for {name} ({key}.{name} is its "
+                f"name{way_out}); {hint}"
+            )
+    with _parsing(source):
         frame = _read(table, names, text)
-    except InputError:
-        raise
-    except ValueError as error:  # of pyarrow and pandas, for what they cannot parse
-        raise InputError(f"cannot read {source}: {error}") from error
     if frame.empty:
         raise InputError(f"{source} has no rows")
     return frame.set_axis(list(names), axis="columns")
@@ -68,11 +65,21 @@ def column_names(table: str | Path | pd.DataFrame) -> list[str]:
     file = Path(table).expanduser()
     if not file.is_file():
         raise InputError(f"no file {file}")
-    if file.suffix == ".parquet":
-        return list(pq.read_schema(file).names)
-    if file.suffix in (".csv", ".gz"):
-        return list(pd.read_csv(file, nrows=0).columns)
+    with _parsing(str(table)):
+        if file.suffix == ".parquet":
+            return list(pq.read_schema(file).names)
+        if file.suffix in (".csv", ".gz"):
+            return list(pd.read_csv(file, nrows=0).columns)
     raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
+
+
+@contextmanager
+def _parsing(source: str) -> Iterator[None]:
+    """Name the file in errors of pyarrow and pandas, for what they cannot parse."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"cannot read {source}: {error}") from error
 
 
 def _read(
