@@ -70,8 +70,8 @@ def compare(arguments: list[str]) -> None:
 
 def ensemble(arguments: list[str]) -> None:
     """Average the scores of runs, and evaluate them like those of a run."""
-    from alphazoo.ensemble import write_ensemble
     from alphazoo.compare import find_runs
+    from alphazoo.ensemble import write_ensemble
 
     own, folders = _split(arguments, "out", "by")
     folder = Path(own.get("out") or _new_folder())

@@ -153,7 +153,9 @@ def _settings(run: Run) -> dict[str, str]:
             if isinstance(value, dict) and key not in LEFT_OUT:
                 walk(value, f"{key}.")
             elif key not in LEFT_OUT:
-                found[key] = str(value) if len(str(value)) <= LONGEST else f"{value!s:.{LONGEST}}..."
+                found[key] = (
+                    str(value) if len(str(value)) <= LONGEST else f"{value!s:.{LONGEST}}..."
+                )
 
     told = OmegaConf.to_container(run.config, resolve=True)
     walk(told, "")

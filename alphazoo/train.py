@@ -12,6 +12,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.evaluate import evaluate, label_facts, market_facts, write_evaluation
 from alphazoo.figures import training_figures
+from alphazoo.files import replacing, write_json
 from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
 from alphazoo.walk_forward import Outcome, walk_forward
@@ -103,9 +104,7 @@ def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
 @rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
     """Write ``metrics.json`` (undefined figures are null) and ``scores.parquet``."""
-    known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    with replacing(folder / "metrics.json") as file:
-        file.write_text(json.dumps(known, indent=2) + "\n")
+    write_json(folder / "metrics.json", metrics)
     with replacing(folder / "scores.parquet") as file:
         scores.to_parquet(file, index=False)
 
