@@ -1,11 +1,17 @@
 """An ensemble: the scores of several runs, made comparable day by day and averaged."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
+from omegaconf import OmegaConf
 
+from alphazoo.config import instantiate
 from alphazoo.errors import InputError, check_choice
+from alphazoo.fit import LOGGED_AS, begin_folder
+from alphazoo.metrics import summary
 from alphazoo.runs import Run
+from alphazoo.train import report, write_results
 
 METHODS = ("rank", "zscore")
 
@@ -66,16 +72,14 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
     scores = average_scores(runs, by)
     config = runs[0].config.copy()
     config.folder = str(folder)
-    OmegaConf.update(
-        config, "ensemble", {"by": by, "runs": [str(run.folder) for run in runs]}, force_add=True
-    )
+    made = {"by": by, "runs": [str(run.folder) for run in runs]}
+    OmegaConf.update(config, "ensemble", made, force_add=True)
     begin_folder(config)
     metrics = {
-        f"{LOGGED_AS[split]}/{name}": value
+        f"{LOGGED_AS[str(split)]}/{name}": value
         for split, table in scores.groupby("split")
         for name, value in summary(table).items()
     }
     write_results(folder, metrics, scores)
-    data = instantiate(config.datamodule)
-    report(config, metrics, scores, data)
+    report(config, metrics, scores, instantiate(config.datamodule))
     return metrics

@@ -92,7 +92,7 @@ def evaluate_file(config: DictConfig, scores: str | Path, folder: Path) -> Evalu
     if "split" in table and "test" in set(table["split"]):
         table = table[table["split"] == "test"]
     table = join_returns(table, market, label)
-    found = evaluate(table, market, label=label, backtest=instantiate(config.backtest))
+    found = evaluate(table, market, label=label, backtest=instantiate(config.backtest) or None)
     facts = {"scores": str(scores), **market_facts(market), **label_facts(config)}
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, found, f"Scores of {Path(scores).name}", facts=facts, market=market)

@@ -60,7 +60,8 @@ def report(
     parts = {"label": data.label, "concepts": data.concepts}
     try:
         try:
-            found = evaluate(test, data.market, backtest=instantiate(config.backtest), **parts)
+            trade = instantiate(config.get("backtest")) or None
+            found = evaluate(test, data.market, backtest=trade, **parts)
         except InputError as error:
             log.warning("no backtest: %s", error)
             found = evaluate(test, data.market, backtest=None, **parts)

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ SMALL = [
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
+    "report=false",
 ]
 
 
@@ -94,7 +95,7 @@ def small_frame(n_days: int = 130, n_stocks: int = 8, seed: int = 0) -> pd.DataF
     return frame.assign(adjusted_close=frame["close"] * 0.5)
 
 
-def write_qlib(folder: Path, frame: pd.DataFrame) -> Path:
+def write_qlib(folder: Path, frame: pd.DataFrame, extra: Sequence[str] = ()) -> Path:
     """Write a long table as a Qlib data folder with the universes ``all`` and ``some``."""
     dates = pd.DatetimeIndex(sorted(frame["date"].unique()))
     (folder / "calendars").mkdir(parents=True)
@@ -105,7 +106,7 @@ def write_qlib(folder: Path, frame: pd.DataFrame) -> Path:
         stock = folder / "features" / str(symbol).lower()
         stock.mkdir(parents=True)
         start = dates.get_loc(rows["date"].iloc[0])
-        for field in ("open", "high", "low", "close", "volume"):
+        for field in ("open", "high", "low", "close", "volume", *extra):
             values = np.concatenate([[start], rows[field]]).astype("<f4")
             values.tofile(stock / f"{field}.day.bin")
         first, last = rows["date"].iloc[[0, -1]]

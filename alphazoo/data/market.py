@@ -38,6 +38,8 @@ class Market:
             suspended or has no value.
         members: [D, S] bool, who belongs to the universe on that day.
         benchmark: [D] level of an index, or None.
+        factor: [D, S] adjusted price / raw price, for trading in whole shares, or None. Not one of
+            the fields: features must not see it, as dividends to come may be in it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Market:
     fields: Mapping[str, Tensor]
     members: Tensor
     benchmark: Tensor | None = None
+    factor: Tensor | None = None
 
     @classmethod
     def from_arrays(
@@ -57,6 +60,7 @@ class Market:
         fields: Mapping[str, Panel],
         members: npt.NDArray[np.bool_],
         benchmark: npt.NDArray[np.float32] | None = None,
+        factor: Panel | None = None,
         bad_prices: str = "missing",
         **extra: Any,
     ) -> Self:
@@ -71,6 +75,7 @@ class Market:
             fields: [D, S] float32 each; cleaned in place.
             members: [D, S] bool.
             benchmark: [D].
+            factor: [D, S] float32; NaN where unknown.
             bad_prices: What to do with non-positive or infinite prices and negative or infinite
                 volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
             extra: Attributes of a subclass.
@@ -80,7 +85,8 @@ class Market:
                 increase, a symbol stands twice, no stock has volume, or a price is bad and
                 ``bad_prices`` says to refuse it.
         """
-        _check_shapes(name, dates, symbols, fields, members, benchmark)
+        panels = fields if factor is None else {**fields, "factor": factor}
+        _check_shapes(name, dates, symbols, panels, members, benchmark)
         _clean_prices(name, dates, symbols, fields, bad_prices)
         suspended = ~(fields["volume"] > 0)
         if suspended.all():
@@ -94,6 +100,7 @@ class Market:
             fields={field: torch.from_numpy(panel) for field, panel in fields.items()},
             members=torch.from_numpy(members),
             benchmark=None if benchmark is None else torch.from_numpy(benchmark),
+            factor=None if factor is None else torch.from_numpy(factor),
             **extra,
         )
 
@@ -151,6 +158,7 @@ class Market:
             fields={name: panel[days] for name, panel in self.fields.items()},
             members=self.members[days],
             benchmark=None if self.benchmark is None else self.benchmark[days],
+            factor=None if self.factor is None else self.factor[days],
         )
 
     def field(self, name: str) -> Tensor:

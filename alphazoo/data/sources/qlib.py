@@ -17,6 +17,8 @@ from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
 
+OPTIONAL = ("vwap", "factor")  # files that not every folder or stock has
+
 
 def read_qlib(
     path: str | Path, *, universe: str, benchmark: str | None = None, bad_prices: str = "missing"
@@ -44,6 +46,7 @@ def read_qlib(
     if absent:
         log.warning("%d symbols of %s have no data: %s", len(absent), universe, shorten(absent))
     fields = _read_fields(folder / "features", symbols, len(dates))
+    factor = fields.pop("factor", None)
     return Market.from_arrays(
         name=f"{folder.name}/{universe}",
         dates=dates,
@@ -51,6 +54,7 @@ def read_qlib(
         fields=fields,
         members=_membership(periods, dates, symbols),
         benchmark=_read_benchmark(folder / "features", benchmark, len(dates)),
+        factor=factor,
         bad_prices=bad_prices,
     )
 
@@ -111,14 +115,17 @@ def _membership(
 
 
 def _read_fields(folder: Path, symbols: list[str], n_days: int) -> dict[str, Panel]:
-    names = list(REQUIRED)
-    if any((folder / symbol.lower() / "vwap.day.bin").is_file() for symbol in symbols):
-        names.append("vwap")
+    found = [
+        name
+        for name in OPTIONAL
+        if any((folder / symbol.lower() / f"{name}.day.bin").is_file() for symbol in symbols)
+    ]
+    names = [*REQUIRED, *found]
     fields = {name: np.full((n_days, len(symbols)), np.nan, dtype=np.float32) for name in names}
     for column, symbol in enumerate(symbols):
         for name, panel in fields.items():
             file = folder / symbol.lower() / f"{name}.day.bin"
-            if name == "vwap" and not file.is_file():
+            if name in OPTIONAL and not file.is_file():
                 continue
             start, values = _read_bin(file, n_days)
             panel[start : start + len(values), column] = values

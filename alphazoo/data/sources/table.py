@@ -70,7 +70,7 @@ def read_table(
     shape = (len(dates), len(symbols))
     panels = {name: _panel(frame.pop(name), name, rows, stocks, shape, source) for name in [*frame]}
     members = _members(panels.pop("member", None), panels["close"], source)
-    adjust_prices(panels, dates, symbols, source)
+    factor = adjust_prices(panels, dates, symbols, source)
     level = _take_benchmark(panels["close"], members, symbols, benchmark, source)
     return Market.from_arrays(
         name=Path(source).stem,
@@ -79,6 +79,7 @@ def read_table(
         fields=panels,
         members=members,
         benchmark=level,
+        factor=factor,
         bad_prices=bad_prices,
     )
 
