@@ -43,7 +43,7 @@ def average_scores(runs: Sequence[Run], by: str) -> pd.DataFrame:
         other = joined.pop(f"return {number}")
         different = (joined["return"] != other) & ~(joined["return"].isna() & other.isna())
         if different.any():
-            date, symbol, _ = different.idxmax()
+            date, symbol, _ = joined.index[int(different.to_numpy().argmax())]
             raise InputError(
                 f"{runs[0].folder} and {run.folder} have different returns of {symbol} on "
                 f"{date:%Y-%m-%d}: an ensemble is of runs on the same data and holding period"

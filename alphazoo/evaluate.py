@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from alphazoo.analysis import Analysis, analyse, write_analysis
 from alphazoo.backtest.run import Backtest
@@ -140,16 +140,17 @@ def label_facts(config: DictConfig) -> dict[str, str]:
     buy, sell = config.label.buy, config.label.sell
     facts = {"return": f"from the close of t+{buy} to that of t+{sell}, for the score of day t"}
     if config.backtest:
-        strategy = OmegaConf.to_container(config.backtest.strategy, resolve=True)
-        assert isinstance(strategy, dict)
-        kind = str(strategy.pop("_target_")).rpartition(".")[2]
-        facts["portfolio"] = f"{kind}: " + ", ".join(f"{k} {v}" for k, v in strategy.items())
+        kind, *settings = config.backtest.strategy.items()
+        settings += [pair for pair in config.backtest.exchange.items() if pair[0] != "_target_"]
+        facts["portfolio"] = f"{kind[1].rpartition('.')[2]}: " + ", ".join(
+            f"{name} {value}" for name, value in settings
+        )
     return facts
 
 
 def caveats(market: Market) -> Sequence[str]:
     """What makes results on these data look better, or other, than they are."""
-    found = list(market.notes)
+    found = [f"{note}." for note in market.notes]
     if not (market.members.any(dim=0) & ~market.members[-1]).any():
         found.append(
             "No stock ever leaves the universe: it seems to be of survivors, whose past returns "

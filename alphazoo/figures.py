@@ -60,7 +60,7 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         axes = figure.add_subplot()
         plot(axes, *data)
         if len(axes.get_legend_handles_labels()[1]) > 1:
-            axes.legend(ncols=3, loc="best")
+            figure.legend(ncols=3, loc="outside lower center")  # over no line
     return figure
 
 
@@ -171,7 +171,6 @@ def _distribution(axes: Axes, ic: "pd.Series[float]") -> None:
     axes.axvline(float(known.mean()), color=SECOND, label=f"mean {known.mean():.3f}")
     axes.axvline(0, color=INK, linewidth=0.8, label=f"above 0 on {(known > 0).mean():.0%} of days")
     axes.set(xlabel="IC of a day", ylabel="days")
-    axes.margins(y=0.2)
 
 
 def _decay(axes: Axes, decay: pd.DataFrame) -> None:
@@ -181,7 +180,6 @@ def _decay(axes: Axes, decay: pd.DataFrame) -> None:
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xlabel="horizon h, trading days", ylabel="mean IC")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(y=0.25)
 
 
 def _quantiles(axes: Axes, table: pd.DataFrame) -> None:

@@ -71,6 +71,11 @@ SIGNAL: Mapping[str, Format] = defaultdict(
     | {"stocks": number(1), "ic": number(4), "rank_ic": number(4)},
 )
 
+# how risk figures read; those not named here are returns
+RISK: Mapping[str, Format] = defaultdict(
+    lambda: percent(2), {"information_ratio": number(2), "mean": percent(3), "std": percent(3)}
+)
+
 
 def write_report(
     folder: Path,
@@ -203,15 +208,16 @@ def _signal(analysis: Analysis) -> Section:
 
 def _portfolio(backtest: Backtest) -> Section:
     figures = pd.Series(backtest.figures)
-    risk = figures[figures.index.str.contains("/")].drop(["cost/annualised_sum", "turnover/mean"])
-    risk.index = pd.MultiIndex.from_tuples([tuple(name.split("/")) for name in risk.index])
-    table = risk.unstack().reindex(columns=risk.index.unique(1), index=risk.index.unique(0))
-    forms = {name: percent(2) for name in table} | {"information_ratio": number(2)}
-    forms |= {"mean": percent(3), "std": percent(3)}
-    costs = f"{figures['cost/annualised_sum']:.2%} a year; turnover {figures['turnover/mean']:.1%}"
+    costs, traded = figures.pop("cost/annualised_sum"), figures.pop("turnover/mean")
+    risk = figures[figures.index.str.contains("/")]
+    series, names = zip(*risk.index.str.split("/"), strict=True)
+    table = risk.set_axis(pd.MultiIndex.from_arrays([names, series])).unstack()
+    table = table.loc[[*dict.fromkeys(names)], [*dict.fromkeys(series)]]
+    rows = [[name, *map(RISK[name], values)] for name, values in zip(table.index, table.to_numpy())]
+    notes = [f"costs {costs:.2%} a year", f"turnover {traded:.1%} a day", *backtest.notes]
     return Section(
         "Portfolio",
-        [f"Costs {costs} a day. " + "; ".join(backtest.notes) + "."],
+        ["; ".join(notes).capitalize() + "."],
         backtest_figures(backtest.days, backtest.benchmark),
-        [text_table(table.rename_axis("daily series"), forms)],
+        [Table(rows, ["daily", *(str(name).replace("_", " ") for name in table)])],
     )

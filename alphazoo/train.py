@@ -1,6 +1,7 @@
 """One run: fit, or walk forward; score valid and test; write results and a report."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -57,14 +58,13 @@ def report(
     """
     folder = Path(config.folder)
     test = scores[scores["split"] == "test"]
-    parts = {"label": data.label, "concepts": data.concepts}
+    judge = partial(evaluate, test, data.market, label=data.label, concepts=data.concepts)
     try:
         try:
-            trade = instantiate(config.get("backtest")) or None
-            found = evaluate(test, data.market, backtest=trade, **parts)
+            found = judge(backtest=instantiate(config.get("backtest")) or None)
         except InputError as error:
             log.warning("no backtest: %s", error)
-            found = evaluate(test, data.market, backtest=None, **parts)
+            found = judge(backtest=None)
     except InputError as error:
         log.warning("no report: %s", error)
         return

@@ -40,6 +40,7 @@ class Market:
         benchmark: [D] level of an index, or None.
         factor: [D, S] adjusted price / raw price, for trading in whole shares, or None. Not one of
             the fields: features must not see it, as dividends to come may be in it.
+        notes: What a reader of results on these data must know, such as stocks that are missing.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Market:
     members: Tensor
     benchmark: Tensor | None = None
     factor: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_arrays(
@@ -61,6 +63,7 @@ class Market:
         members: npt.NDArray[np.bool_],
         benchmark: npt.NDArray[np.float32] | None = None,
         factor: Panel | None = None,
+        notes: Sequence[str] = (),
         bad_prices: str = "missing",
         **extra: Any,
     ) -> Self:
@@ -76,6 +79,7 @@ class Market:
             members: [D, S] bool.
             benchmark: [D].
             factor: [D, S] float32; NaN where unknown.
+            notes: See the attribute.
             bad_prices: What to do with non-positive or infinite prices and negative or infinite
                 volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
             extra: Attributes of a subclass.
@@ -101,6 +105,7 @@ class Market:
             members=torch.from_numpy(members),
             benchmark=None if benchmark is None else torch.from_numpy(benchmark),
             factor=None if factor is None else torch.from_numpy(factor),
+            notes=tuple(notes),
             **extra,
         )
 
@@ -159,6 +164,7 @@ class Market:
             members=self.members[days],
             benchmark=None if self.benchmark is None else self.benchmark[days],
             factor=None if self.factor is None else self.factor[days],
+            notes=self.notes,
         )
 
     def field(self, name: str) -> Tensor:

@@ -43,8 +43,10 @@ def read_qlib(
     if not symbols:
         raise InputError(f"{folder / 'features'} has no folder for any symbol of {universe!r}")
     absent = sorted(set(names) - set(symbols))
+    notes = []
     if absent:
-        log.warning("%d symbols of %s have no data: %s", len(absent), universe, shorten(absent))
+        notes = [f"{len(absent)} symbols of {universe} have no data: {shorten(absent)}"]
+        log.warning(*notes)
     fields = _read_fields(folder / "features", symbols, len(dates))
     factor = fields.pop("factor", None)
     return Market.from_arrays(
@@ -55,6 +57,7 @@ def read_qlib(
         members=_membership(periods, dates, symbols),
         benchmark=_read_benchmark(folder / "features", benchmark, len(dates)),
         factor=factor,
+        notes=notes,
         bad_prices=bad_prices,
     )
 
