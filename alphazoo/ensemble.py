@@ -7,6 +7,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from alphazoo.config import instantiate
+from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice
 from alphazoo.fit import LOGGED_AS, begin_folder
 from alphazoo.metrics import summary
@@ -22,7 +23,7 @@ def average_scores(runs: Sequence[Run], by: str) -> pd.DataFrame:
     Args:
         runs: Two or more, on the same data.
         by: ``"rank"``: percentile rank among the stocks of the day; ``"zscore"``: (score - mean) /
-            standard deviation of the day. A day of equal scores says nothing: 0.5, or 0.
+            standard deviation of the day, 0 on a day of equal scores.
 
     Returns:
         A score table: ``date``, ``symbol``, ``split``, ``score``, ``return``.
@@ -30,7 +31,6 @@ def average_scores(runs: Sequence[Run], by: str) -> pd.DataFrame:
     Raises:
         InputError: There is only one run, two have no row in common, or different returns of one.
     """
-    check_choice("method", by, METHODS)
     if len(runs) < 2:
         raise InputError(f"an ensemble is of two runs or more, got {len(runs)}")
     keys = ["date", "symbol", "split"]
@@ -48,14 +48,23 @@ def average_scores(runs: Sequence[Run], by: str) -> pd.DataFrame:
                 f"{runs[0].folder} and {run.folder} have different returns of {symbol} on "
                 f"{date:%Y-%m-%d}: an ensemble is of runs on the same data and holding period"
             )
-    days = joined.filter(like="score ").groupby(level=["date", "split"])
+    mean = average(joined.filter(like="score "), by)
+    return joined.assign(score=mean).reset_index()[[*keys, "score", "return"]]
+
+
+def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
+    """Mean over columns, each made comparable among the stocks of the day; see `average_scores`.
+
+    Args:
+        scores: A column per run, indexed by ``date`` and others.
+        by: ``"rank"`` or ``"zscore"``.
+    """
+    check_choice("method", by, METHODS)
+    days = scores.groupby(level="date")
     if by == "rank":
-        scaled = days.rank(pct=True)
-    else:
-        scaled = (joined.filter(like="score ") - days.transform("mean")) / days.transform("std")
-        scaled = scaled.where(days.transform("max") > days.transform("min"), 0.0)
-    table = joined.assign(score=scaled.mean(axis=1)).reset_index()
-    return table[[*keys, "score", "return"]]
+        return days.rank(pct=True).mean(axis=1)
+    standard = (scores - days.transform("mean")) / days.transform("std")
+    return standard.where(days.transform("max") > days.transform("min"), 0.0).mean(axis=1)
 
 
 def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, float]:
@@ -81,5 +90,7 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
         for name, value in summary(table).items()
     }
     write_results(folder, metrics, scores)
-    report(config, metrics, scores, instantiate(config.datamodule))
+    data: MarketDataModule = instantiate(config.datamodule)
+    data.setup()
+    report(config, metrics, scores, data)
     return metrics

@@ -11,6 +11,7 @@ from alphazoo.allocator import KeepFreedMemory
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.ensemble import average
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.fit import score_table
@@ -45,6 +46,12 @@ def predict(
     """
     if date and (first or last):
         raise InputError(f"give date, or from and to: got date={date}, from={first}, to={last}")
+    if "ensemble" in run.config:
+        members = [Run.open(member, run.overrides) for member in run.config.ensemble.runs]
+        tables = [predict(member, date=date, first=first, last=last) for member in members]
+        keyed = [table.set_index(["date", "symbol"])["score"] for table in tables]
+        joined = pd.concat(keyed, axis=1, join="inner", keys=range(len(keyed)))
+        return average(joined, run.config.ensemble.by).rename("score").reset_index()
     run = run.newest
     checkpoint = run.checkpoint
     seen = last_day_seen(read_checkpoint(checkpoint))

@@ -212,12 +212,12 @@ def _portfolio(backtest: Backtest) -> Section:
     risk = figures[figures.index.str.contains("/")]
     series, names = zip(*risk.index.str.split("/"), strict=True)
     table = risk.set_axis(pd.MultiIndex.from_arrays([names, series])).unstack()
-    table = table.loc[[*dict.fromkeys(names)], [*dict.fromkeys(series)]]
-    rows = [[name, *map(RISK[name], values)] for name, values in zip(table.index, table.to_numpy())]
-    notes = [f"costs {costs:.2%} a year", f"turnover {traded:.1%} a day", *backtest.notes]
+    table = table[[*dict.fromkeys(series)]]
+    rows = [[name, *map(RISK[name], table.loc[name])] for name in dict.fromkeys(names)]
+    notes = [f"Costs {costs:.2%} a year", f"turnover {traded:.1%} a day", *backtest.notes]
     return Section(
         "Portfolio",
-        ["; ".join(notes).capitalize() + "."],
+        ["; ".join(notes) + "."],
         backtest_figures(backtest.days, backtest.benchmark),
         [Table(rows, ["daily", *(str(name).replace("_", " ") for name in table)])],
     )

@@ -19,10 +19,12 @@ class Run:
     Attributes:
         folder: The folder.
         config: What the run was told, its interpolations alive: ``data.path`` is said once.
+        overrides: What was changed since.
     """
 
     folder: Path
     config: DictConfig
+    overrides: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> "Run":
@@ -44,7 +46,7 @@ class Run:
             raise InputError(f"{file} is not the config of a run")
         override(config, overrides)
         config.folder = str(path)
-        return cls(path, config)
+        return cls(path, config, tuple(overrides))
 
     @property
     def newest(self) -> "Run":
@@ -55,7 +57,7 @@ class Run:
         last = OmegaConf.load(windows[-1] / "config.yaml")
         config = self.config.copy()
         config.data.update({name: last.data[name] for name in ("train", "valid", "test")})
-        return Run(windows[-1], config)
+        return Run(windows[-1], config, self.overrides)
 
     @property
     def checkpoint(self) -> Path:
