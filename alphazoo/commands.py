@@ -49,11 +49,12 @@ def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
     from alphazoo.evaluate import evaluate_file
 
-    own, rest = _split(arguments, "scores", "out", "hydra.run.dir")
+    own, rest = _split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
     folder = Path(own.get("out") or own.get("hydra.run.dir") or _new_folder())
-    figures = evaluate_file(_config(rest), own["scores"], folder).figures
+    drop = own.get("drop_unknown", "false").lower() == "true"
+    figures = evaluate_file(_config(rest), own["scores"], folder, drop_unknown=drop).figures
     _print_figures(figures)
     print(f"results: {folder}")
 

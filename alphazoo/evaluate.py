@@ -74,13 +74,16 @@ def evaluate(
     return Evaluation(analysis, backtest(scores, market) if backtest else None)
 
 
-def evaluate_file(config: DictConfig, scores: str | Path, folder: Path) -> Evaluation:
+def evaluate_file(
+    config: DictConfig, scores: str | Path, folder: Path, *, drop_unknown: bool = False
+) -> Evaluation:
     """Evaluate a score file of any tool, and write what `write_evaluation` writes.
 
     Args:
         config: Says where the data are and how to trade.
         scores: A table, see `alphazoo.scores.read_scores`; of several splits the test rows count.
         folder: Where to write.
+        drop_unknown: See `alphazoo.scores.join_returns`.
 
     Raises:
         InputError: The file or the data cannot be used, or do not fit each other.
@@ -91,7 +94,7 @@ def evaluate_file(config: DictConfig, scores: str | Path, folder: Path) -> Evalu
     table = read_scores(scores)
     if "split" in table and "test" in set(table["split"]):
         table = table[table["split"] == "test"]
-    table = join_returns(table, market, label)
+    table = join_returns(table, market, label, drop_unknown=drop_unknown)
     found = evaluate(table, market, label=label, backtest=instantiate(config.backtest) or None)
     facts = {"scores": str(scores), **market_facts(market), **label_facts(config)}
     folder.mkdir(parents=True, exist_ok=True)

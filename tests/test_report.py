@@ -101,8 +101,11 @@ def test_scores_of_any_tool_are_evaluated(
     assert f"IC            {metrics['test/ic']:9.4f}" in result.out
     other.assign(instrument="XX").to_csv(tmp_path / "wrong.csv", index=False)
     assert "stand twice" in str(alphazoo("evaluate", "scores=wrong.csv", *data).code)
-    other.replace({"instrument": {"S00000": "XX"}}).to_csv(tmp_path / "wrong.csv", index=False)
-    assert "1 symbols that market" in str(alphazoo("evaluate", "scores=wrong.csv", *data).code)
+    first = other["instrument"].iloc[0]
+    other.replace({"instrument": {first: "XX"}}).to_csv(tmp_path / "wrong.csv", index=False)
+    arguments = ["evaluate", "scores=wrong.csv", *data, *REPORT[1:]]
+    assert "1 symbols that market" in str(alphazoo(*arguments).code)
+    assert alphazoo(*arguments, "drop_unknown=true").code == 0
     assert "no file nothing.csv" in str(alphazoo("evaluate", "scores=nothing.csv", *data).code)
     assert "expected: alphazoo evaluate" in str(alphazoo("evaluate").code)
 
