@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alphazoo.data.module import MarketDataModule
     from alphazoo.data.panels import Panels
     from alphazoo.data.scaling import RobustZScore
+    from alphazoo.evaluation import evaluate
     from alphazoo.fit import score_table
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
@@ -32,6 +33,7 @@ __all__ = [
     "StockModel",
     "compose",
     "daily_ic",
+    "evaluate",
     "instantiate",
     "run_backtest",
     "score_table",
@@ -49,6 +51,7 @@ _HOMES = {
     "StockModel": "models.base",
     "compose": "config",
     "daily_ic": "metrics",
+    "evaluate": "evaluation",
     "instantiate": "config",
     "run_backtest": "backtest.run",
     "score_table": "fit",

@@ -47,7 +47,7 @@ def train(arguments: list[str]) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
-    from alphazoo.evaluate import evaluate_file
+    from alphazoo.evaluation import evaluate_file
 
     own, rest = _split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
-from alphazoo.evaluate import evaluate, label_facts, market_facts, write_evaluation
+from alphazoo.evaluation import evaluate, label_facts, market_facts, write_evaluation
 from alphazoo.figures import training_figures
 from alphazoo.files import replacing, write_json
 from alphazoo.fit import LOGGED_AS, fit, score_table
