@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -312,33 +313,32 @@ def test_concepts_count_on_the_days_they_hold(market: Market) -> None:
             "symbol": [f"ST{i}" for i in (*range(12), *range(12, 24), 30)],
             "concept": ["oil"] * 12 + ["gas"] * 12 + ["one"],
             "from": [market.dates[0]] * 12 + [market.dates[60]] * 13,
+            "to": [market.dates[99]] * 12 + [None] * 13,
         }
     )
     concepts = read_concepts(market, [], table=members)
     table = score_everything(market)
     found = analyse(table, market, concepts=concepts, min_stocks=12).concepts
     assert found is not None
-    assert found["days"].to_dict() == {"gas": 68, "oil": 128}  # one is too small
+    assert found["days"].to_dict() == {"gas": 68, "oil": 100}  # one is too small
     assert found["stocks"].tolist() == [12, 12]
-    for name, rows in members.groupby("concept"):
-        inside = table[
-            table["symbol"].isin(rows["symbol"]) & (table["date"] >= rows["from"].iloc[0])
-        ]
-        if name != "one":
-            assert found.loc[name, "ic"] == pytest.approx(summary(inside)["ic"])
-            assert found.loc[name, "rank_ic"] == pytest.approx(summary(inside)["rank_ic"])
+    for name, first, last, numbers in (("oil", 0, 99, range(12)), ("gas", 60, 129, range(12, 24))):
+        inside = table["symbol"].isin([f"ST{i}" for i in numbers])
+        held = table["date"].between(market.dates[first], market.dates[last])
+        assert found.loc[name, "ic"] == pytest.approx(summary(table[inside & held])["ic"])
+        assert found.loc[name, "rank_ic"] == pytest.approx(summary(table[inside & held])["rank_ic"])
 
 
 def test_coverage_is_of_the_members_with_a_price(market: Market) -> None:
+    first, second, third, fourth = market.dates[:4]
     table = score_everything(market)
-    first, second, third = market.dates[:3]
-    table = table[
-        (table["date"] != second) & ~((table["date"] == third) & (table["symbol"] < "ST2"))
-    ]
-    found = analyse(table, market)
-    expected = (market.symbols.index("ST2")) / 40
-    assert found.daily.loc[first, "coverage"] == 1
-    assert found.daily.loc[third, "coverage"] == pytest.approx(1 - expected)
+    low = table["symbol"] < "ST2"  # ST0, ST1, ST10 ... ST19
+    table = table[(table["date"] != second) & ~((table["date"] == third) & low)]
+    members = market.members.clone()
+    members[3, 20:] = False  # and scored
+    found = analyse(table, replace(market, members=members))
+    coverage = found.daily["coverage"]
+    assert coverage[[first, third, fourth]].tolist() == pytest.approx([1, 1 - 12 / 40, 1])
     assert found.figures["unscored_days"] == 1
 
 
