@@ -10,9 +10,10 @@ import pytest
 import torch
 from conftest import small_frame
 
-from alphazoo.backtest.account import Exchange
+from alphazoo.backtest.exchange import Exchange
+from alphazoo.backtest.result import Backtest
 from alphazoo.backtest.risk import definitions, risk_figures
-from alphazoo.backtest.run import Backtest, run_backtest
+from alphazoo.backtest.run import run_backtest
 from alphazoo.backtest.strategies import EqualTopk, LongShort, Strategy, TopkDropout
 from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.labels import forward_return
@@ -227,6 +228,18 @@ def test_a_trade_costs_at_least_the_least() -> None:
     # 500 and what is left of the other 500 after both costs
     assert result.trades["value"].tolist() == pytest.approx([500, 490])
     assert result.days["cost"][0] == pytest.approx(0.01)
+
+
+def test_cash_is_never_short_of_the_cost_of_sales() -> None:
+    """Two positions of 10 fall to 4.25, selling one costs 5, and the cash is 1."""
+    exchange = dataclasses.replace(FREE, min_cost=5.0)
+    prices = np.full((6, 4), 10.0)
+    prices[2:] = 4.25
+    market = market_of(prices)
+    strategy = topk(2, 2, risk_degree=20 / 31)
+    result = backtest(market, [[4, 3, 2, 1], [1, 2, 3, 4]], strategy, exchange, account=31)
+    assert result.days["cash"].tolist() == pytest.approx([1, 0.25, 0.25])
+    assert len(held_on(result, 1)) == 1
 
 
 def test_a_delisted_stock_keeps_its_last_value() -> None:

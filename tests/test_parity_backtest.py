@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from conftest import real_data, write_qlib
 
-from alphazoo.backtest.account import Exchange
-from alphazoo.backtest.run import Backtest, run_backtest
+from alphazoo.backtest.exchange import Exchange
+from alphazoo.backtest.result import Backtest
+from alphazoo.backtest.run import run_backtest
 from alphazoo.backtest.strategies import TopkDropout
 from alphazoo.data.market import Market
 

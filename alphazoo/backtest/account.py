@@ -1,87 +1,37 @@
 """Account: cash and shares, and what trading does to them under the rules of an exchange."""
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from alphazoo.data.market import Market
-from alphazoo.errors import InputError
+from alphazoo.backtest.exchange import DUST, Exchange, Quotes, Stocks, Values
 
-Values = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Stocks = npt.NDArray[np.intp]  # columns of the universe
-
-DUST = 1e-5  # a trade of no more, in currency, is none
 SLACK = 1e-3  # of a trade unit: float32 prices make 299.9999 shares of 300
 
 
-class Quotes(NamedTuple):
-    """What there is to trade: [d, S] for some days, or [S] for one of them.
+class Fill(NamedTuple):
+    """Trades of one side of a day: n stocks, signed adjusted shares, quotes, costs."""
 
-    Attributes:
-        price: The last adjusted close; NaN before the first one.
-        tradable: Whether the stock has a price that day and is not at its limit.
-        factor: Adjusted price / raw price; NaN where unknown.
-    """
-
-    price: Values
-    tradable: Flags
-    factor: Values
+    row: int
+    stocks: Stocks
+    changes: Values
+    prices: Values
+    factors: Values
+    costs: Values
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """What trades cost, and which are possible.
+class DayEnd(NamedTuple):
+    """The account after a close: in currency, and n positions in adjusted shares."""
 
-    Attributes:
-        buy_cost: Share of a purchase's value.
-        sell_cost: Share of a sale's value.
-        min_cost: Least cost of a trade, in currency.
-        limit: A stock that closes so far from its previous close, or further, can be neither
-            bought nor sold that day (0.095 is 9.5%); None: there is no limit.
-        trade_unit: Unadjusted shares that trades are multiples of, rounded towards zero, but for
-            one that closes a position; None: any fraction. Where the market has no factor, its
-            shares are not known and fractions are traded.
-    """
-
-    buy_cost: float
-    sell_cost: float
-    min_cost: float
-    limit: float | None
-    trade_unit: float | None
-
-    def __post_init__(self) -> None:
-        for name in ("buy_cost", "sell_cost"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(
-                    f"exchange.{name} is a share from 0 to below 1, got {getattr(self, name)}"
-                )
-        if not self.min_cost >= 0:
-            raise InputError(f"exchange.min_cost is 0 or more, got {self.min_cost}")
-        for name in ("limit", "trade_unit"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"exchange.{name} is above 0, or null for none, got {value}")
-
-    def quotes(self, market: Market, rows: range) -> Quotes:
-        """Prices of some days, and which stocks can be traded then: [d, S]."""
-        history = pd.DataFrame(market.field("close")[: rows.stop].numpy())
-        last = history.ffill().to_numpy()[rows.start - 1 :].astype(np.float64)
-        price, before = last[1:], last[:-1]
-        tradable = history.notna().to_numpy()[rows.start :]
-        if self.limit is not None:
-            tradable = tradable & ~(np.abs(price / before - 1) >= self.limit)
-        if market.factor is None:
-            return Quotes(price, tradable, np.full_like(price, np.nan))
-        return Quotes(price, tradable, market.factor[rows.start : rows.stop].double().numpy())
-
-    def cost(self, values: Values, rate: float) -> Values:
-        """What trades of some values cost, at the rate of their side."""
-        return np.where(values > DUST, np.maximum(values * rate, self.min_cost), 0.0)
+    row: int
+    cash: float
+    value: float
+    cost: float
+    turnover: float
+    stocks: Stocks
+    amounts: Values
+    prices: Values
 
 
 class Account:
@@ -93,7 +43,8 @@ class Account:
         days_held: [S], closes that the position has seen, that of its purchase included.
         quotes: Those of the day.
         cost, turnover: Paid and traded (both sides) on the day, in currency.
-        trades: One entry per side and time: row of the calendar, stocks, amounts, costs.
+        fills: The trades so far.
+        days: The days so far.
         missed: Orders that were not filled, counted by reason.
     """
 
@@ -102,7 +53,8 @@ class Account:
         self.exchange = exchange
         self.amounts = np.zeros(n_stocks)
         self.days_held = np.zeros(n_stocks, dtype=np.int64)
-        self.trades: list[tuple[int, Stocks, Values, Values]] = []
+        self.fills: list[Fill] = []
+        self.days: list[DayEnd] = []
         self.missed: Counter[str] = Counter()
 
     def open_day(self, row: int, quotes: Quotes) -> None:
@@ -111,8 +63,12 @@ class Account:
         self.cost = self.turnover = 0.0
 
     def close_day(self) -> None:
-        """Count the day for what is held at its end."""
+        """End the day: it counts for what is held."""
         self.days_held = np.where(self.amounts != 0, self.days_held + 1, 0)
+        held = self.held
+        positions = (held, self.amounts[held], self.quotes.price[held])
+        day = DayEnd(self.row, self.cash, self.value, self.cost, self.turnover, *positions)
+        self.days.append(day)
 
     @property
     def held(self) -> Stocks:
@@ -128,12 +84,13 @@ class Account:
     def sell(self, stocks: Stocks, amounts: Values) -> None:
         """Sell adjusted shares of stocks; what cannot be traded is kept.
 
-        Nor is a sale made whose cost cash and proceeds do not cover.
+        So is what would fetch less than it costs to sell, where the cash does not cover that.
         """
         stocks, amounts = self._possible(stocks, -amounts)
         values = -amounts * self.quotes.price[stocks]
         costs = self.exchange.cost(values, self.exchange.sell_cost)
-        paid = self.cash + values >= costs
+        loss = np.maximum(costs - values, 0)
+        paid = (loss == 0) | (loss.cumsum() <= self.cash)
         self._fill(stocks, np.where(paid, amounts, 0.0), costs)
 
     def buy(self, stocks: Stocks, amounts: Values) -> None:
@@ -185,4 +142,5 @@ class Account:
         self.cash -= float(values.sum() + costs.sum())
         self.cost += float(costs.sum())
         self.turnover += float(np.abs(values).sum())
-        self.trades.append((self.row, stocks, changes, costs))
+        prices, factors = self.quotes.price[stocks], self.quotes.factor[stocks]
+        self.fills.append(Fill(self.row, stocks, changes, prices, factors, costs))

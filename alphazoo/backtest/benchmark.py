@@ -3,21 +3,26 @@
 import numpy as np
 import pandas as pd
 
-from alphazoo.backtest.account import Values
+from alphazoo.backtest.exchange import Values
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice, shorten
 
 CHOICES = ("index", "universe", "cash")
 
 
-def benchmark_return(market: Market, rows: range, choice: str) -> tuple[str, Values]:
+def benchmark_return(
+    market: Market, rows: range, choice: str | None, *, neutral: bool
+) -> tuple[str, Values]:
     """Daily return of a benchmark and the words for it.
 
     Args:
         market: Where it is from.
         rows: Days of the calendar.
         choice: ``"index"``: the level that the market has; ``"universe"``: its members, equally
-            weighted every day, without costs, a suspended one with return 0; ``"cash"``: 0.
+            weighted every day, without costs, a suspended one with return 0; ``"cash"``: 0;
+            None: cash where ``neutral``, else the index of a market that has one, else its
+            universe.
+        neutral: Whether the portfolio is as much short as long.
 
     Returns:
         Its name and [d] returns from the close before to that of the day.
@@ -26,6 +31,9 @@ def benchmark_return(market: Market, rows: range, choice: str) -> tuple[str, Val
         InputError: The market has no index or the index no level on one of the days or the one
             before.
     """
+    if choice is None:
+        choice = "universe" if market.benchmark is None else "index"
+        choice = "cash" if neutral else choice
     check_choice("backtest.benchmark", choice, CHOICES)
     if choice == "cash":
         return "cash without interest", np.zeros(len(rows))

@@ -9,7 +9,7 @@ table of Qlib's benchmarks sums. Its annualised return is to be read as the mean
 import numpy as np
 import pandas as pd
 
-from alphazoo.backtest.account import Values
+from alphazoo.backtest.exchange import Values
 
 SERIES = {
     "excess_return_with_cost": "portfolio return after costs minus benchmark return",
@@ -25,7 +25,7 @@ def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
 
     Args:
         days: Columns ``return`` (before costs), ``cost``, ``benchmark``, ``turnover``: fractions
-            per day, as `alphazoo.backtest.run.Backtest` has them.
+            per day, as `alphazoo.backtest.result.Backtest` has them.
         periods: Trading days per year.
 
     Returns:

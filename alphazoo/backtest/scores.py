@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphazoo.backtest.account import Flags, Values
+from alphazoo.backtest.exchange import Flags, Values
 from alphazoo.data.market import Market
 from alphazoo.data.tables import parse_dates
 from alphazoo.errors import InputError, check_choice, did_you_mean, shorten

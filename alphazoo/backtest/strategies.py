@@ -8,7 +8,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from alphazoo.backtest.account import Account, Stocks, Values
+from alphazoo.backtest.account import Account
+from alphazoo.backtest.exchange import Stocks, Values
 from alphazoo.errors import InputError
 
 
@@ -16,14 +17,14 @@ class Strategy(Protocol):
     """Trades an account once a day.
 
     Attributes:
-        least: Stocks that a day of scores must have.
         neutral: Whether it holds as much short as long, so that its benchmark is cash.
     """
 
     neutral: ClassVar[bool]
 
     @property
-    def least(self) -> int: ...  # noqa: D102
+    def least(self) -> int:
+        """Stocks that a day of scores must have."""
 
     def trade(self, account: Account, scores: Values) -> None:
         """Trade at today's close; scores [S] are known since yesterday's, NaN without one."""

@@ -1,0 +1,159 @@
+"""What a backtest gives: tables of days, positions and trades, risk figures, notes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from alphazoo.backtest.account import Account, DayEnd, Fill
+from alphazoo.backtest.exchange import Values
+from alphazoo.backtest.risk import definitions, risk_figures
+from alphazoo.data.market import Market
+from alphazoo.errors import shorten
+from alphazoo.files import replacing
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """What became of an account.
+
+    Attributes:
+        days: One row per trading day: ``date``; ``return`` (before costs), ``cost`` and
+            ``turnover`` (purchases and sales), as fractions of the account's value the day
+            before; ``cash`` and ``value`` (cash and positions) after the close; ``benchmark``, its
+            return. value / value before - 1 is return - cost.
+        positions: After the close of a day: ``date``, ``symbol``, ``amount`` (adjusted shares,
+            below 0 when short), ``price`` (the last adjusted close), ``value``, ``weight``
+            (fraction of the account's value).
+        trades: ``date``, ``symbol``, ``side`` (buy, sell), ``amount`` (adjusted shares),
+            ``shares`` (unadjusted; NaN where the market has no factor), ``price``, ``value``,
+            ``cost``, the last two in currency.
+        benchmark: What it is.
+        periods: Trading days per year, for annualised figures.
+        notes: What a reader of the figures should know.
+    """
+
+    days: pd.DataFrame
+    positions: pd.DataFrame
+    trades: pd.DataFrame
+    benchmark: str
+    periods: int
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        account: Account,
+        market: Market,
+        *,
+        cash: float,
+        benchmark: str,
+        returns: Values,
+        periods: int,
+    ) -> Self:
+        """Make the tables of an account.
+
+        Args:
+            account: After its last day.
+            market: Its calendar and symbols.
+            cash: What the account began with.
+            benchmark: Name of the benchmark.
+            returns: [d], those of the benchmark.
+            periods: Trading days per year.
+        """
+        return cls(
+            days=_days(account, market, cash).assign(benchmark=returns),
+            positions=_positions(account, market),
+            trades=_trades(account, market),
+            benchmark=benchmark,
+            periods=periods,
+            notes=tuple(_notes(account, market, benchmark)),
+        )
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Risk figures by name, see `alphazoo.backtest.risk`."""
+        return risk_figures(self.days, self.periods)
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """What each of the figures is."""
+        return definitions(self.periods)
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``backtest.parquet`` (the days), ``positions.parquet`` and ``trades.parquet``."""
+        tables = {"backtest": self.days, "positions": self.positions, "trades": self.trades}
+        for name, table in tables.items():
+            with replacing(Path(folder) / f"{name}.parquet") as file:
+                table.to_parquet(file, index=False)
+
+
+def _days(account: Account, market: Market, cash: float) -> pd.DataFrame:
+    columns = ["row", "cash", "value", "cost", "turnover"]
+    days = pd.DataFrame([day[:5] for day in account.days], columns=columns)
+    before = days["value"].shift(fill_value=cash)
+    return pd.DataFrame(
+        {
+            "date": market.dates[days["row"]],
+            "return": (days["value"] + days["cost"]) / before - 1,
+            "cost": days["cost"] / before,
+            "turnover": days["turnover"] / before,
+            "cash": days["cash"],
+            "value": days["value"],
+        }
+    )
+
+
+def _positions(account: Account, market: Market) -> pd.DataFrame:
+    price, amount = _joined(account.days, "prices"), _joined(account.days, "amounts")
+    accounts = np.repeat([day.value for day in account.days], _counts(account.days))
+    value = amount * price
+    return _rows(account.days, market).assign(
+        amount=amount, price=price, value=value, weight=value / accounts
+    )
+
+
+def _trades(account: Account, market: Market) -> pd.DataFrame:
+    changes, price = _joined(account.fills, "changes"), _joined(account.fills, "prices")
+    amount = np.abs(changes)
+    return _rows(account.fills, market).assign(
+        side=np.where(changes > 0, "buy", "sell"),
+        amount=amount,
+        shares=amount * _joined(account.fills, "factors"),
+        price=price,
+        value=amount * price,
+        cost=_joined(account.fills, "costs"),
+    )
+
+
+def _rows(records: Sequence[DayEnd] | Sequence[Fill], market: Market) -> pd.DataFrame:
+    """Date and symbol of every stock of some records."""
+    rows = np.repeat([record.row for record in records], _counts(records))
+    stocks = np.concatenate([record.stocks for record in records])
+    symbols = pd.Index(market.symbols)[stocks]
+    return pd.DataFrame({"date": market.dates[rows], "symbol": symbols})
+
+
+def _counts(records: Sequence[DayEnd] | Sequence[Fill]) -> list[int]:
+    return [len(record.stocks) for record in records]
+
+
+def _joined(records: Sequence[DayEnd] | Sequence[Fill], name: str) -> Values:
+    return np.concatenate([getattr(record, name) for record in records])
+
+
+def _notes(account: Account, market: Market, benchmark: str) -> Iterator[str]:
+    yield f"the benchmark is {benchmark}"
+    for reason, count in account.missed.items():
+        if count:
+            yield f"{count:,} orders were not filled: {reason}"
+    if account.exchange.trade_unit is not None and market.factor is None:
+        yield "fractions of shares are traded: the market has no factor that gives whole ones"
+    held = account.held
+    gone = held[~market.field("close")[account.row :, held].isfinite().any(dim=0).numpy()]
+    if len(gone):
+        names = shorten(market.symbols[stock] for stock in gone)
+        yield f"{len(gone)} positions without a price at the end are kept at their last: {names}"
