@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from alphazoo.analysis import Analysis, analyse, write_analysis
-from alphazoo.backtest.run import Backtest
+from alphazoo.backtest.result import Backtest
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.check import check_market
 from alphazoo.data.concepts import Concepts

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from alphazoo.analysis import Analysis
-from alphazoo.backtest.run import Backtest
+from alphazoo.backtest.result import Backtest
 from alphazoo.definitions import SIGNALS
 from alphazoo.figures import COLORS, backtest_figures, signal_figures, to_png, to_svg
 from alphazoo.files import replacing

@@ -22,12 +22,18 @@ from alphazoo.errors import InputError
 
 FREE = Exchange(buy_cost=0.0, sell_cost=0.0, min_cost=0.0, limit=None, trade_unit=None)
 COSTLY = dataclasses.replace(FREE, buy_cost=0.001, sell_cost=0.002)
-SETTINGS = sorted(file.stem for file in (config_dir() / "backtest").glob("*.yaml"))
+SETTINGS = sorted({file.stem for file in (config_dir() / "backtest").glob("*.yaml")} - {"none"})
 STRATEGIES = sorted(file.stem for file in (config_dir() / "backtest" / "strategy").glob("*.yaml"))
 
 
-def topk(k: int, n_drop: int, hold_thresh: int = 1, risk_degree: float = 1.0) -> TopkDropout:
-    return TopkDropout(k, n_drop, hold_thresh, risk_degree)
+def topk(
+    k: int,
+    n_drop: int,
+    hold_thresh: int = 1,
+    risk_degree: float = 1.0,
+    only_tradable: bool = False,
+) -> TopkDropout:
+    return TopkDropout(k, n_drop, hold_thresh, risk_degree, only_tradable)
 
 
 def market_of(close: object, **options: object) -> Market:
@@ -154,6 +160,19 @@ def test_a_suspended_stock_is_kept_and_still_replaced() -> None:
     result = backtest(market_of(prices), scores, topk(1, 1, risk_degree=0.5))
     held = [set(held_on(result, day)) for day in range(4)]
     assert held == [{"S000"}, {"S000", "S001"}, {"S000", "S001"}, {"S001"}]
+
+
+def test_a_suspended_stock_takes_the_place_of_one_that_could_be_sold_unless_passed_over() -> None:
+    """S000 is suspended and has no score; S001 is the worst that trades, S002 better."""
+    prices = np.full((6, 3), 10.0)
+    prices[2:5, 0] = np.nan
+    scores = [[3, 2, 1], [np.nan, 1, 3], [np.nan, 1, 3]]
+    stuck = backtest(market_of(prices), scores, topk(2, 1, risk_degree=0.5))
+    passed = backtest(market_of(prices), scores, topk(2, 1, only_tradable=True, risk_degree=0.5))
+    assert [set(held_on(stuck, 1)), set(held_on(passed, 1))] == [
+        {"S000", "S001", "S002"},
+        {"S000", "S002"},
+    ]
 
 
 def test_the_cash_of_what_cannot_be_bought_stays() -> None:
@@ -489,15 +508,13 @@ def good_scores() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"symbol": ["S001", "S01", "S002"] * 2}, "1 symbols that market 'toy' has not: S01; did"),
-        ({"date": "2019-12-31"}, "1 dates that are not in the calendar .*: 2019-12-31"),
-        ({"date": "2020-01-04"}, "2020-01-01 to 2020-01-07: 2020-01-04"),
-        ({"date": ["2020-01-01"] * 5 + ["soon"]}, "the scores, column 'date': 1 values are not"),
+        ({"symbol": ["S001", "S01", "S002"] * 2}, "1 symbols that market 'toy' lacks: S01; there"),
+        ({"date": ["2019-12-31", "2020-01-04"] * 3}, "2 dates that are no trading days of market"),
+        ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date': 1 values are not"),
         ({"symbol": "S001"}, "4 rows whose date and symbol stand twice: 2020-01-01 S001, 2020"),
-        ({"score": [1, np.nan, 2, 3, np.inf, 1]}, "2 scores are not finite: 2020-01-02 S000, 20"),
-        ({"score": "high"}, "the scores are numbers, found"),
+        ({"score": "high"}, "'high' is not a number"),
         ({"score": [1, 1, 1, 2, 1, 3]}, "the scores of 1 days are all equal, .*: 2020-01-01"),
-        ({"score": 1.0}, "the scores of 2 days are all equal"),
+        ({"score": 1.0}, "on no day do two stocks have different finite scores"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
@@ -508,9 +525,9 @@ def test_scores_that_do_not_fit_are_refused(change: dict[str, object], message: 
 
 def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
     market, table = market_of(PRICES), good_scores()
-    with pytest.raises(InputError, match="no column 'score'; did you mean 'scores'"):
+    with pytest.raises(InputError, match="no column 'score' .*; did you mean 'scores'"):
         backtest(market, table.rename(columns={"score": "scores"}), topk(1, 1))
-    with pytest.raises(InputError, match="the scores have no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         backtest(market, table[:0], topk(1, 1))
     with pytest.raises(InputError, match="needs 3 stocks a day, but 1 days .*: 2020-01-02 2"):
         backtest(market, table.drop(index=table.index[-1]), topk(3, 1))

@@ -15,7 +15,13 @@ from alphazoo.data.market import Market
 
 qlib = pytest.importorskip("qlib", reason="compares with pyqlib: pip install 'alphazoo[parity]'")
 
-STRATEGY = {"topk": 8, "n_drop": 3, "hold_thresh": 1, "risk_degree": 0.95}
+STRATEGY = {
+    "topk": 8,
+    "n_drop": 3,
+    "hold_thresh": 1,
+    "risk_degree": 0.95,
+    "only_tradable": False,
+}
 EXCHANGE = {
     "buy_cost": 0.0005,
     "sell_cost": 0.0015,
@@ -136,6 +142,7 @@ def ours(scores: pd.DataFrame, market: Market, settings: dict) -> Backtest:
         {"trade_unit": 100, "account": 1e6},
         {"risk_degree": 1.0, "account": 1e5},  # the costs are short of cash
         {"n_drop": 8},
+        {"only_tradable": True, "limit": 0.095},
     ],
     ids=str,
 )

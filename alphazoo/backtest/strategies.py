@@ -45,12 +45,16 @@ class TopkDropout:
         hold_thresh: Closes that a position must have seen, that of its purchase included, before
             it is sold.
         risk_degree: Part of the cash that is spent; the costs come out of the rest.
+        only_tradable: Whether a stock that cannot be traded today is passed over when choosing what
+            leaves and what is bought. Else a suspended stock that is among the worst takes the
+            place of one that could be sold, every day until it trades again.
     """
 
     topk: int
     n_drop: int
     hold_thresh: int
     risk_degree: float
+    only_tradable: bool
     neutral: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -69,10 +73,12 @@ class TopkDropout:
     def trade(self, account: Account, scores: Values) -> None:
         """Sell the worst, buy the best."""
         held = account.held
-        others = np.setdiff1d(np.flatnonzero(np.isfinite(scores)), held)
+        open_ = account.quotes.tradable | (not self.only_tradable)
+        others = np.setdiff1d(np.flatnonzero(np.isfinite(scores) & open_), held)
         candidates = _best_first(others, scores)[: self.n_drop + self.topk - len(held)]
         together = _best_first(np.union1d(held, candidates), scores)
-        leaving = np.intersect1d(held, together[len(together) - self.n_drop :])
+        together = together[open_[together]]
+        leaving = np.intersect1d(held, together[max(0, len(together) - self.n_drop) :])
         buys = candidates[: len(leaving) + self.topk - len(held)]
         ripe = leaving[account.days_held[leaving] >= self.hold_thresh]
         account.sell(ripe, account.amounts[ripe])
