@@ -22,7 +22,9 @@ from alphazoo.errors import InputError
 
 FREE = Exchange(buy_cost=0.0, sell_cost=0.0, min_cost=0.0, limit=None, trade_unit=None)
 COSTLY = dataclasses.replace(FREE, buy_cost=0.001, sell_cost=0.002)
-SETTINGS = sorted({file.stem for file in (config_dir() / "backtest").glob("*.yaml")} - {"none"})
+SETTINGS = sorted(
+    {file.stem for file in (config_dir() / "backtest").glob("*.yaml")} - {"base", "none"}
+)
 STRATEGIES = sorted(file.stem for file in (config_dir() / "backtest" / "strategy").glob("*.yaml"))
 
 
