@@ -101,10 +101,10 @@ def _index_state(series: Mapping[str, Tensor]) -> Tensor:
     turnover = amount.where(amount > 0, torch.nan)
     change = close / lagged(close, 1) - 1
     longest = max(DAYS)
-    means = Sums(change, longest), Sums(turnover, longest)
-    spreads = Moments(change, longest=longest), Moments(turnover, longest=longest)
+    return_sums, return_spread = Sums(change, longest), Moments(change, longest=longest)
+    turnover_sums, turnover_spread = Sums(turnover, longest), Moments(turnover, longest=longest)
     parts = [change]
     for n in DAYS:
-        parts += [means[0].mean(n), spreads[0].std(n)]
-        parts += [means[1].mean(n) / turnover, spreads[1].std(n) / turnover]
+        parts += [return_sums.mean(n), return_spread.std(n)]
+        parts += [turnover_sums.mean(n) / turnover, turnover_spread.std(n) / turnover]
     return torch.cat(parts, dim=1).float()
