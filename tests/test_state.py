@@ -117,6 +117,14 @@ def test_turnover_is_the_amount_where_there_is_one() -> None:
     assert not found["X_turnover_mean5"].equals(plain["X_turnover_mean5"])
 
 
+def test_a_day_without_turnover_is_a_missing_one() -> None:
+    """Day 3 of the volumes 10 30 0 40; its return is known all the same."""
+    table = table_of(with_indices(X={"close": CLOSE, "volume": [10, 30, 0, *VOLUME[3:]]}))
+    third = table.iloc[2]
+    assert third[third.isna()].index.tolist() == [x for x in table if "turnover" in x]
+    assert table.iloc[3]["X_turnover_mean5"] == pytest.approx(80 / 3 / 40)
+
+
 # Of SH000300 in the file that the authors of MASTER published (data/csi_market_information.csv):
 # return, its mean and standard deviation over 5 days, each scaled by a center and scale of its own.
 PUBLISHED = {
