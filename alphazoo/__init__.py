@@ -1,13 +1,14 @@
 """alphazoo: cross-sectional stock-return models on PyTorch Lightning.
 
 market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
-`DayBatch` per trading day -> `StockModel` -> scores -> metrics.
+`DayBatch` per trading day -> `StockModel` -> scores -> metrics, backtest.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alphazoo.backtest.run import run_backtest
     from alphazoo.config import compose, instantiate
     from alphazoo.data.alpha360 import Alpha360
     from alphazoo.data.days import DayBatch
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from alphazoo.data.module import MarketDataModule
     from alphazoo.data.panels import Panels
     from alphazoo.data.scaling import RobustZScore
+    from alphazoo.fit import score_table
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
-    from alphazoo.train import score_table
 
 __all__ = [
     "Alpha360",
@@ -32,6 +33,7 @@ __all__ = [
     "compose",
     "daily_ic",
     "instantiate",
+    "run_backtest",
     "score_table",
     "summary",
 ]
@@ -48,7 +50,8 @@ _HOMES = {
     "compose": "config",
     "daily_ic": "metrics",
     "instantiate": "config",
-    "score_table": "train",
+    "run_backtest": "backtest.run",
+    "score_table": "fit",
     "summary": "metrics",
 }
 

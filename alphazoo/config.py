@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -45,6 +46,29 @@ def compose(*overrides: str) -> DictConfig:
     """
     with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
         return hydra_compose("train", overrides=["folder=runs/notebook", *overrides])
+
+
+def override(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Set keys of a config that is composed already, such as that of a finished run.
+
+    Args:
+        config: Changed in place.
+        overrides: As on the command line: ``["data.path=FOLDER", "+trainer.profiler=simple"]``.
+
+    Raises:
+        InputError: A key is unknown, or names a group: which files a config is made of is chosen.
+    """
+    for given in OverridesParser.create().parse_overrides([*overrides]):
+        key, value = given.key_or_group, given.value()
+        known = _keys(config)
+        if not given.is_add() and key not in known:
+            raise InputError(f"unknown config key {key!r}; {did_you_mean(key, known)}")
+        if OmegaConf.is_dict(OmegaConf.select(config, key)) and not isinstance(value, dict):
+            raise InputError(
+                f"{given.input_line}: the groups of this config are chosen; set keys, such as "
+                f"{key}.{min(map(str, OmegaConf.select(config, key)))}=..."
+            )
+        OmegaConf.update(config, key, value, force_add=True)
 
 
 def check_complete(config: DictConfig) -> None:
@@ -99,17 +123,18 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
     """Dotted keys of the config that the choices of groups among some overrides make."""
     groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
     choices = [o.partition(",")[0] for o in overrides if o.partition("=")[0] in groups]
-    keys: list[str] = []
-
-    def walk(node: DictConfig, prefix: str) -> None:
-        for name in map(str, node):
-            keys.append(f"{prefix}{name}")
-            child = node._get_node(name)
-            if isinstance(child, DictConfig) and not child._is_interpolation():
-                walk(child, f"{prefix}{name}.")
-
     try:
-        walk(compose(*choices), "")
+        return _keys(compose(*choices))
     except MissingConfigException:  # a choice from a folder of the user
-        walk(compose(), "")
+        return _keys(compose())
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    """Dotted keys, without those behind an interpolation."""
+    keys: list[str] = []
+    for name in map(str, config):
+        keys.append(f"{prefix}{name}")
+        child = config._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_interpolation():
+            keys += _keys(child, f"{prefix}{name}.")
     return keys

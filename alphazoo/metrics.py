@@ -7,6 +7,7 @@ notebook, so that they cannot disagree.
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 if TYPE_CHECKING:
     from alphazoo.data.days import DayBatch
+
+Panel = npt.NDArray[np.float64]  # [D, N], NaN where there is no value
+Rows = npt.NDArray[np.integer]
 
 
 def daily_ic(table: pd.DataFrame) -> pd.DataFrame:
@@ -29,30 +33,60 @@ def daily_ic(table: pd.DataFrame) -> pd.DataFrame:
         ``stocks`` (finite pairs). An IC is NaN, undefined, where there are fewer than two pairs or
         all scores or all returns are equal.
     """
-    dates = np.sort(table["date"].unique())
-    pairs = table.set_index("date")[["score", "return"]].astype("float64")
-    pairs = pairs.replace([np.inf, -np.inf], np.nan).dropna()
-    days = pairs.groupby(level="date")
-    daily = pd.DataFrame(
+    days, dates = pd.factorize(table["date"], sort=True)
+    places = table.groupby(days).cumcount().to_numpy()
+    scores, returns = (to_panel(table[name], days, places) for name in ("score", "return"))
+    return correlate(scores, returns).set_index(pd.Index(dates, name="date"))
+
+
+def to_panel(values: npt.ArrayLike, days: Rows, places: Rows, width: int = 0) -> Panel:
+    """Values of rows [R] as a panel [D, N], each at its day and place; NaN where there is none."""
+    shape = days.max(initial=-1) + 1, max(places.max(initial=-1) + 1, width)
+    panel = np.full(shape, np.nan)
+    panel[days, places] = values
+    return panel
+
+
+def correlate(scores: Panel, returns: Panel) -> pd.DataFrame:
+    """``ic``, ``rank_ic`` and ``stocks`` of each day, see `daily_ic`, of two panels [D, N]."""
+    pairs = np.isfinite(scores) & np.isfinite(returns)
+    x, y = np.where(pairs, scores, np.nan), np.where(pairs, returns, np.nan)
+    return pd.DataFrame(
         {
-            "ic": _daily_pearson(pairs),
-            "rank_ic": _daily_pearson(days.rank()),
-            "stocks": days.size(),
+            "ic": pearson(x, y),
+            "rank_ic": pearson(day_ranks(x), day_ranks(y)),
+            "stocks": pairs.sum(axis=1),
         }
-    ).reindex(pd.Index(dates, name="date"))
-    daily["stocks"] = daily["stocks"].fillna(0).astype("int64")
-    return daily
+    )
 
 
-def _daily_pearson(pairs: pd.DataFrame) -> "pd.Series[float]":
-    days = pairs.groupby(level="date")
-    centred = pairs - days.transform("mean")
-    x, y = centred["score"], centred["return"]
-    sums = pd.DataFrame({"xy": x * y, "xx": x * x, "yy": y * y}).groupby(level="date").sum()
-    correlation: pd.Series[float] = sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])
-    # exact, where a rounded mean would leave a variance of 1e-34
-    constant = (days.max() == days.min()).any(axis=1)
-    return correlation.where(~constant).clip(-1.0, 1.0)
+def pearson(x: Panel, y: Panel) -> npt.NDArray[np.float64]:
+    """Correlation [D] of the rows of two panels [D, N] that are NaN in the same places."""
+    known = np.isfinite(x)
+    counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    centred = []
+    for panel in (x, y):
+        filled = np.where(known, panel, 0.0)
+        filled -= filled.sum(axis=1, keepdims=True) / counts
+        filled *= known
+        centred.append(filled)
+    a, b = centred
+    xy, xx, yy = (np.einsum("dn,dn->d", *pair) for pair in ((a, b), (a, a), (b, b)))
+    xx[is_constant(x) | is_constant(y)] = np.nan
+    correlation: npt.NDArray[np.float64] = np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)
+    return correlation
+
+
+def is_constant(panel: Panel) -> npt.NDArray[np.bool_]:
+    """Whether no two values of a day differ: [D], exact where a rounded variance is not."""
+    lowest = np.fmin.reduce(panel, axis=1, initial=np.inf)
+    constant: npt.NDArray[np.bool_] = lowest >= np.fmax.reduce(panel, axis=1, initial=-np.inf)
+    return constant
+
+
+def day_ranks(panel: Panel) -> Panel:
+    """Ranks within each day of a panel [D, N], from 1; ties share their mean, NaN has none."""
+    return pd.DataFrame(panel).rank(axis=1).to_numpy()
 
 
 def summary(table: pd.DataFrame) -> dict[str, float]:
@@ -67,11 +101,16 @@ def summary(table: pd.DataFrame) -> dict[str, float]:
         ``undefined_days``, those without IC; ``loss``, the mean over days of the day's mean squared
         error against finite labels.
     """
-    daily = daily_ic(table)
     figures: dict[str, float] = {}
     if "label" in table:
         errors = (table["score"].astype("float64") - table["label"]) ** 2
         figures["loss"] = float(errors.groupby(table["date"]).mean().mean())
+    return figures | summarise_days(daily_ic(table))
+
+
+def summarise_days(daily: pd.DataFrame) -> dict[str, float]:
+    """The figures of `summary` that follow from a table of `daily_ic`."""
+    figures: dict[str, float] = {}
     for name in ("ic", "rank_ic"):
         values = daily[name].dropna()
         figures[name] = float(values.mean())

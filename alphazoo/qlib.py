@@ -1,16 +1,18 @@
-"""What a Qlib user brings along: weights of its networks."""
+"""What a Qlib user brings along: weights of its networks, scores."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
+import pandas as pd
 import torch
 from torch import Tensor
 
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import load_tensors, replacing
+from alphazoo.files import load_table, load_tensors, replacing
 from alphazoo.models.base import StockModel
+from alphazoo.scores import read_scores
 
 RNN = (r"rnn\.(.*)", r"encoder.rnn.\1")
 HEAD = (r"fc_out\.(.*)", r"head.\1")
@@ -155,6 +157,36 @@ def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None
     trainer.strategy.connect(model)
     with replacing(target) as beside:
         trainer.save_checkpoint(beside)
+
+
+def convert_scores(file: str | Path, out: str | Path) -> None:
+    """Make a score table of the scores that Qlib saved, such as ``pred.pkl`` of its recorder.
+
+    A pickle can run what is in it. This one is read with the few types that make up a pandas table
+    and no others; all the same, convert only files that you trust.
+
+    Args:
+        file: A pickled DataFrame with a column ``score``, or a Series, by datetime and instrument.
+        out: A ``.parquet`` file with date, symbol and score, see `alphazoo.scores.read_scores`.
+
+    Raises:
+        InputError: There is something else in the file, or the scores are wrong.
+    """
+    target = Path(out).expanduser()
+    if target.suffix != ".parquet":
+        raise InputError(f"out is a file with the ending .parquet, got {out}")
+    table = load_table(file)
+    if isinstance(table, pd.Series):
+        table = table.to_frame("score")
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"{file}: expected a pandas table, found {type(table).__name__}")
+    try:
+        scores = read_scores(table)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as beside:
+        scores.to_parquet(beside, index=False)
 
 
 def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

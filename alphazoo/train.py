@@ -1,120 +1,111 @@
-"""One run: instantiate, fit, score valid and test, write results. Names no model and no market."""
+"""One run: fit, or walk forward; score valid and test; write results and a report."""
 
-import json
 import logging
-import math
+from functools import partial
 from pathlib import Path
 
-import lightning as L
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
-from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.files import replacing
+from alphazoo.errors import InputError
+from alphazoo.evaluate import evaluate, label_facts, market_facts, write_evaluation
+from alphazoo.figures import training_figures
+from alphazoo.files import replacing, write_json
+from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
-from alphazoo.models.base import StockModel
-from alphazoo.warm_start import warm_start
+from alphazoo.walk_forward import Outcome, walk_forward
 
 log = logging.getLogger(__name__)
-
-RESULTS = ("metrics.json", "scores.parquet", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 
 def train(config: DictConfig) -> dict[str, float]:
     """Train a model and score the valid and test days with its best weights.
 
-    Writes into ``config.folder``: ``config.yaml`` (resolved), ``checkpoints/best.ckpt`` and
-    ``last.ckpt``, ``metrics.json``, ``scores.parquet``.
+    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
+    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes.
 
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
     """
-    check_complete(config)
-    folder = Path(config.folder)
-    L.seed_everything(config.seed, workers=True, verbose=False)
-    data: MarketDataModule = instantiate(config.datamodule)
-    data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
-    model: StockModel = instantiate(config.model)
-    if config.monitor not in model.logged:
-        hint = did_you_mean(config.monitor, model.logged)
-        raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
-    if config.init_from:
-        warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
-    model.optimizer = instantiate(config.optimizer)
-    model.lr_scheduler = instantiate(config.scheduler) or None
-    trainer: L.Trainer = instantiate(config.trainer)
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        for result in RESULTS:  # of an earlier run in this folder
-            (folder / result).unlink(missing_ok=True)
-        with replacing(folder / "config.yaml") as file:
-            file.write_text(OmegaConf.to_yaml(config, resolve=True))
-
-    count = sum(p.numel() for p in model.parameters())
-    device = trainer.strategy.root_device
-    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
-    trainer.fit(model, data)
-    metrics: dict[str, float] = {}
-    tables = []
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    for split in ("valid", "test"):
-        tables.append(score_table(trainer, model, data, split, ckpt_path=best))
-        figures = summary(model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
-    if trainer.is_global_zero:
-        write_results(folder, metrics, pd.concat(tables, ignore_index=True))
+    metrics, scores, data = (walk_forward if config.walk_forward else _one_fit)(config)
+    write_results(Path(config.folder), metrics, scores)
+    if config.report:
+        report(config, metrics, scores, data)
     return metrics
 
 
-def score_table(
-    trainer: L.Trainer,
-    model: StockModel,
-    data: MarketDataModule,
-    split: str = "test",
-    *,
-    ckpt_path: str | None = None,
-) -> pd.DataFrame:
-    """Score every stock of every day of a split.
+def _one_fit(config: DictConfig) -> Outcome:
+    run = fit(config)
+    metrics: dict[str, float] = {}
+    tables = []
+    for split in ("valid", "test"):
+        tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
+        figures = summary(run.model.scores(LOGGED_AS[split]))
+        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
+    return metrics, pd.concat(tables, ignore_index=True), run.data
 
-    Args:
-        trainer: Chooses the device.
-        model: The model, with the weights it has unless ``ckpt_path`` says otherwise.
-        data: The market's days.
-        split: ``"valid"``, ``"test"`` or ``"predict"``.
-        ckpt_path: A checkpoint whose weights and statistics to use.
 
-    Returns:
-        Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
-        fraction; NaN where unknown), sorted by date and symbol.
+@rank_zero_only
+def report(
+    config: DictConfig, metrics: dict[str, float], scores: pd.DataFrame, data: MarketDataModule
+) -> None:
+    """Evaluate the test days of a run; add the figures to its metrics.
+
+    Scores that cannot be traded by, or analysed, are a warning: the run itself is well.
     """
-    check_choice("split", split, LOGGED_AS)
-    if split == "predict":
-        trainer.predict(model, datamodule=data, ckpt_path=ckpt_path, return_predictions=False)
-    else:
-        run = {"valid": trainer.validate, "test": trainer.test}[split]
-        run(model, datamodule=data, ckpt_path=ckpt_path, verbose=False)
-    rows = model.scores(LOGGED_AS[split])
-    market = data.market
-    return pd.DataFrame(
-        {
-            "date": market.dates[rows["date"]],
-            "symbol": pd.Index(market.symbols)[rows["stock"]],
-            "split": split,
-            "score": rows["score"],
-            "return": rows["return"],
-        }
+    folder = Path(config.folder)
+    test = scores[scores["split"] == "test"]
+    judge = partial(evaluate, test, data.market, label=data.label, concepts=data.concepts)
+    try:
+        try:
+            found = judge(backtest=instantiate(config.get("backtest")) or None)
+        except InputError as error:
+            log.warning("no backtest: %s", error)
+            found = judge(backtest=None)
+    except InputError as error:
+        log.warning("no report: %s", error)
+        return
+    metrics |= found.figures
+    write_results(folder, metrics, scores)
+    told = folder / "config.yaml"
+    logged = folder / "logs" / "metrics.csv"
+    write_evaluation(
+        folder,
+        found,
+        f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
+        facts=_facts(config, data),
+        market=data.market,
+        training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
+        config=told.read_text(),
     )
 
 
+def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+    days = {name: data.segments[name] for name in ("train", "valid", "test")}
+    spans = {
+        name: f"{len(rows):,} days, {data.market.dates[rows[0]]:%Y-%m-%d} to "
+        f"{data.market.dates[rows[-1]]:%Y-%m-%d}"
+        for name, rows in days.items()
+    }
+    model = ", ".join(f"{key} {value}" for key, value in config.model.items() if key != "_target_")
+    return {
+        "model": f"{config.model._target_}: {model}",
+        "features": f"{len(data.features.columns)} columns, window of {data.features.window} days",
+        "seed": str(config.seed),
+        **spans,
+        **market_facts(data.market),
+        **label_facts(config),
+        "folder": str(config.folder),
+    }
+
+
+@rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
     """Write ``metrics.json`` (undefined figures are null) and ``scores.parquet``."""
-    known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    with replacing(folder / "metrics.json") as file:
-        file.write_text(json.dumps(known, indent=2) + "\n")
+    write_json(folder / "metrics.json", metrics)
     with replacing(folder / "scores.parquet") as file:
         scores.to_parquet(file, index=False)
 

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from alphazoo.cli import main
 from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.data.market import Market
@@ -42,7 +44,12 @@ SMALL = [
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
+    "report=false",
 ]
+
+
+# without what only the synthetic market has
+SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -88,7 +95,7 @@ def small_frame(n_days: int = 130, n_stocks: int = 8, seed: int = 0) -> pd.DataF
     return frame.assign(adjusted_close=frame["close"] * 0.5)
 
 
-def write_qlib(folder: Path, frame: pd.DataFrame) -> Path:
+def write_qlib(folder: Path, frame: pd.DataFrame, extra: Sequence[str] = ()) -> Path:
     """Write a long table as a Qlib data folder with the universes ``all`` and ``some``."""
     dates = pd.DatetimeIndex(sorted(frame["date"].unique()))
     (folder / "calendars").mkdir(parents=True)
@@ -99,7 +106,7 @@ def write_qlib(folder: Path, frame: pd.DataFrame) -> Path:
         stock = folder / "features" / str(symbol).lower()
         stock.mkdir(parents=True)
         start = dates.get_loc(rows["date"].iloc[0])
-        for field in ("open", "high", "low", "close", "volume"):
+        for field in ("open", "high", "low", "close", "volume", *extra):
             values = np.concatenate([[start], rows[field]]).astype("<f4")
             values.tofile(stock / f"{field}.day.bin")
         first, last = rows["date"].iloc[[0, -1]]
@@ -175,6 +182,36 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp(name)
     config = small_config(*model_overrides(name, hidden_size=8), f"folder={folder}")
     return fit(config, name=name)
+
+
+@dataclass
+class Result:
+    code: object
+    out: str
+    err: str
+
+
+Alphazoo = Callable[..., Result]
+
+
+@pytest.fixture
+def alphazoo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Alphazoo:
+    """Run a command in this process and in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["alphazoo", *arguments])
+        try:
+            main()
+            code: object = 0
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
 
 
 MakeDay = Callable[..., DayBatch]

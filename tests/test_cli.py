@@ -4,53 +4,19 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import EXPERIMENTS, MODELS, SMALL, small_config, small_frame
+from conftest import EXPERIMENTS, MODELS, SEGMENTS, SMALL, Alphazoo, small_config, small_frame
 from omegaconf import OmegaConf
 
-from alphazoo.cli import main
 from alphazoo.config import compose, instantiate
 from alphazoo.metrics import summary
 from alphazoo.models.gru import GRU
 
-SEGMENTS = [override for override in SMALL if "data." in override and "n_" not in override]
 TRAIN = [*SMALL, "model.hidden_size=4"]
-
-
-@dataclass
-class Result:
-    code: object
-    out: str
-    err: str
-
-
-Alphazoo = Callable[..., Result]
-
-
-@pytest.fixture
-def alphazoo(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Alphazoo:
-    """Run a command in this process and in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["alphazoo", *arguments])
-        try:
-            main()
-            code: object = 0
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return call
 
 
 def test_help_needs_no_torch() -> None:

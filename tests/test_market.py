@@ -150,6 +150,18 @@ def test_qlib_series_start_where_the_file_says(tmp_path: Path) -> None:
     assert f"{first:%Y-%m-%d}" == "2015-02-02"
 
 
+def test_qlib_reads_the_factor_where_there_is_one(tmp_path: Path, frame: pd.DataFrame) -> None:
+    assert Market.from_qlib(write_qlib(tmp_path / "without", frame), universe="all").factor is None
+    folder = write_qlib(tmp_path / "with", frame.assign(factor=2.5), extra=["factor"])
+    (folder / "features" / "st2" / "factor.day.bin").unlink()
+    market = Market.from_qlib(folder, universe="all")
+    assert market.factor is not None
+    assert market.factor[:, 0].eq(2.5).all()
+    assert market.factor[:, 2].isnan().all()
+    assert market.until(9).factor.shape == (10, 8)
+    assert "factor" not in market.fields  # features would see it
+
+
 def test_qlib_names_symbols_without_data(
     qlib_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -245,6 +257,8 @@ def test_adjusted_close_adjusts_every_price_and_the_volume(frame: pd.DataFrame) 
     for name, factor in {"open": 0.5, "high": 0.5, "low": 0.5, "close": 0.5, "volume": 2}.items():
         raw = frame.pivot(index="date", columns="symbol", values=name).to_numpy()
         np.testing.assert_allclose(market.fields[name], raw * factor, rtol=1e-6)
+    assert market.factor.eq(0.5).all()
+    assert Market.from_table(frame).factor is None  # prices that are adjusted already
 
 
 def test_splits_and_dividends_adjust_forwards() -> None:
@@ -266,6 +280,7 @@ def test_splits_and_dividends_adjust_forwards() -> None:
     adjusted = [100, 100, 102, 50 * 2 * (1 + 1 / 50)]
     np.testing.assert_allclose(market.fields["close"][:, 0], adjusted, rtol=1e-6)
     np.testing.assert_allclose(market.fields["volume"][:2, 0], [10, 10], rtol=1e-6)
+    np.testing.assert_allclose(market.factor[:, 0], [1, 2, 2, 2.04], rtol=1e-6)
     changed = frame.assign(split=[1.0, 2, 1, 3])
     again = Market.from_table(changed, columns={"split": "split", "dividend": "dividend"})
     assert torch.equal(again.fields["close"][:3], market.fields["close"][:3])

@@ -14,12 +14,15 @@ log = logging.getLogger(__name__)
 
 def adjust_prices(
     panels: dict[str, Panel], dates: pd.DatetimeIndex, symbols: list[str], source: str
-) -> None:
+) -> Panel | None:
     """Adjust the prices among some panels [D, S], and the volume by the inverse, in place.
 
     By ``adjusted_close`` where it is given, else by ``split`` (new shares per old; 0 and NaN mean
     none) and ``dividend`` (cash per share on the ex-date, reinvested at its close), else not at
     all. Splits and dividends accumulate forwards: a price depends on nothing that comes later.
+
+    Returns:
+        [D, S], adjusted price / raw price, or None where nothing is adjusted.
 
     Raises:
         InputError: A split or dividend is negative or infinite.
@@ -46,11 +49,12 @@ def adjust_prices(
         )
         factor = np.cumprod(split * (1.0 + payout), axis=0, dtype=np.float64).astype(np.float32)
     else:
-        return
+        return None
     for name, panel in panels.items():
         if name in PRICES:
             panel *= factor
     panels["volume"] /= factor
+    return factor
 
 
 def _refuse(

@@ -16,7 +16,7 @@ from alphazoo.data.rolling import Maximum, Moments, Ordered, Position, Rank, Sum
 EPSILON = 1e-12
 DAYS = (5, 10, 20, 30, 60)
 LONGEST = max(DAYS)  # a column depends on so many days before its own
-BLOCK = 2**15  # values of a panel computed at a time: torch keeps them on one thread, in its cache
+BLOCK = 2**16  # values of a panel computed at a time, so that a group of them stays in the cache
 
 CANDLE = ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2")
 PRICES = ("OPEN0", "HIGH0", "LOW0", "VWAP0")
@@ -57,8 +57,12 @@ def compute(fields: Fields, columns: Sequence[str], out: Tensor) -> None:
 
     if fields["close"].device.type == "cpu":
         keep_freed_memory()  # a third of the time goes into pages that are given back and asked for
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        list(threads.map(fill, range(0, n_stocks, width)))  # a fault comes out here
+    n_threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as threads:
+            list(threads.map(fill, range(0, n_stocks, width)))  # a fault comes out here
+    finally:
+        torch.set_num_threads(n_threads)  # else later threads have one, too
 
 
 def _compute(f: Fields, wanted: Container[str]) -> Iterator[tuple[str, Tensor]]:

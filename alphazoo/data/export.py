@@ -49,16 +49,7 @@ def export_features(
     file = Path(file)
     if file.suffix != ".parquet":
         raise InputError(f"out is a file with the ending .parquet, got {file}")
-    try:
-        span = market.dates.slice_indexer(first, last)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"from and to are dates, got {first} and {last}") from error
-    rows = range(*span.indices(len(market.dates)))
-    if not rows:
-        raise InputError(
-            f"no trading day from {first} to {last}: market {market.name!r} has "
-            f"{market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d}"
-        )
+    rows = market.rows(first, last)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as beside:
         writer, count = None, 0

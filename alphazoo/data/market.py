@@ -30,6 +30,9 @@ class Market:
             suspended or has no value.
         members: [D, S] bool, who belongs to the universe on that day.
         benchmark: [D] level of an index, or None.
+        factor: [D, S] adjusted price / raw price, for trading in whole shares, or None. Not one of
+            the fields: features must not see it, as dividends to come may be in it.
+        notes: What a reader of results on these data must know, such as stocks that are missing.
         indices: [D] by symbol and field: what is known of market indices, ``close``, ``volume`` and
             where the source has it ``amount``, the value traded; NaN where unknown.
     """
@@ -40,6 +43,8 @@ class Market:
     fields: Mapping[str, Tensor]
     members: Tensor
     benchmark: Tensor | None = None
+    factor: Tensor | None = None
+    notes: tuple[str, ...] = ()
     indices: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @classmethod
@@ -52,6 +57,8 @@ class Market:
         fields: Mapping[str, Panel],
         members: npt.NDArray[np.bool_],
         benchmark: npt.NDArray[np.float32] | None = None,
+        factor: Panel | None = None,
+        notes: Sequence[str] = (),
         indices: Indices | None = None,
         bad_prices: str = "missing",
         **extra: Any,
@@ -67,6 +74,8 @@ class Market:
             fields: [D, S] float32 each; cleaned in place.
             members: [D, S] bool.
             benchmark: [D].
+            factor: [D, S] float32; NaN where unknown.
+            notes: See the attribute.
             indices: [D] float32 each, by symbol and field; cleaned in place.
             bad_prices: What to do with non-positive or infinite prices and negative or infinite
                 volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
@@ -78,7 +87,8 @@ class Market:
                 ``bad_prices`` says to refuse it.
         """
         indices = indices or {}
-        check_panels(name, dates, symbols, fields, members, benchmark)
+        panels = fields if factor is None else {**fields, "factor": factor}
+        check_panels(name, dates, symbols, panels, members, benchmark)
         check_indices(name, indices, len(dates))
         clean_prices(name, dates, symbols, fields, bad_prices)
         for symbol, series in indices.items():
@@ -96,6 +106,8 @@ class Market:
             fields={field: torch.from_numpy(panel) for field, panel in fields.items()},
             members=torch.from_numpy(members),
             benchmark=None if benchmark is None else torch.from_numpy(benchmark),
+            factor=None if factor is None else torch.from_numpy(factor),
+            notes=tuple(notes),
             indices={
                 symbol: {field: torch.from_numpy(values) for field, values in series.items()}
                 for symbol, series in indices.items()
@@ -129,6 +141,24 @@ class Market:
         """[D, S] bool: members with a price on that day, the stocks that a day consists of."""
         return self.members & self.fields["close"].isfinite()
 
+    def rows(self, first: str | None = None, last: str | None = None) -> range:
+        """Rows of the calendar from one date to another, both included; None is an open end.
+
+        Raises:
+            InputError: An end is no date, or there is no trading day between them.
+        """
+        try:
+            span = self.dates.slice_indexer(first, last)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"from and to are dates, got {first} and {last}") from error
+        rows = range(*span.indices(len(self.dates)))
+        if not rows:
+            raise InputError(
+                f"no trading day from {first} to {last}: market {self.name!r} has "
+                f"{self.dates[0]:%Y-%m-%d} to {self.dates[-1]:%Y-%m-%d}"
+            )
+        return rows
+
     def until(self, row: int) -> "Market":
         """The market as it was after the close of a day, given as a row of the calendar."""
         days = slice(row + 1)
@@ -139,6 +169,8 @@ class Market:
             fields={name: panel[days] for name, panel in self.fields.items()},
             members=self.members[days],
             benchmark=None if self.benchmark is None else self.benchmark[days],
+            factor=None if self.factor is None else self.factor[days],
+            notes=self.notes,
             indices={
                 symbol: {field: values[days] for field, values in series.items()}
                 for symbol, series in self.indices.items()

@@ -90,15 +90,31 @@ class MarketDataModule(L.LightningDataModule):
         self.segments = {
             name: self._usable(name, days, counts, labelled) for name, days in rows.items()
         }
-        newest = range(rows["test"].start, len(market.dates))
-        self.segments["predict"] = [day for day in newest if counts[day] >= self.min_stocks]
         state = MarketState.of(market)
         self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts, state)
+        self.predict_days(range(rows["test"].start, len(market.dates)))
+
+    def predict_days(self, rows: Sequence[int]) -> None:
+        """Choose the days of ``predict``: rows of the calendar, those with too few stocks left out.
+
+        Raises:
+            InputError: None is left.
+        """
+        self.setup()
+        counts = self._panels.present.sum(dim=1)
+        self.segments["predict"] = [row for row in rows if counts[row] >= self.min_stocks]
+        if not self.segments["predict"]:
+            ends = " to ".join(f"{self.market.dates[row]:%Y-%m-%d}" for row in (rows[0], rows[-1]))
+            raise InputError(
+                f"no day of {ends} has {self.min_stocks} members of market {self.market.name!r} "
+                "with a price"
+            )
 
     def days(self, segment: str) -> Days:
         """The days of ``train``, ``valid``, ``test`` or ``predict``, on the CPU.
 
-        ``predict`` are all days from the start of ``test`` to the newest, with label or without.
+        ``predict`` are all days from the start of ``test`` to the newest, with label or without,
+        unless `predict_days` chose others.
         """
         self.setup()
         if not self.scaler.fitted:  # no checkpoint brought its statistics
@@ -107,6 +123,13 @@ class MarketDataModule(L.LightningDataModule):
         self._panels.market.fit(self.segments["train"])
         check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
+
+    @property
+    def concepts(self) -> Concepts | None:
+        """Who belongs to what; None where nobody belongs to anything."""
+        self.setup()
+        concepts = self._panels.concepts
+        return concepts if len(concepts.names) else None
 
     def train_days(self) -> Days:
         """The train days in order, on the device of the trainer: what a model may remember."""

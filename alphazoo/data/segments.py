@@ -58,7 +58,7 @@ def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
     if not isinstance(segment, list | tuple) or len(segment) != 2:
         raise InputError(f"data.{name} is [from, to], got {segment!r}")
     first, last = (
-        _bound(end, side, name) for end, side in zip(segment, ("left", "right"), strict=True)
+        bound(end, side, name) for end, side in zip(segment, ("left", "right"), strict=True)
     )
     if first is not None and last is not None and first > last:
         raise InputError(f"data.{name}={_text(segment)} ends before it starts")
@@ -74,8 +74,12 @@ def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
     return range(start, stop)
 
 
-def _bound(end: object, side: str, name: str) -> pd.Timestamp | None:
-    """First or last moment of a date, month ("2015-03") or year (2015)."""
+def bound(end: object, side: str, name: str) -> pd.Timestamp | None:
+    """First or last moment of a date, month ("2015-03") or year (2015); None for an open end.
+
+    Raises:
+        InputError: It is none of these.
+    """
     if end is None:
         return None
     try:

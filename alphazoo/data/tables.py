@@ -1,13 +1,17 @@
-"""Columns of a table file or DataFrame, checked: what market and concept tables share."""
+"""Columns of a table file or DataFrame, checked: what market, concept and score tables share."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 
 from alphazoo.errors import InputError, did_you_mean, shorten
+
+Rows = npt.NDArray[np.int64]
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
@@ -38,21 +42,17 @@ def read_columns(
         InputError: There is no such file, it cannot be read, has no rows or lacks a column.
     """
     source = name_table(table)
-    try:
-        found = column_names(table)
-        for name, column in names.items():
-            if column not in found:
-                hint = did_you_mean(column, map(str, found))
-                way_out = ", null if there is none" if name in optional else ""
-                raise InputError(
-                    f"{source} has no column {column!r} for {name} ({key}.{name} is its "
-                    f"name{way_out}); {hint}"
-                )
+    found = column_names(table)
+    for name, column in names.items():
+        if column not in found:
+            hint = did_you_mean(column, map(str, found))
+            way_out = ", null if there is none" if name in optional else ""
+            raise InputError(
+                f"{source} has no column {column!r} for {name} ({key}.{name} is its "
+                f"name{way_out}); {hint}"
+            )
+    with _parsing(source):
         frame = _read(table, names, text)
-    except InputError:
-        raise
-    except ValueError as error:  # of pyarrow and pandas, for what they cannot parse
-        raise InputError(f"cannot read {source}: {error}") from error
     if frame.empty:
         raise InputError(f"{source} has no rows")
     return frame.set_axis(list(names), axis="columns")
@@ -65,11 +65,21 @@ def column_names(table: str | Path | pd.DataFrame) -> list[str]:
     file = Path(table).expanduser()
     if not file.is_file():
         raise InputError(f"no file {file}")
-    if file.suffix == ".parquet":
-        return list(pq.read_schema(file).names)
-    if file.suffix in (".csv", ".gz"):
-        return list(pd.read_csv(file, nrows=0).columns)
+    with _parsing(str(table)):
+        if file.suffix == ".parquet":
+            return list(pq.read_schema(file).names)
+        if file.suffix in (".csv", ".gz"):
+            return list(pd.read_csv(file, nrows=0).columns)
     raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
+
+
+@contextmanager
+def _parsing(source: str) -> Iterator[None]:
+    """Name the file in errors of pyarrow and pandas, for what they cannot parse."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"cannot read {source}: {error}") from error
 
 
 def _read(
@@ -81,8 +91,11 @@ def _read(
     file = Path(table).expanduser()
     if file.suffix == ".parquet":
         arrow = pq.read_table(file, columns=wanted)
-        frame: pd.DataFrame = arrow.to_pandas(date_as_object=False, split_blocks=True)
-        return frame
+        # an index of pandas is read as the columns that hold it
+        frame: pd.DataFrame = arrow.to_pandas(
+            date_as_object=False, split_blocks=True, ignore_metadata=True
+        )
+        return frame[wanted]
     return pd.read_csv(
         file,
         usecols=wanted,
@@ -115,3 +128,42 @@ def parse_dates(column: "pd.Series[str]", source: str) -> "pd.Series[pd.Timestam
     if parsed.dt.tz is not None:
         parsed = parsed.dt.tz_localize(None)
     return parsed.dt.normalize().dt.as_unit("ns")
+
+
+def parse_symbols(column: "pd.Series[str]", source: str) -> tuple[list[str], Rows]:
+    """The symbols of a column, sorted, and which of them each row has: [R].
+
+    Raises:
+        InputError: A row has none.
+    """
+    codes, symbols = pd.factorize(column, sort=True)
+    if (codes < 0).any():
+        raise InputError(f"{source}: row {int(np.argmax(codes < 0)) + 1} has no symbol")
+    return [str(symbol) for symbol in symbols], codes
+
+
+def parse_numbers(column: "pd.Series[float]", name: str, source: str) -> "pd.Series[float]":
+    """A column of numbers, or of texts that are numbers.
+
+    Raises:
+        InputError: A value is no number.
+    """
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return column
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[numbers.isna() & column.notna()]
+    if len(wrong):
+        raise InputError(f"{source}, {name}: {wrong.iloc[0]!r} is not a number")
+    return numbers
+
+
+def refuse_twice(
+    dates: pd.DatetimeIndex, symbols: Sequence[str], days: Rows, stocks: Rows, source: str
+) -> None:
+    """Raise an `InputError` where a pair of day [R] and stock [R] has two rows."""
+    twice = np.flatnonzero(pd.Series(days * len(symbols) + stocks).duplicated())
+    if len(twice):
+        pairs = shorten(f"{dates[days[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in twice)
+        raise InputError(
+            f"{source} has {len(twice)} rows whose date and symbol stand twice: {pairs}"
+        )

@@ -19,6 +19,8 @@ from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
 
+OPTIONAL = ("vwap", "factor")  # files that not every folder or stock has
+
 
 def read_qlib(
     path: str | Path,
@@ -50,9 +52,12 @@ def read_qlib(
     if not symbols:
         raise InputError(f"{folder / 'features'} has no folder for any symbol of {universe!r}")
     absent = sorted(set(names) - set(symbols))
+    notes = []
     if absent:
-        log.warning("%d symbols of %s have no data: %s", len(absent), universe, shorten(absent))
+        notes = [f"{len(absent)} symbols of {universe} have no data: {shorten(absent)}"]
+        log.warning(*notes)
     fields = _read_fields(folder / "features", symbols, len(dates))
+    factor = fields.pop("factor", None)
     return Market.from_arrays(
         name=f"{folder.name}/{universe}",
         dates=dates,
@@ -61,6 +66,8 @@ def read_qlib(
         members=_membership(periods, dates, symbols),
         benchmark=_read_benchmark(folder / "features", benchmark, len(dates)),
         indices=_read_indices(folder / "features", index_symbols(indices), len(dates)),
+        factor=factor,
+        notes=notes,
         bad_prices=bad_prices,
     )
 
@@ -121,14 +128,17 @@ def _membership(
 
 
 def _read_fields(folder: Path, symbols: list[str], n_days: int) -> dict[str, Panel]:
-    names = list(REQUIRED)
-    if any((folder / symbol.lower() / "vwap.day.bin").is_file() for symbol in symbols):
-        names.append("vwap")
+    found = [
+        name
+        for name in OPTIONAL
+        if any((folder / symbol.lower() / f"{name}.day.bin").is_file() for symbol in symbols)
+    ]
+    names = [*REQUIRED, *found]
     fields = {name: np.full((n_days, len(symbols)), np.nan, dtype=np.float32) for name in names}
     for column, symbol in enumerate(symbols):
         for name, panel in fields.items():
             file = folder / symbol.lower() / f"{name}.day.bin"
-            if name == "vwap" and not file.is_file():
+            if name in OPTIONAL and not file.is_file():
                 continue
             panel[:, column] = _read_series(file, n_days)
     return fields

@@ -11,15 +11,21 @@ import pandas as pd
 from alphazoo.data.adjust import adjust_prices
 from alphazoo.data.clean import REQUIRED, Panel, index_symbols
 from alphazoo.data.market import Market
-from alphazoo.data.tables import name_table, parse_dates, read_columns
-from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.data.tables import (
+    Rows,
+    name_table,
+    parse_dates,
+    parse_numbers,
+    parse_symbols,
+    read_columns,
+    refuse_twice,
+)
+from alphazoo.errors import InputError, did_you_mean
 
 log = logging.getLogger(__name__)
 
 KEYS = ("date", "symbol")
 OPTIONAL = ("vwap", "adjusted_close", "split", "dividend", "member")
-
-Rows = npt.NDArray[np.int64]
 
 
 def read_table(
@@ -61,13 +67,14 @@ def read_table(
     frame = read_columns(table, names, key="data.columns", optional=OPTIONAL, text=["symbol"])
     rows, days = pd.factorize(parse_dates(frame.pop("date"), source), sort=True)
     dates = pd.DatetimeIndex(days)
-    symbols, stocks = _parse_symbols(frame.pop("symbol"), source)
-    _check_keys(dates, symbols, rows, stocks, source)
+    symbols, stocks = parse_symbols(frame.pop("symbol"), source)
+    refuse_twice(dates, symbols, rows, stocks, source)
+    _warn_of_order(rows, stocks, source)
 
     shape = (len(dates), len(symbols))
     panels = {name: _panel(frame.pop(name), name, rows, stocks, shape, source) for name in [*frame]}
     members = _members(panels.pop("member", None), panels["close"], source)
-    adjust_prices(panels, dates, symbols, source)
+    factor = adjust_prices(panels, dates, symbols, source)
     level = None
     if benchmark is not None:
         level = _take_series(panels, members, symbols, benchmark, "benchmark", source)["close"]
@@ -83,6 +90,7 @@ def read_table(
         members=members,
         benchmark=level,
         indices=series,
+        factor=factor,
         bad_prices=bad_prices,
     )
 
@@ -105,22 +113,7 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     return {name: column for name, column in names.items() if column is not None}
 
 
-def _parse_symbols(column: "pd.Series[str]", source: str) -> tuple[list[str], Rows]:
-    codes, symbols = pd.factorize(column, sort=True)
-    if (codes < 0).any():
-        raise InputError(f"{source}: row {int(np.argmax(codes < 0)) + 1} has no symbol")
-    return [str(symbol) for symbol in symbols], codes
-
-
-def _check_keys(
-    dates: pd.DatetimeIndex, symbols: list[str], rows: Rows, stocks: Rows, source: str
-) -> None:
-    twice = np.flatnonzero(pd.Series(rows * len(symbols) + stocks).duplicated())
-    if len(twice):
-        pairs = shorten(f"{dates[rows[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in twice)
-        raise InputError(
-            f"{source} has {len(twice)} rows whose date and symbol stand twice: {pairs}"
-        )
+def _warn_of_order(rows: Rows, stocks: Rows, source: str) -> None:
     order = np.argsort(stocks, kind="stable")
     same_stock = np.diff(stocks[order]) == 0
     if (same_stock & (np.diff(rows[order]) < 0)).any():
@@ -135,14 +128,9 @@ def _panel(
     shape: tuple[int, int],
     source: str,
 ) -> Panel:
-    if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
-        numbers = pd.to_numeric(column, errors="coerce")
-        wrong = column[numbers.isna() & column.notna()]
-        if len(wrong):
-            raise InputError(f"{source}, {name}: {wrong.iloc[0]!r} is not a number")
-        column = numbers
+    numbers = parse_numbers(column, name, source)
     panel = np.full(shape, np.nan, dtype=np.float32)
-    panel[rows, stocks] = column.to_numpy(dtype=np.float32, na_value=np.nan)
+    panel[rows, stocks] = numbers.to_numpy(dtype=np.float32, na_value=np.nan)
     return panel
 
 

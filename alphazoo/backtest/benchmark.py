@@ -1,0 +1,64 @@
+"""Benchmark: the daily return that a portfolio is compared with."""
+
+import numpy as np
+import pandas as pd
+
+from alphazoo.backtest.account import Values
+from alphazoo.data.market import Market
+from alphazoo.errors import InputError, check_choice, shorten
+
+CHOICES = ("index", "universe", "cash")
+
+
+def benchmark_return(market: Market, rows: range, choice: str) -> tuple[str, Values]:
+    """Daily return of a benchmark and the words for it.
+
+    Args:
+        market: Where it is from.
+        rows: Days of the calendar.
+        choice: ``"index"``: the level that the market has; ``"universe"``: its members, equally
+            weighted every day, without costs, a suspended one with return 0; ``"cash"``: 0.
+
+    Returns:
+        Its name and [d] returns from the close before to that of the day.
+
+    Raises:
+        InputError: The market has no index or the index no level on one of the days or the one
+            before.
+    """
+    check_choice("backtest.benchmark", choice, CHOICES)
+    if choice == "cash":
+        return "cash without interest", np.zeros(len(rows))
+    if choice == "index":
+        return f"the index of {market.name}", _index(market, rows)
+    return f"the equally weighted universe of {market.name}", _universe(market, rows)
+
+
+def _index(market: Market, rows: range) -> Values:
+    if market.benchmark is None:
+        raise InputError(
+            f"market {market.name!r} has no benchmark: set data.benchmark to the symbol of an "
+            "index, or backtest.benchmark=universe"
+        )
+    days = range(rows.start - 1, rows.stop)
+    level: Values = market.benchmark[days.start : days.stop].double().numpy()
+    missing = ~(np.isfinite(level) & (level > 0))
+    if missing.any():
+        dates = market.dates[days.start : days.stop]
+        raise InputError(
+            f"the benchmark of market {market.name!r} has no level on {missing.sum()} of the "
+            f"{len(days)} days from {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}: "
+            f"{shorten(f'{date:%Y-%m-%d}' for date in dates[missing])}"
+        )
+    returns: Values = level[1:] / level[:-1] - 1
+    return returns
+
+
+def _universe(market: Market, rows: range) -> Values:
+    close = pd.DataFrame(market.field("close")[: rows.stop].numpy())
+    last = close.ffill().to_numpy()[rows.start - 1 :].astype(np.float64)
+    # who belongs to it is known at the close before
+    members = market.members[rows.start - 1 : rows.stop - 1].numpy() & np.isfinite(last[:-1])
+    returns = np.where(members, last[1:] / last[:-1] - 1, 0.0)
+    mean: Values = returns.sum(axis=1) / np.maximum(members.sum(axis=1), 1)
+    return mean

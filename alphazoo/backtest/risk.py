@@ -1,0 +1,120 @@
+"""Risk figures of daily returns; the docstring of each is its definition in reports.
+
+Sums and compounding are both given and named: over years they differ by more than models do. The
+table of Qlib's benchmarks sums. Its annualised return is to be read as the mean times 252;
+`qlib.contrib.evaluate.risk_analysis` of pyqlib 0.9.7 takes 238 for daily returns unless told
+``N=252``. It also measures drawdowns from the end of the first day on, here it is from its start.
+"""
+
+import numpy as np
+import pandas as pd
+
+from alphazoo.backtest.account import Values
+
+SERIES = {
+    "excess_return_with_cost": "portfolio return after costs minus benchmark return",
+    "excess_return_without_cost": "portfolio return before costs minus benchmark return",
+    "return_with_cost": "portfolio return after costs",
+    "return_without_cost": "portfolio return before costs",
+    "benchmark_return": "benchmark return",
+}
+
+
+def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
+    """Every figure of every series, and what the days cost.
+
+    Args:
+        days: Columns ``return`` (before costs), ``cost``, ``benchmark``, ``turnover``: fractions
+            per day, as `alphazoo.backtest.run.Backtest` has them.
+        periods: Trading days per year.
+
+    Returns:
+        By name, such as ``excess_return_with_cost/annualised_sum``; NaN where undefined.
+    """
+    after = days["return"] - days["cost"]
+    series = (
+        after - days["benchmark"],
+        days["return"] - days["benchmark"],
+        after,
+        days["return"],
+        days["benchmark"],
+    )
+    figures = {
+        f"{name}/{figure.__name__}": figure(returns.to_numpy(np.float64), periods)
+        for name, returns in zip(SERIES, series, strict=True)
+        for figure in FIGURES
+    }
+    return figures | {
+        "cost/annualised_sum": annualised_sum(days["cost"].to_numpy(np.float64), periods),
+        "turnover/mean": mean(days["turnover"].to_numpy(np.float64), periods),
+        "days": len(days),
+    }
+
+
+def definitions(periods: int) -> dict[str, str]:
+    """What the figures of `risk_figures` are, in words, by the same names."""
+    texts = {
+        f"{name}/{figure.__name__}": f"{figure.__doc__} Of the daily {text}."
+        for name, text in SERIES.items()
+        for figure in FIGURES
+    }
+    texts |= {
+        "cost/annualised_sum": f"{annualised_sum.__doc__} Of the daily costs / account before.",
+        "turnover/mean": f"{mean.__doc__} Of the daily purchases and sales / account before.",
+        "days": "Trading days, that of the first purchases included.",
+    }
+    return {name: text.replace("periods", f"{periods}") for name, text in texts.items()}
+
+
+def mean(r: Values, periods: int) -> float:
+    """Mean over days."""
+    return float(r.mean())
+
+
+def std(r: Values, periods: int) -> float:
+    """Standard deviation over days (ddof 1)."""
+    return float(r.std(ddof=1)) if len(r) > 1 else np.nan
+
+
+def annualised_sum(r: Values, periods: int) -> float:
+    """Mean over days times periods: summed, not compounded."""
+    return float(r.mean() * periods)
+
+
+def annualised_compounded(r: Values, periods: int) -> float:
+    """Product of 1 + value over days, to the power of periods / days, minus 1."""
+    return float(_growth(r)[-1] ** (periods / len(r)) - 1)
+
+
+def information_ratio(r: Values, periods: int) -> float:
+    """Mean / standard deviation (ddof 1) over days, times the square root of periods."""
+    deviation = std(r, periods)
+    return float(r.mean() / deviation * np.sqrt(periods)) if deviation > 0 else np.nan
+
+
+def max_drawdown_sum(r: Values, periods: int) -> float:
+    """Deepest fall of the cumulated sum below its highest value before, the 0 at the start too."""
+    curve = np.append(0.0, r.cumsum())
+    return float((curve - np.maximum.accumulate(curve)).min())
+
+
+def max_drawdown_compounded(r: Values, periods: int) -> float:
+    """Deepest fall of the product of 1 + value, relative to its highest before, 1 at the start."""
+    curve = _growth(r)
+    return float((curve / np.maximum.accumulate(curve) - 1).min())
+
+
+FIGURES = (
+    mean,
+    std,
+    annualised_sum,
+    annualised_compounded,
+    information_ratio,
+    max_drawdown_sum,
+    max_drawdown_compounded,
+)
+
+
+def _growth(r: Values) -> Values:
+    """[d + 1], from 1; what is lost stays lost."""
+    return np.append(1.0, np.maximum(1 + r, 0).cumprod())

@@ -1,0 +1,193 @@
+"""Compare runs: the table of published results, mean and deviation over seeds, and curves."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from alphazoo.errors import InputError, shorten
+from alphazoo.figures import compared_figures
+from alphazoo.files import replacing, write_table
+from alphazoo.metrics import daily_ic
+from alphazoo.report import Section, Table, write_page
+from alphazoo.runs import Run
+
+EXCESS = "backtest/excess_return_with_cost"
+FIGURES = {  # as the published table has them; names in metrics.json
+    "IC": "test/ic",
+    "ICIR": "test/icir",
+    "rank IC": "test/rank_ic",
+    "rank ICIR": "test/rank_icir",
+    "ann. return": f"{EXCESS}/annualised_sum",
+    "IR": f"{EXCESS}/information_ratio",
+    "max drawdown": f"{EXCESS}/max_drawdown_sum",
+}
+# what tells nothing of a run: chance, where it ran, and what repeats other keys
+LEFT_OUT = (
+    *("seed", "folder", "datamodule", "logger", "trainer.default_root_dir", "trainer.logger"),
+    *("trainer.callbacks", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
+    *("trainer.enable_progress_bar", "features.cache"),
+)
+LONGEST = 24  # letters of a value in the name of a group
+
+Group = list[Run]
+
+
+def find_runs(folders: Iterable[str | Path]) -> list[Run]:
+    """Open runs; a folder of runs, such as that of a sweep, stands for all in it.
+
+    Raises:
+        InputError: A folder is neither.
+    """
+    runs = []
+    for folder in map(Path, folders):
+        inside = sorted(file.parent for file in folder.glob("*/config.yaml"))
+        if (folder / "config.yaml").is_file() or not inside:
+            inside = [folder]
+        runs += [Run.open(path) for path in inside]
+    return runs
+
+
+def group_runs(runs: Sequence[Run]) -> dict[str, Group]:
+    """Runs that differ by nothing but chance, by what tells them from the other groups."""
+    settings = {id(run): _settings(run) for run in runs}
+    models: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        models[str(run.config.model._target_).rpartition(".")[2]].append(run)
+    groups: dict[str, Group] = defaultdict(list)
+    for model, alike in models.items():
+        keys = sorted(set().union(*(settings[id(run)] for run in alike)))
+        telling = [key for key in keys if len({settings[id(run)].get(key) for run in alike}) > 1]
+        for run in alike:
+            said = [f"{key}={settings[id(run)].get(key)}" for key in telling]
+            groups[" ".join([model, *said])].append(run)
+    return groups
+
+
+def compare(groups: dict[str, Group]) -> pd.DataFrame:
+    """Figures of each group: by name ``runs`` and, per figure, its mean and deviation (ddof 1).
+
+    Returns:
+        Columns ``(figure, "mean")`` and ``(figure, "std")`` of `FIGURES`, and ``("runs", "")``.
+    """
+    rows = {}
+    for name, runs in groups.items():
+        found = pd.DataFrame([run.metrics for run in runs]).reindex(columns=[*FIGURES.values()])
+        figures = found.astype("float64").set_axis([*FIGURES], axis=1)
+        rows[name] = pd.concat(
+            {"mean": figures.mean(), "std": figures.std()}, names=["of", "figure"]
+        ).swaplevel()
+    table = pd.DataFrame(rows).T.reindex(
+        columns=[(f, of) for f in FIGURES for of in ("mean", "std")]
+    )
+    table[("runs", "")] = [len(runs) for runs in groups.values()]
+    return table.rename_axis("model")
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `compare` in the published form: mean ± deviation."""
+    columns: dict[str, list[str]] = {}
+    for figure in FIGURES:
+        pairs = zip(table[(figure, "mean")], table[(figure, "std")], strict=True)
+        columns[figure] = [_cell(mean, std) for mean, std in pairs]
+    columns["runs"] = [str(count) for count in table[("runs", "")]]
+    return pd.DataFrame(columns, index=table.index)
+
+
+def write_comparison(folder: Path, runs: Sequence[Run]) -> pd.DataFrame:
+    """Write ``compare.md``, ``compare.csv``, ``compare.html`` and its figures.
+
+    Returns:
+        The table, see `readable`.
+
+    Raises:
+        InputError: There are no runs, or one has not ended.
+    """
+    if not runs:
+        raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
+    groups = group_runs(runs)
+    table = compare(groups)
+    shown = readable(table).reset_index()
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = table.set_axis([" ".join(filter(None, pair)) for pair in table.columns], axis=1)
+    write_table(flat.reset_index(), folder / "compare.csv")
+    with replacing(folder / "compare.md") as file:
+        file.write_text(_markdown(shown), encoding="utf-8")
+    cumulated = {name: _mean_ic(group) for name, group in groups.items()}
+    values = {name: _mean_value(group) for name, group in groups.items()}
+    write_page(
+        folder / "compare.html",
+        "Comparison",
+        f"{len(runs)} runs: {shorten(run.folder for run in runs)}",
+        [
+            Section(
+                "Test days",
+                ["Mean ± standard deviation over the runs of a group, which differ by seed alone."],
+                compared_figures(cumulated, {k: v for k, v in values.items() if v is not None}),
+                [Table(shown.to_numpy().tolist(), [*shown.columns])],
+            )
+        ],
+        definitions={
+            "IC, rank IC": "Mean over days of the correlation, Pearson and Spearman, of scores and "
+            "raw forward returns among the stocks of a day; ICIR divides it by the standard "
+            "deviation of the days, not annualised.",
+            "ann. return": "Daily portfolio return after costs minus benchmark return, mean over "
+            "days times the trading days of a year: summed, not compounded.",
+            "IR": "Mean by standard deviation of the same daily returns, annualised.",
+            "max drawdown": "Deepest fall of the cumulated sum of the same daily returns.",
+        },
+    )
+    return shown
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """Dotted keys and values of a run, interpolations resolved."""
+    found: dict[str, str] = {}
+
+    def walk(node: Any, prefix: str) -> None:
+        for name, value in node.items():
+            key = f"{prefix}{name}"
+            if isinstance(value, dict) and key not in LEFT_OUT:
+                walk(value, f"{key}.")
+            elif key not in LEFT_OUT:
+                found[key] = (
+                    str(value) if len(str(value)) <= LONGEST else f"{value!s:.{LONGEST}}..."
+                )
+
+    told = OmegaConf.to_container(run.config, resolve=True)
+    walk(told, "")
+    if found["init_from"] != "None":
+        found["init_from"] = "a checkpoint"  # each seed has its own
+    return found
+
+
+def _cell(mean: float, std: float) -> str:
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.4f}" + ("" if pd.isna(std) else f" ± {std:.4f}")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [[*table.columns], ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _mean_ic(runs: Group) -> "pd.Series[float]":
+    """Cumulated daily IC of the test days, mean over runs."""
+    days = [daily_ic(run.scores.query("split == 'test'"))["ic"] for run in runs]
+    return pd.concat(days, axis=1).mean(axis=1).fillna(0).cumsum()
+
+
+def _mean_value(runs: Group) -> "pd.Series[float] | None":
+    """Summed excess return after costs, mean over runs; None where one has no backtest."""
+    curves = []
+    for run in runs:
+        file = run.folder / "backtest.parquet"
+        if not file.is_file():
+            return None
+        days = pd.read_parquet(file).set_index("date")
+        curves.append(days["return"] - days["cost"] - days["benchmark"])
+    return pd.concat(curves, axis=1).mean(axis=1).cumsum()

@@ -1,0 +1,140 @@
+"""Fit one model: instantiate, train, score. Names no model and no market."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import pandas as pd
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from alphazoo.config import check_complete, instantiate
+from alphazoo.data.market import Market
+from alphazoo.data.module import MarketDataModule
+from alphazoo.errors import InputError, check_choice, did_you_mean
+from alphazoo.files import read_checkpoint, replacing
+from alphazoo.models.base import StockModel
+from alphazoo.warm_start import warm_start
+
+log = logging.getLogger(__name__)
+
+RESULTS = (
+    "metrics.json",
+    "scores.parquet",
+    "checkpoints/best.ckpt",
+    "checkpoints/last.ckpt",
+    "windows.csv",
+)
+LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and what it was trained with.
+
+    Attributes:
+        model: With the weights of the last epoch.
+        data: The market's days.
+        trainer: Chooses the device.
+        best: The checkpoint of the best epoch; None without one.
+    """
+
+    model: StockModel
+    data: MarketDataModule
+    trainer: L.Trainer
+    best: str | None
+
+
+def fit(config: DictConfig, *, market: Market | None = None, start: str | None = None) -> Fitted:
+    """Train a model.
+
+    Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, the
+    logs.
+
+    Args:
+        config: All that the run is told.
+        market: Where it is read already.
+        start: A checkpoint of the same model whose weights to start from.
+
+    Raises:
+        InputError: The data or a setting cannot be used; nothing is written.
+    """
+    check_complete(config)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    other = {} if market is None else {"market": market}
+    data: MarketDataModule = instantiate(config.datamodule, **other)
+    data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
+    model: StockModel = instantiate(config.model)
+    if config.monitor not in model.logged:
+        hint = did_you_mean(config.monitor, model.logged)
+        raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
+    if config.init_from:
+        warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
+    if start:
+        model.load_state_dict(read_checkpoint(start)["state_dict"])
+    model.optimizer = instantiate(config.optimizer)
+    model.lr_scheduler = instantiate(config.scheduler) or None
+    trainer: L.Trainer = instantiate(config.trainer)
+    begin_folder(config)
+    count = sum(p.numel() for p in model.parameters())
+    device = trainer.strategy.root_device
+    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
+    trainer.fit(model, data)
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+    return Fitted(model, data, trainer, best)
+
+
+@rank_zero_only
+def begin_folder(config: DictConfig) -> None:
+    """Write ``config.yaml`` into the folder of a run; results of an earlier run are deleted."""
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in RESULTS:
+        (folder / result).unlink(missing_ok=True)
+    shutil.rmtree(folder / "windows", ignore_errors=True)
+    told = config.copy()
+    told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
+    with replacing(folder / "config.yaml") as file:
+        file.write_text(OmegaConf.to_yaml(told))
+
+
+def score_table(
+    trainer: L.Trainer,
+    model: StockModel,
+    data: MarketDataModule,
+    split: str = "test",
+    *,
+    ckpt_path: str | None = None,
+) -> pd.DataFrame:
+    """Score every stock of every day of a split.
+
+    Args:
+        trainer: Chooses the device.
+        model: The model, with the weights it has unless ``ckpt_path`` says otherwise.
+        data: The market's days.
+        split: ``"valid"``, ``"test"`` or ``"predict"``.
+        ckpt_path: A checkpoint whose weights and statistics to use.
+
+    Returns:
+        Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
+        fraction; NaN where unknown), sorted by date and symbol.
+    """
+    check_choice("split", split, LOGGED_AS)
+    if split == "predict":
+        trainer.predict(model, datamodule=data, ckpt_path=ckpt_path, return_predictions=False)
+    else:
+        run = {"valid": trainer.validate, "test": trainer.test}[split]
+        run(model, datamodule=data, ckpt_path=ckpt_path, verbose=False)
+    rows = model.scores(LOGGED_AS[split])
+    market = data.market
+    return pd.DataFrame(
+        {
+            "date": market.dates[rows["date"]],
+            "symbol": pd.Index(market.symbols)[rows["stock"]],
+            "split": split,
+            "score": rows["score"],
+            "return": rows["return"],
+        }
+    )

@@ -1,0 +1,187 @@
+"""Reports, comparisons and ensembles: pages that say what the files say."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SMALL, Alphazoo, small_config
+
+from alphazoo.compare import compare, find_runs, group_runs
+from alphazoo.config import compose
+from alphazoo.ensemble import average_scores
+from alphazoo.errors import InputError
+from alphazoo.predict import predict
+from alphazoo.runs import Run
+from alphazoo.train import train
+
+REPORT = ["report=true", "backtest.strategy.topk=3", "backtest.strategy.n_drop=1"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Two seeds of one model, one of another."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, model, seed in (("a", "gru", 1), ("b", "gru", 2), ("c", "linear", 1)):
+        size = ["model.hidden_size=4"] * (model == "gru")
+        options = [f"model={model}", f"seed={seed}", *size, f"folder={folder / name}"]
+        train(small_config(*REPORT, *options, "trainer.max_epochs=1"))
+    return find_runs([folder])
+
+
+def tile(page: str, label: str) -> str:
+    found = re.search(rf"<b>([^<]+)</b><span>{label}</span>", page)
+    assert found is not None, label
+    return found[1]
+
+
+def test_the_report_says_what_the_metrics_say(runs: list[Run]) -> None:
+    page = (runs[0].folder / "report.html").read_text()
+    metrics = runs[0].metrics
+    assert tile(page, "IC") == f"{metrics['test/ic']:.4f}"
+    assert tile(page, "rank ICIR, daily") == f"{metrics['test/rank_icir']:.3f}"
+    excess = "backtest/excess_return_with_cost"
+    assert (
+        tile(page, "information ratio, annualised")
+        == f"{metrics[f'{excess}/information_ratio']:.2f}"
+    )
+    assert f"{metrics[f'{excess}/max_drawdown_sum']:.2%}" in page
+    assert metrics["test/ic"] == pytest.approx(
+        json.loads((runs[0].folder / "analysis" / "analysis.json").read_text())["figures"]["ic"]
+    )
+
+
+def test_the_report_needs_no_network(runs: list[Run]) -> None:
+    page = (runs[0].folder / "report.html").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#)|url\(\s*["']?http|@import""", page)
+    assert "<script" not in page
+
+
+def test_every_figure_of_a_run_is_defined_in_its_report(runs: list[Run]) -> None:
+    page = (runs[0].folder / "report.html").read_text()
+    defined = set(re.findall(r"<dt>([^<]+)</dt>", page))
+    figures = {name for name in runs[0].metrics if not name.startswith("val/")}
+    assert figures - defined == {"test/loss"}  # of the label, in the training section
+
+
+def test_the_figures_of_the_page_are_pictures_too(runs: list[Run]) -> None:
+    page = (runs[0].folder / "report.html").read_text()
+    names = re.findall(r'<figure id="([^"]+)">', page)
+    assert {"ic_cumulated", "ic_months", "value", "excess", "training_loss"} <= set(names)
+    for name in names:
+        assert (runs[0].folder / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_market_that_is_too_small_to_trade_still_gets_a_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = small_config("report=true", "model.hidden_size=4", f"folder={tmp_path}")
+    config.backtest.strategy.topk = 50
+    train(config)
+    assert "no backtest: the strategy needs 50 stocks a day" in caplog.text
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "backtest.parquet").exists()
+
+
+def test_scores_of_any_tool_are_evaluated(
+    runs: list[Run], alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    """The same scores under Qlib's names and without returns have the figures of the run."""
+    test = runs[0].scores.query("split == 'test'")
+    other = test.rename(columns={"date": "datetime", "symbol": "instrument"})
+    other[["datetime", "instrument", "score"]].to_csv(tmp_path / "mine.csv", index=False)
+    data = [override for override in SMALL if override.startswith("data.")]
+    result = alphazoo("evaluate", "scores=mine.csv", *data, *REPORT[1:], "out=judged")
+    assert result.code == 0
+    metrics = json.loads((tmp_path / "judged" / "metrics.json").read_text())
+    for name, value in metrics.items():
+        assert value == pytest.approx(runs[0].metrics[name], abs=1e-6), name
+    assert f"IC            {metrics['test/ic']:9.4f}" in result.out
+    other.assign(instrument="XX").to_csv(tmp_path / "wrong.csv", index=False)
+    assert "stand twice" in str(alphazoo("evaluate", "scores=wrong.csv", *data).code)
+    first = other["instrument"].iloc[0]
+    other.replace({"instrument": {first: "XX"}}).to_csv(tmp_path / "wrong.csv", index=False)
+    arguments = ["evaluate", "scores=wrong.csv", *data, *REPORT[1:]]
+    assert "1 symbols that market" in str(alphazoo(*arguments).code)
+    assert alphazoo(*arguments, "drop_unknown=true").code == 0
+    assert "no file nothing.csv" in str(alphazoo("evaluate", "scores=nothing.csv", *data).code)
+    assert "expected: alphazoo evaluate" in str(alphazoo("evaluate").code)
+
+
+def test_runs_are_grouped_by_what_they_were_told(runs: list[Run]) -> None:
+    groups = group_runs(runs)
+    assert {name: len(group) for name, group in groups.items()} == {"GRU": 2, "Linear": 1}
+    table = compare(groups)
+    ics = [run.metrics["test/ic"] for run in runs[:2]]
+    assert table.loc["GRU", ("IC", "mean")] == pytest.approx(np.mean(ics))
+    assert table.loc["GRU", ("IC", "std")] == pytest.approx(np.std(ics, ddof=1))
+    wider = Run(runs[1].folder, runs[1].config.copy())
+    wider.config.model.lr = 0.5
+    assert [*group_runs([runs[0], wider])] == ["GRU model.lr=0.001", "GRU model.lr=0.5"]
+
+
+def test_a_comparison_is_a_table_and_a_page(
+    runs: list[Run], alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    result = alphazoo("compare", str(runs[0].folder.parent), "out=side")
+    assert result.code == 0
+    head, _, *rows = (tmp_path / "side" / "compare.md").read_text().splitlines()
+    assert head.startswith("| model | IC | ICIR | rank IC | rank ICIR | ann. return | IR | max dr")
+    assert re.match(r"\| GRU \| -?0\.\d{4} ± 0\.\d{4} \|", rows[0])
+    assert re.match(r"\| Linear \| -?0\.\d{4} \|", rows[1])
+    flat = pd.read_csv(tmp_path / "side" / "compare.csv", index_col="model")
+    assert flat.loc["GRU", "runs"] == 2
+    assert "± " in (tmp_path / "side" / "compare.html").read_text()
+    assert "has no config.yaml" in str(alphazoo("compare", "nowhere").code)
+    assert "expected: alphazoo compare RUN" in str(alphazoo("compare").code)
+
+
+def test_an_ensemble_averages_ranks_day_by_day(runs: list[Run]) -> None:
+    scores = average_scores(runs, "rank")
+    ranks = [
+        run.scores.set_index(["date", "symbol"]).groupby(["date", "split"])["score"].rank(pct=True)
+        for run in runs
+    ]
+    expected = pd.concat(ranks, axis=1).mean(axis=1).sort_index()
+    found = scores.set_index(["date", "symbol"])["score"].sort_index()
+    np.testing.assert_allclose(found, expected)
+    pd.testing.assert_series_equal(scores["return"], runs[0].scores["return"])
+    standard = average_scores(runs, "zscore")
+    assert standard.groupby("date")["score"].mean().abs().max() < 1e-9
+
+
+def test_what_cannot_be_averaged_is_refused(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="of two runs or more, got 1"):
+        average_scores(runs[:1], "rank")
+    with pytest.raises(InputError, match="unknown method 'ranks'; did you mean 'rank'"):
+        average_scores(runs, "ranks")
+    other = Run(tmp_path, runs[0].config)
+    runs[0].scores.assign(**{"return": 0.5}).to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(InputError, match=r"different returns of S0000\d on 2015-04-16"):
+        average_scores([runs[0], other], "rank")
+    later = runs[0].scores["date"] + pd.Timedelta(days=10000)
+    runs[0].scores.assign(date=later).to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(InputError, match="no day and stock in common"):
+        average_scores([runs[0], other], "rank")
+
+
+def test_an_ensemble_is_a_run_of_its_own(
+    runs: list[Run], alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    members = [str(run.folder) for run in runs]
+    assert alphazoo("ensemble", *members, "by=zscore", "out=all").code == 0
+    run = Run.open(tmp_path / "all")
+    assert (run.folder / "report.html").exists()
+    assert [*run.config.ensemble.runs] == members
+    test = run.scores.query("split == 'test'")
+    day = f"{test['date'].iloc[0]:%Y-%m-%d}"
+    scores = predict(run, date=day)
+    known = test[test["date"] == day].reset_index(drop=True)
+    pd.testing.assert_frame_equal(scores, known[["date", "symbol", "score"]])
+
+
+def test_every_market_has_a_backtest_of_its_own() -> None:
+    for data in ("qlib", "table", "synthetic"):
+        assert compose(f"data={data}").backtest.strategy.topk > 0
