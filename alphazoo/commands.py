@@ -137,17 +137,21 @@ def data_check(arguments: list[str]) -> None:
 
 
 def data_audit(arguments: list[str]) -> None:
-    """Fail if features look ahead."""
+    """Fail if features or the state of the market look ahead."""
     from alphazoo.config import instantiate
     from alphazoo.data.audit import find_look_ahead
+    from alphazoo.data.state import state_columns
 
     config = _config(arguments)
-    features = instantiate(config.features)
-    found = find_look_ahead(instantiate(config.data.market)(), features)
+    features, market = instantiate(config.features), instantiate(config.data.market)()
+    found = find_look_ahead(market, features)
+    count = f"{len(features.columns)} features"
+    if market.indices:
+        count += f" and {len(state_columns(market.indices))} columns of the market's state"
     if found:
         columns = shorten(f"{name} (on {shorten(dates, 2)})" for name, dates in found.items())
-        raise InputError(f"{len(found)} of {len(features.columns)} features look ahead: {columns}")
-    print(f"none of {len(features.columns)} features changes without the days that follow")
+        raise InputError(f"{len(found)} of {count} look ahead: {columns}")
+    print(f"none of {count} changes without the days that follow")
 
 
 def data_export(arguments: list[str]) -> None:

@@ -17,7 +17,15 @@ from alphazoo.errors import InputError, did_you_mean
 
 VERSION_BASE = "1.3"
 
+
+def _market_columns(indices: Sequence[str]) -> list[str]:
+    from alphazoo.data.state import state_columns
+
+    return state_columns(indices)
+
+
 OmegaConf.register_new_resolver("len", len, replace=True)
+OmegaConf.register_new_resolver("market_columns", _market_columns, replace=True)
 OmegaConf.register_new_resolver(
     "better", lambda figure: "min" if figure.endswith("loss") else "max", replace=True
 )

@@ -130,17 +130,17 @@ def qlib_folder(tmp_path: Path, frame: pd.DataFrame) -> Path:
 
 @pytest.fixture(params=SOURCES)
 def small_market(request: pytest.FixtureRequest, tmp_path: Path) -> Market:
-    """The same kind of market from each source."""
+    """The same kind of market from each source, with an index."""
     if request.param == "synthetic":
-        return instantiate(small_config().data.market)()
+        return instantiate(small_config("data.indices=[MARKET]").data.market)()
     return read_frame(request.param, small_frame(), tmp_path / "market")
 
 
 def read_frame(source: str, frame: pd.DataFrame, folder: Path) -> Market:
-    """A market from a long table, by way of the files of a source."""
+    """A market from a long table, by way of the files of a source; its index is a stock."""
     if source == "qlib":
-        return Market.from_qlib(write_qlib(folder, frame), universe="all")
-    return Market.from_table(frame, columns={"adjusted_close": "adjusted_close"})
+        return Market.from_qlib(write_qlib(folder, frame), universe="all", indices=["ST7"])
+    return Market.from_table(frame, columns={"adjusted_close": "adjusted_close"}, indices=["ST7"])
 
 
 def make_data(config: DictConfig, market: Market | None = None) -> MarketDataModule:
@@ -221,7 +221,9 @@ MakeDay = Callable[..., DayBatch]
 def make_day() -> MakeDay:
     """A day of random features."""
 
-    def make(n_stocks: int, window: int = 20, n_features: int = 6, seed: int = 0) -> DayBatch:
+    def make(
+        n_stocks: int, window: int = 20, n_features: int = 6, n_market: int = 0, seed: int = 0
+    ) -> DayBatch:
         random = torch.Generator().manual_seed(seed)
         return DayBatch(
             features=torch.randn(n_stocks, window, n_features, generator=random),
@@ -230,6 +232,7 @@ def make_day() -> MakeDay:
             stocks=torch.arange(n_stocks),
             concepts=(torch.rand(n_stocks, 3, generator=random) < 0.5).float(),
             date=torch.tensor(0),
+            market=torch.randn(n_market, generator=random),
         )
 
     return make

@@ -190,6 +190,8 @@ def test_the_audit_finds_own_features_in_a_folder(alphazoo: Alphazoo, tmp_path: 
 def test_data_audit_and_export(alphazoo: Alphazoo, tmp_path: Path) -> None:
     result = alphazoo("data", "audit", *TRAIN)
     assert "none of 6 features changes without the days that follow" in result.out
+    result = alphazoo("data", "audit", *TRAIN, "data.indices=[MARKET]")
+    assert "none of 6 features and 21 columns of the market's state changes" in result.out
     result = alphazoo("data", "export", *TRAIN, "from=2015-05-01", "out=features.parquet")
     assert result.out.startswith("features.parquet: ")
     table = pd.read_parquet(tmp_path / "features.parquet")
@@ -232,6 +234,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "features.window=500"], "features.window is 500 days, but market"),
         (["train", *TRAIN, "data.test=[2019,2020]"], "data.test=[2019, 2020] has no trading day"),
         (["train", *TRAIN, "monitor=val/icc"], "unknown monitor 'val/icc'; did you mean 'val/ic"),
+        (["train", *TRAIN, "data.indices=[SPX]"], "unknown index 'SPX'; there is MARKET"),
         (["train", *TRAIN, "data.embargo=-9"], "data.embargo is 0 days or more, got -9"),
         (["train", *TRAIN, "data.min_stocks=0"], "data.min_stocks is 1 or more, got 0"),
         (["train", *TRAIN, "data.train=2014"], "data.train is [from, to], got 2014"),

@@ -1,6 +1,6 @@
 """Features, labels and scaling: hand-worked numbers, and nothing from the future."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,22 @@ def toy_market(close: list[list[float]], volume: list[list[float]]) -> Market:
 
 def change_after(market: Market, day: int) -> Market:
     """The same market with every price, volume and membership after a day replaced."""
-    fields = {}
-    for name, panel in market.fields.items():
-        changed = panel.clone()
-        changed[day + 1 :] = 1 + 9 * torch.rand(changed[day + 1 :].shape)
-        fields[name] = changed.numpy()
+
+    def change(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        changed = {name: panel.clone() for name, panel in panels.items()}
+        for panel in changed.values():
+            panel[day + 1 :] = 1 + 9 * torch.rand(panel[day + 1 :].shape)
+        return {name: panel.numpy() for name, panel in changed.items()}
+
     members = market.members.clone()
     members[day + 1 :] = torch.rand(members[day + 1 :].shape) < 0.7
     return Market.from_arrays(
         name="changed",
         dates=market.dates,
         symbols=market.symbols,
-        fields=fields,
+        fields=change(market.fields),
         members=members.numpy(),
+        indices={symbol: change(series) for symbol, series in market.indices.items()},
     )
 
 
@@ -162,10 +165,17 @@ def test_statistics_do_not_see_valid_and_test(features: str, small_market: Marke
     for market in (small_market, change_after(small_market, int(last))):
         data = make_data(config, market)
         data.days("train")
-        statistics.append(data.scaler.state_dict())
-    assert statistics[0].keys() == {"kind", "center", "scale"}
-    for name in ("center", "scale"):
-        assert torch.equal(statistics[0][name], statistics[1][name])
+        state = data.state_dict()
+        statistics.append({name: state[name] for name in ("scaler", "market")})
+    before, after = statistics
+    assert before["market"]["indices"] == list(small_market.indices)
+    for found, again in (
+        (before["scaler"], after["scaler"]),
+        (before["market"]["scaler"], after["market"]["scaler"]),
+    ):
+        assert found.keys() == {"kind", "center", "scale"}
+        for name in ("center", "scale"):
+            assert torch.equal(found[name], again[name])
 
 
 def test_train_labels_do_not_see_valid_days(small_market: Market) -> None:

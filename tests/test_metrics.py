@@ -102,6 +102,7 @@ def make_day(row: int, n_stocks: int = 5) -> DayBatch:
         stocks=torch.arange(n_stocks) * 2,
         concepts=torch.empty(n_stocks, 0),
         date=torch.tensor(row),
+        market=torch.empty(0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Alpha158 is that of Qlib's expression engine. Needs the extra ``parity``."""
+"""Alpha158 and the market state are those of Qlib's expressions. Needs the extra ``parity``."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from conftest import write_qlib
 from alphazoo.config import compose, instantiate
 from alphazoo.data.alpha158 import COLUMNS
 from alphazoo.data.market import Market
+from alphazoo.data.state import MarketState
 
 qlib = pytest.importorskip("qlib", reason="compares with pyqlib: pip install 'alphazoo[parity]'")
 
@@ -50,21 +51,22 @@ def traded_frame() -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def of_qlib(folder: Path, symbols: list[str]) -> pd.DataFrame:
-    """The columns of Qlib's handler, a row per stock and day that it has."""
-    from qlib.contrib.data.loader import Alpha158DL
+def of_qlib(folder: Path, symbols: list[str], expressions: list[str]) -> pd.DataFrame:
+    """Qlib's values of some expressions, a row per stock and day that it has."""
     from qlib.data import D
 
     qlib.init(provider_uri=str(folder), kernels=1, joblib_backend="threading", logging_level=40)
-    expressions, names = Alpha158DL.get_feature_config()
-    return D.features(symbols, expressions).set_axis(names, axis=1)
+    return D.features(symbols, expressions)
 
 
 def test_all_columns_equal_those_of_the_reference(tmp_path: Path) -> None:
+    from qlib.contrib.data.loader import Alpha158DL
+
     folder = write_qlib(tmp_path / "qlib", traded_frame())
     market = Market.from_qlib(folder, universe="all")
-    theirs = of_qlib(folder, list(market.symbols))
-    assert list(theirs) == list(COLUMNS)
+    expressions, names = Alpha158DL.get_feature_config()
+    theirs = of_qlib(folder, list(market.symbols), expressions).set_axis(names, axis=1)
+    assert names == list(COLUMNS)
     features = instantiate(compose("features=alpha158").features)
     rows = market.dates.get_indexer(theirs.index.get_level_values("datetime"))
     stocks = pd.Index(market.symbols).get_indexer(theirs.index.get_level_values("instrument"))
@@ -72,3 +74,32 @@ def test_all_columns_equal_those_of_the_reference(tmp_path: Path) -> None:
     assert len(rows) == len(traded_frame())
     for name, panel in zip(COLUMNS, ours, strict=True):
         np.testing.assert_allclose(panel, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_the_market_state_is_what_the_published_expressions_give(tmp_path: Path) -> None:
+    """Of indices that are whole, have days missing or begin late, masked onto a stock.
+
+    Not of one that ends: days after it are missing ones to us, as nobody knew that it would not
+    come back.
+    """
+    folder = write_qlib(tmp_path / "qlib", traded_frame())
+    indices = ["ST0", "ST4", "ST9"]
+    market = Market.from_qlib(folder, universe="all", indices=indices)
+    expressions = []
+    for symbol in indices:
+        expressions.append(f"Mask($close/Ref($close,1)-1, '{symbol.lower()}')")
+        for n in (5, 10, 20, 30, 60):
+            expressions += [
+                f"Mask({statistic}, '{symbol.lower()}')"
+                for statistic in (
+                    f"Mean($close/Ref($close,1)-1,{n})",
+                    f"Std($close/Ref($close,1)-1,{n})",
+                    f"Mean($volume,{n})/$volume",
+                    f"Std($volume,{n})/$volume",
+                )
+            ]
+    theirs = of_qlib(folder, ["ST0"], expressions)
+    state = MarketState.of(market)
+    assert len(theirs) == len(market.dates)
+    for column, (name, values) in zip(state.panel.T, theirs.items(), strict=True):
+        np.testing.assert_allclose(column, values, rtol=1e-4, atol=1e-6, err_msg=name)

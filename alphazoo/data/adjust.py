@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphazoo.data.market import PRICES, Panel
+from alphazoo.data.clean import PRICES, Panel
 from alphazoo.errors import InputError, shorten
 
 log = logging.getLogger(__name__)

@@ -47,7 +47,12 @@ def _lines(market: Market) -> Iterator[tuple[str, str]]:
             yield name, f"missing on {_percent(missing)} of the days with a close"
     high, low = market.field("high"), market.field("low")
     yield "days with high below low", f"{int((high < low)[present].sum()):,}"
-    yield "benchmark", "none" if market.benchmark is None else _benchmark(market.benchmark)
+    yield "benchmark", "none" if market.benchmark is None else _known(market.benchmark)
+    if not market.indices:
+        yield "indices", "none"
+    for symbol, series in market.indices.items():
+        known = ", ".join(f"{name} on {_known(values)}" for name, values in series.items())
+        yield f"index {symbol}", known
 
 
 def _percent(flags: Tensor) -> str:
@@ -65,5 +70,5 @@ def _jumps(market: Market) -> str:
     return f"{len(jumps)} ({shorten(jumps)})" if jumps else "none"
 
 
-def _benchmark(level: Tensor) -> str:
-    return f"{int(level.isfinite().sum()):,} of {len(level):,} days"
+def _known(series: Tensor) -> str:
+    return f"{int((series > 0).sum()):,} of {len(series):,} days"

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.features import Windows
 from alphazoo.data.scaling import Scaler
+from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError
 
 
@@ -25,6 +26,7 @@ class DayBatch(NamedTuple):
         concepts: [N, C], weight of the stock in each concept, 0 for no member; C = 0 without
             concepts.
         date: [], row of the calendar.
+        market: [M], state of the market, scaled, see `alphazoo.data.state`; M = 0 without indices.
     """
 
     features: Tensor
@@ -33,6 +35,7 @@ class DayBatch(NamedTuple):
     stocks: Tensor
     concepts: Tensor
     date: Tensor
+    market: Tensor
 
     @property
     def memberships(self) -> Tensor:
@@ -60,6 +63,7 @@ class DayPanels:
         returns: [D, S].
         present: [D, S] bool.
         concepts: Who belongs to what, and when.
+        market: What its indices did.
     """
 
     windows: Windows
@@ -68,6 +72,7 @@ class DayPanels:
     returns: Tensor
     present: Tensor
     concepts: Concepts
+    market: MarketState
 
     def day(self, row: int) -> DayBatch:
         """Make the day at a row of the calendar."""
@@ -80,6 +85,7 @@ class DayPanels:
             stocks=stocks,
             concepts=self.concepts.on(row, stocks),
             date=torch.tensor(row, device=stocks.device),
+            market=self.market.on(row),
         )
 
     def to(self, device: torch.device) -> "DayPanels":
@@ -92,6 +98,7 @@ class DayPanels:
             returns=self.returns.to(device),
             present=self.present.to(device),
             concepts=self.concepts.to(device),
+            market=self.market.to(device),
         )
 
 

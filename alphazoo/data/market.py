@@ -1,9 +1,7 @@
 """Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
 
-import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,17 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.errors import InputError, check_choice, did_you_mean, shorten
+from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from alphazoo.data.sources.synthetic import SyntheticMarket
-
-log = logging.getLogger(__name__)
-
-PRICES = ("open", "high", "low", "close", "vwap")
-REQUIRED = ("open", "high", "low", "close", "volume")
-
-Panel = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +33,8 @@ class Market:
         factor: [D, S] adjusted price / raw price, for trading in whole shares, or None. Not one of
             the fields: features must not see it, as dividends to come may be in it.
         notes: What a reader of results on these data must know, such as stocks that are missing.
+        indices: [D] by symbol and field: what is known of market indices, ``close``, ``volume`` and
+            where the source has it ``amount``, the value traded; NaN where unknown.
     """
 
     name: str
@@ -51,6 +45,7 @@ class Market:
     benchmark: Tensor | None = None
     factor: Tensor | None = None
     notes: tuple[str, ...] = ()
+    indices: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @classmethod
     def from_arrays(
@@ -64,6 +59,7 @@ class Market:
         benchmark: npt.NDArray[np.float32] | None = None,
         factor: Panel | None = None,
         notes: Sequence[str] = (),
+        indices: Indices | None = None,
         bad_prices: str = "missing",
         **extra: Any,
     ) -> Self:
@@ -80,6 +76,7 @@ class Market:
             benchmark: [D].
             factor: [D, S] float32; NaN where unknown.
             notes: See the attribute.
+            indices: [D] float32 each, by symbol and field; cleaned in place.
             bad_prices: What to do with non-positive or infinite prices and negative or infinite
                 volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
             extra: Attributes of a subclass.
@@ -89,9 +86,14 @@ class Market:
                 increase, a symbol stands twice, no stock has volume, or a price is bad and
                 ``bad_prices`` says to refuse it.
         """
+        indices = indices or {}
         panels = fields if factor is None else {**fields, "factor": factor}
-        _check_shapes(name, dates, symbols, panels, members, benchmark)
-        _clean_prices(name, dates, symbols, fields, bad_prices)
+        check_panels(name, dates, symbols, panels, members, benchmark)
+        check_indices(name, indices, len(dates))
+        clean_prices(name, dates, symbols, fields, bad_prices)
+        for symbol, series in indices.items():
+            columns = {field: values[:, None] for field, values in series.items()}
+            clean_prices(name, dates, [symbol], columns, bad_prices)
         suspended = ~(fields["volume"] > 0)
         if suspended.all():
             raise InputError(f"market {name!r} has no volume: every day would be a suspended day")
@@ -106,6 +108,10 @@ class Market:
             benchmark=None if benchmark is None else torch.from_numpy(benchmark),
             factor=None if factor is None else torch.from_numpy(factor),
             notes=tuple(notes),
+            indices={
+                symbol: {field: torch.from_numpy(values) for field, values in series.items()}
+                for symbol, series in indices.items()
+            },
             **extra,
         )
 
@@ -165,6 +171,10 @@ class Market:
             benchmark=None if self.benchmark is None else self.benchmark[days],
             factor=None if self.factor is None else self.factor[days],
             notes=self.notes,
+            indices={
+                symbol: {field: values[days] for field, values in series.items()}
+                for symbol, series in self.indices.items()
+            },
         )
 
     def field(self, name: str) -> Tensor:
@@ -177,65 +187,3 @@ class Market:
             hint = did_you_mean(name, self.fields)
             raise InputError(f"market {self.name!r} has no field {name!r}; {hint}")
         return self.fields[name]
-
-
-def _check_shapes(
-    name: str,
-    dates: pd.DatetimeIndex,
-    symbols: Sequence[str],
-    fields: Mapping[str, Panel],
-    members: npt.NDArray[np.bool_],
-    benchmark: npt.NDArray[np.float32] | None,
-) -> None:
-    missing = [field for field in REQUIRED if field not in fields]
-    if missing:
-        raise InputError(f"market {name!r} lacks the fields {missing}; it has {sorted(fields)}")
-    falls = np.flatnonzero(np.diff(dates.asi8) <= 0)
-    if len(falls):
-        before, after = (f"{dates[row]:%Y-%m-%d}" for row in (falls[0], falls[0] + 1))
-        raise InputError(f"the calendar of market {name!r} must increase: {after} follows {before}")
-    expected = (len(dates), len(symbols))
-    twice = [symbol for symbol, count in Counter(symbols).items() if count > 1]
-    if twice:
-        raise InputError(f"market {name!r} has symbols that stand twice: {shorten(twice)}")
-    for label, array in {**fields, "members": members}.items():
-        kind = np.dtype(bool if label == "members" else np.float32)
-        if array.shape != expected or array.dtype != kind:
-            raise InputError(
-                f"market {name!r}: {label} is {array.dtype} {array.shape}, "
-                f"expected {kind} {expected}"
-            )
-    if benchmark is not None and benchmark.shape != expected[:1]:
-        raise InputError(
-            f"market {name!r}: the benchmark is {benchmark.shape}, expected {expected[:1]}"
-        )
-
-
-def _clean_prices(
-    name: str,
-    dates: pd.DatetimeIndex,
-    symbols: Sequence[str],
-    fields: Mapping[str, Panel],
-    bad_prices: str,
-) -> None:
-    check_choice("bad_prices", bad_prices, ("missing", "refuse"))
-    listed: list[str] = []
-    count = 0
-    for field, panel in fields.items():
-        wrong = np.isinf(panel)
-        if field in REQUIRED or field in PRICES:  # others, such as earnings, may be negative
-            wrong |= panel <= 0 if field in PRICES else panel < 0
-        rows, columns = np.nonzero(wrong)
-        count += len(rows)
-        listed += [
-            f"{field} {panel[row, column]} of {symbols[column]} on {dates[row]:%Y-%m-%d}"
-            for row, column in zip(rows[:5], columns[:5], strict=True)
-        ]
-        if bad_prices == "missing":
-            panel[wrong] = np.nan
-    if not count:
-        return
-    what = f"market {name!r} has {count} non-positive or infinite values ({shorten(listed)})"
-    if bad_prices == "refuse":
-        raise InputError(f"{what}; correct them or set bad_prices=missing")
-    log.warning("%s: treated as missing", what)

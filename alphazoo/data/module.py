@@ -17,6 +17,7 @@ from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import Segment, split_days
+from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ class MarketDataModule(L.LightningDataModule):
         self.segments = {
             name: self._usable(name, days, counts, labelled) for name, days in rows.items()
         }
-        self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts)
+        state = MarketState.of(market)
+        self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts, state)
         self.predict_days(range(rows["test"].start, len(market.dates)))
 
     def predict_days(self, rows: Sequence[int]) -> None:
@@ -118,6 +120,7 @@ class MarketDataModule(L.LightningDataModule):
         if not self.scaler.fitted:  # no checkpoint brought its statistics
             panels, columns = self._panels, self.features.columns
             self.scaler.fit(panels.windows, self.segments["train"], panels.present, columns)
+        self._panels.market.fit(self.segments["train"])
         check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
 
@@ -154,10 +157,12 @@ class MarketDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to make the same features again, and what days it saw."""
+        self.setup()
         return {
             "columns": list(self.features.columns),
             "window": self.features.window,
             "scaler": self.scaler.state_dict(),
+            "market": self._panels.market.state_dict(),
             "days": {name: self._ends(name) for name in ("train", "valid")},
         }
 
@@ -165,7 +170,7 @@ class MarketDataModule(L.LightningDataModule):
         """Take the statistics of a checkpoint.
 
         Raises:
-            InputError: It was made with other features.
+            InputError: It was made with other features or indices.
         """
         here = {"columns": list(self.features.columns), "window": self.features.window}
         for name, value in here.items():
@@ -175,11 +180,12 @@ class MarketDataModule(L.LightningDataModule):
                     f"here it is {value}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
+        self.setup()
+        self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
         self._moved = None
 
     def _ends(self, segment: str) -> list[str]:
         """First day of a segment, and the last that its labels reach."""
-        self.setup()
         rows = self.segments[segment]
         ends = rows[0], rows[-1] + self.label.sell
         return [f"{self.market.dates[row]:%Y-%m-%d}" for row in ends]

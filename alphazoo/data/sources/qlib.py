@@ -6,13 +6,15 @@ Format: https://qlib.readthedocs.io/en/latest/component/data.html
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphazoo.data.market import REQUIRED, Market, Panel
+from alphazoo.data.clean import REQUIRED, Indices, Panel, index_symbols
+from alphazoo.data.market import Market
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,12 @@ OPTIONAL = ("vwap", "factor")  # files that not every folder or stock has
 
 
 def read_qlib(
-    path: str | Path, *, universe: str, benchmark: str | None = None, bad_prices: str = "missing"
+    path: str | Path,
+    *,
+    universe: str,
+    benchmark: str | None = None,
+    indices: Sequence[str] = (),
+    bad_prices: str = "missing",
 ) -> Market:
     """Read the stocks of a universe from a Qlib data folder.
 
@@ -30,10 +37,12 @@ def read_qlib(
         universe: Name of a file in ``instruments/`` without ``.txt``: rows of symbol, from, to; a
             symbol may have several rows.
         benchmark: Symbol of an index in ``features/``.
+        indices: Symbols of indices in ``features/``, for the market's state: ``close``, ``volume``
+            and, where there is a file of it, ``amount``.
         bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
 
     Raises:
-        InputError: A file is missing or damaged, or the universe is not there.
+        InputError: A file is missing or damaged, or the universe or an index is not there.
     """
     folder = Path(path).expanduser()
     dates = _read_calendar(folder / "calendars" / "day.txt")
@@ -56,6 +65,7 @@ def read_qlib(
         fields=fields,
         members=_membership(periods, dates, symbols),
         benchmark=_read_benchmark(folder / "features", benchmark, len(dates)),
+        indices=_read_indices(folder / "features", index_symbols(indices), len(dates)),
         factor=factor,
         notes=notes,
         bad_prices=bad_prices,
@@ -130,8 +140,7 @@ def _read_fields(folder: Path, symbols: list[str], n_days: int) -> dict[str, Pan
             file = folder / symbol.lower() / f"{name}.day.bin"
             if name in OPTIONAL and not file.is_file():
                 continue
-            start, values = _read_bin(file, n_days)
-            panel[start : start + len(values), column] = values
+            panel[:, column] = _read_series(file, n_days)
     return fields
 
 
@@ -143,13 +152,27 @@ def _read_benchmark(
     file = folder / symbol.lower() / "close.day.bin"
     if not file.is_file():
         raise InputError(f"no benchmark {file}: set data.benchmark to another symbol, or to null")
-    level = np.full(n_days, np.nan, dtype=np.float32)
-    start, values = _read_bin(file, n_days)
-    level[start : start + len(values)] = values
-    return level
+    return _read_series(file, n_days)
 
 
-def _read_bin(file: Path, n_days: int) -> tuple[int, npt.NDArray[np.float32]]:
+def _read_indices(folder: Path, symbols: list[str], n_days: int) -> Indices:
+    found: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
+    for symbol in symbols:
+        of_index = folder / symbol.lower()
+        if not of_index.is_dir():
+            hint = did_you_mean(symbol.upper(), (known.name.upper() for known in folder.iterdir()))
+            raise InputError(f"data.indices: no folder {of_index}; {hint}")
+        files = {name: of_index / f"{name}.day.bin" for name in ("close", "volume", "amount")}
+        found[symbol] = {
+            name: _read_series(file, n_days)
+            for name, file in files.items()
+            if name != "amount" or file.is_file()
+        }
+    return found
+
+
+def _read_series(file: Path, n_days: int) -> npt.NDArray[np.float32]:
+    """[D], NaN where the file has no value."""
     if not file.is_file():
         raise InputError(f"no file {file}")
     size = file.stat().st_size
@@ -162,4 +185,6 @@ def _read_bin(file: Path, n_days: int) -> tuple[int, npt.NDArray[np.float32]]:
             f"{file} has {len(values)} values from calendar row {start}, beyond the calendar of "
             f"{n_days} days"
         )
-    return int(start), values
+    series = np.full(n_days, np.nan, dtype=np.float32)
+    series[int(start) : int(start) + len(values)] = values
+    return series

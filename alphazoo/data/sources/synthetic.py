@@ -9,15 +9,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.data.clean import Panel, index_symbols
 from alphazoo.data.concepts import Concepts, always
 from alphazoo.data.labels import forward_return
-from alphazoo.data.market import Market, Panel
-from alphazoo.errors import InputError
+from alphazoo.data.market import Market
+from alphazoo.errors import InputError, check_choice
 from alphazoo.metrics import daily_ic
 
 MEMORY = 3  # days whose returns the planted signals look back on
 DELAY = 2  # a signal of day t moves the return from the close of t+1 to that of t+2
 REVIEW = 120  # days between two reviews of the universe
+INDEX = "MARKET"  # the mean return of all stocks, and the volume of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,7 @@ def make_market(
     lead_lag: float,
     seed: int,
     start: str = "2015-01-01",
+    indices: Sequence[str] = (),
 ) -> SyntheticMarket:
     """Make a market of random returns with short-term reversal and lead-lag inside sectors.
 
@@ -92,7 +95,11 @@ def make_market(
         lead_lag: Strength of ``sector``, likewise.
         seed: The same seed gives the same market.
         start: The first day.
+        indices: ``["MARKET"]`` for an index, the mean of all stocks.
     """
+    wanted = index_symbols(indices)
+    for symbol in wanted:
+        check_choice("index", symbol, [INDEX])
     if n_days < 10 or n_sectors < 1 or n_stocks < 5 * n_sectors:
         raise InputError(
             "a synthetic market needs 10 days and 5 stocks per sector, got "
@@ -109,14 +116,16 @@ def make_market(
     members = _members(random, n_days, n_stocks)
     fields = _prices(random, returns)
     _suspend(random, fields)
-    index = np.cumprod(1 + returns.mean(axis=1), dtype=np.float64)
+    level = (1000 * np.cumprod(1 + returns.mean(axis=1), dtype=np.float64)).astype(np.float32)
+    index = {"close": level, "volume": fields["volume"].sum(axis=1)}
     return SyntheticMarket.from_arrays(
         name=f"synthetic (seed {seed})",
         dates=dates,
         symbols=[f"S{number:05d}" for number in stocks],
         fields=fields,
         members=members,
-        benchmark=(1000 * index).astype(np.float32),
+        benchmark=level,
+        indices=dict.fromkeys(wanted, index),
         signals={name: torch.from_numpy(panel) for name, panel in signals.items()},
         sectors=torch.from_numpy(sectors),
     )

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphazoo.data.adjust import adjust_prices
-from alphazoo.data.market import REQUIRED, Market, Panel
+from alphazoo.data.clean import REQUIRED, Panel, index_symbols
+from alphazoo.data.market import Market
 from alphazoo.data.tables import (
     Rows,
     name_table,
@@ -33,6 +34,7 @@ def read_table(
     columns: Mapping[str, str | None] | None = None,
     extra: Sequence[str] = (),
     benchmark: str | None = None,
+    indices: Sequence[str] = (),
     bad_prices: str = "missing",
 ) -> Market:
     """Read a market from a long table.
@@ -49,11 +51,13 @@ def read_table(
         extra: Further columns of numbers, such as fundamentals: fields of the market of that name,
             for features to use as they are. What a row says must be known after that day's close.
         benchmark: Symbol whose adjusted close is the benchmark; it leaves the universe.
+        indices: Symbols of indices, for the market's state; they leave the universe, too. Their
+            turnover is the column ``amount`` where ``extra`` names it, else ``volume``.
         bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
 
     Raises:
-        InputError: A file or column is missing, a date cannot be parsed, a value is no number, or
-            a pair of date and symbol stands twice.
+        InputError: A file, column, benchmark or index is missing, a date cannot be parsed, a value
+            is no number, or a pair of date and symbol stands twice.
     """
     source, names = name_table(table), _column_names(columns or {})
     for name in extra:
@@ -71,7 +75,13 @@ def read_table(
     panels = {name: _panel(frame.pop(name), name, rows, stocks, shape, source) for name in [*frame]}
     members = _members(panels.pop("member", None), panels["close"], source)
     factor = adjust_prices(panels, dates, symbols, source)
-    level = _take_benchmark(panels["close"], members, symbols, benchmark, source)
+    level = None
+    if benchmark is not None:
+        level = _take_series(panels, members, symbols, benchmark, "benchmark", source)["close"]
+    series = {
+        symbol: _take_series(panels, members, symbols, symbol, "index", source)
+        for symbol in index_symbols(indices)
+    }
     return Market.from_arrays(
         name=Path(source).stem,
         dates=dates,
@@ -79,6 +89,7 @@ def read_table(
         fields=panels,
         members=members,
         benchmark=level,
+        indices=series,
         factor=factor,
         bad_prices=bad_prices,
     )
@@ -133,18 +144,19 @@ def _members(flags: Panel | None, close: Panel, source: str) -> npt.NDArray[np.b
     return members
 
 
-def _take_benchmark(
-    close: Panel,
+def _take_series(
+    panels: Mapping[str, Panel],
     members: npt.NDArray[np.bool_],
     symbols: list[str],
-    benchmark: str | None,
+    symbol: str,
+    role: str,
     source: str,
-) -> npt.NDArray[np.float32] | None:
-    if benchmark is None:
-        return None
-    if benchmark not in symbols:
-        hint = did_you_mean(benchmark, symbols)
-        raise InputError(f"{source} has no rows of the benchmark {benchmark!r}; {hint}")
-    column = symbols.index(benchmark)
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Series [D] of a benchmark or index, which leaves the universe."""
+    if symbol not in symbols:
+        hint = did_you_mean(symbol, symbols)
+        raise InputError(f"{source} has no rows of the {role} {symbol!r}; {hint}")
+    column = symbols.index(symbol)
     members[:, column] = False
-    return close[:, column].copy()
+    wanted = [name for name in ("close", "volume", "amount") if name in panels]
+    return {name: panels[name][:, column].copy() for name in wanted}
