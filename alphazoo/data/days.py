@@ -117,5 +117,10 @@ class Days(Dataset[DayBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def n_labels(self) -> int:
+        """R, stocks that have a label, over all days."""
+        return int(self.panels.labels[self.rows].isfinite().sum())
+
     def __getitem__(self, index: int) -> DayBatch:
         return self.panels.day(self.rows[index])

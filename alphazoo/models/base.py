@@ -91,10 +91,10 @@ class StockModel(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Adam with the model's learning rate, unless the attributes say otherwise."""
+        # without weights it still carries the learning rate, which a scheduler may change
+        weights: list[Tensor] = [*self.parameters()] or [torch.zeros(())]
         try:
-            optimizer = self.optimizer(
-                self.parameters(), lr=self.lr, weight_decay=self.weight_decay
-            )
+            optimizer = self.optimizer(weights, lr=self.lr, weight_decay=self.weight_decay)
         except (TypeError, ValueError) as error:
             raise InputError(f"cannot make the optimizer: {error}") from error
         if self.lr_scheduler is None:
