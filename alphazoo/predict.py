@@ -12,7 +12,7 @@ from alphazoo.config import check_complete, instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.ensemble import average
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
 from alphazoo.fit import score_table
 from alphazoo.models.base import StockModel
@@ -83,8 +83,8 @@ def newest_day(market: Market) -> int:
     """Row of the newest day, if a score of it is of use today.
 
     Raises:
-        InputError: The day is older than `MAX_AGE`, half or more of its members have no price, or
-            all of them repeat that of the day before.
+        InputError: The day is older than `MAX_AGE`, half or more of its members have no price,
+            all of them repeat that of the day before, or an index has no close.
     """
     row = len(market.dates) - 1
     day = f"{market.dates[row]:%Y-%m-%d}"
@@ -105,6 +105,12 @@ def newest_day(market: Market) -> int:
         raise InputError(
             f"{day}: every price of market {market.name!r} is that of the day before; date={day} "
             "scores it all the same"
+        )
+    late = [name for name, series in market.indices.items() if not series["close"][row].isfinite()]
+    if late:
+        raise InputError(
+            f"{day}: no close of {shorten(late)} (data.indices) in market {market.name!r}: is the "
+            f"day complete? date={day} scores it all the same"
         )
     return row
 

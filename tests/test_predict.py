@@ -1,6 +1,7 @@
 """Scores of the newest day by a finished run: the same as in the run, and no stale ones."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -68,9 +69,10 @@ def test_a_source_that_has_grown_gives_its_newest_day(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again, test[["date", "symbol", "score"]], check_exact=True)
 
 
-def market_until(frame: pd.DataFrame, days_ago: int) -> Market:
+def market_until(frame: pd.DataFrame, days_ago: int, indices: Sequence[str] = ()) -> Market:
     last = pd.Timestamp.today().normalize() - pd.Timedelta(days=days_ago)
-    return Market.from_table(frame.assign(date=frame["date"] + (last - frame["date"].max())))
+    dates = frame["date"] + (last - frame["date"].max())
+    return Market.from_table(frame.assign(date=dates), indices=indices)
 
 
 def test_the_newest_day_must_be_of_use(frame: pd.DataFrame) -> None:
@@ -85,6 +87,10 @@ def test_the_newest_day_must_be_of_use(frame: pd.DataFrame) -> None:
     repeated = pd.concat([frame[~last], before.assign(date=frame["date"].max())])
     with pytest.raises(InputError, match="every price .* is that of the day before"):
         newest_day(market_until(repeated, 0))
+    late = frame[~last | (frame["symbol"] != "ST7")]
+    assert newest_day(market_until(late, 0, ["ST6"])) == 129
+    with pytest.raises(InputError, match="no close of ST7 .data.indices. .*: is the day complete"):
+        newest_day(market_until(late, 0, ["ST6", "ST7"]))
 
 
 def test_predict_writes_and_prints_a_ranking(alphazoo: Alphazoo, tmp_path: Path) -> None:
