@@ -17,7 +17,7 @@ from alphazoo.analysis import Analysis, analyse, write_analysis
 from alphazoo.backtest.result import Backtest
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.check import check_market
-from alphazoo.data.concepts import Concepts
+from alphazoo.data.concepts import Concepts, find_concepts
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.files import write_json
@@ -95,7 +95,15 @@ def evaluate_file(
     if "split" in table and "test" in set(table["split"]):
         table = table[table["split"] == "test"]
     table = join_returns(table, market, label, drop_unknown=drop_unknown)
-    found = evaluate(table, market, label=label, backtest=instantiate(config.backtest) or None)
+    earlier = range(int((market.dates < table["date"].min()).sum()))
+    concepts = find_concepts(instantiate(config.data.concepts), market, earlier)
+    found = evaluate(
+        table,
+        market,
+        label=label,
+        backtest=instantiate(config.get("backtest")) or None,
+        concepts=concepts if concepts.names else None,
+    )
     facts = {"scores": str(scores), **market_facts(market), **label_facts(config)}
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, found, f"Scores of {Path(scores).name}", facts=facts, market=market)

@@ -69,6 +69,26 @@ def no_concepts(market: Market, train: Sequence[int]) -> Concepts:
     return always([], nobody, nobody, market)
 
 
+def find_concepts(
+    source: str | Path | ConceptSource | None, market: Market, train: Sequence[int]
+) -> Concepts:
+    """The concepts of a market from a table, see `read_concepts`, a function, or none at all.
+
+    Raises:
+        InputError: They cannot be read or made.
+    """
+    if not source:
+        return no_concepts(market, train)
+    if isinstance(source, str | Path):
+        return read_concepts(market, train, table=source)
+    try:
+        return source(market, train)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cannot make the concepts: {error}") from error
+
+
 def read_concepts(
     market: Market,
     train: Sequence[int],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from alphazoo.data.concepts import Concepts, ConceptSource, no_concepts, read_concepts
+from alphazoo.data.concepts import Concepts, ConceptSource, find_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.features import FeatureSet
 from alphazoo.data.labels import Label
@@ -70,7 +70,7 @@ class MarketDataModule(L.LightningDataModule):
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks
-        self._concepts = concepts or no_concepts
+        self._concepts = concepts
         if min_stocks < 1:
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
@@ -83,7 +83,7 @@ class MarketDataModule(L.LightningDataModule):
         present = market.present
         returns = self.label.returns(market.field("close"))
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
-        concepts = self._find_concepts(market, rows["train"])
+        concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
         self.market = market
         counts, labelled = present.sum(dim=1), labels.isfinite().any(dim=1)
@@ -128,8 +128,7 @@ class MarketDataModule(L.LightningDataModule):
     def concepts(self) -> Concepts | None:
         """Who belongs to what; None where nobody belongs to anything."""
         self.setup()
-        concepts = self._panels.concepts
-        return concepts if len(concepts.names) else None
+        return self._panels.concepts if self._panels.concepts.names else None
 
     def train_days(self) -> Days:
         """The train days in order, on the device of the trainer: what a model may remember."""
@@ -199,16 +198,6 @@ class MarketDataModule(L.LightningDataModule):
             raise
         except (TypeError, ValueError) as error:
             raise InputError(f"cannot make the market: {error}") from error
-
-    def _find_concepts(self, market: Market, train: Sequence[int]) -> Concepts:
-        if isinstance(self._concepts, str | Path):
-            return read_concepts(market, train, table=self._concepts)
-        try:
-            return self._concepts(market, train)
-        except InputError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise InputError(f"cannot make the concepts: {error}") from error
 
     def _device_days(self, segment: str) -> Days:
         days = self.days(segment)
