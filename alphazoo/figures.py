@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from alphazoo.files import replacing
 
 SIZE = (5.2, 3.1)  # inches; a column of a page, the whole width of a phone
+LETTERS = 78  # of a legend's line
 INK, GRID, FIRST, SECOND, THIRD = "#1c2127", "#d5d9df", "#2f6ed3", "#c9662b", "#2f8f6b"
 COLORS = {"ink": INK, "grid": GRID, "first": FIRST, "second": SECOND, "third": THIRD}
 STYLE: Any = {
@@ -59,8 +60,10 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         plot(axes, *data)
-        if len(axes.get_legend_handles_labels()[1]) > 1:
-            figure.legend(ncols=3, loc="outside lower center")  # over no line
+        labels = axes.get_legend_handles_labels()[1]
+        if len(labels) > 1:
+            columns = max(1, LETTERS // (4 + max(map(len, labels))))
+            figure.legend(ncols=min(5, columns), loc="outside lower center")  # over no line
     return figure
 
 
@@ -102,10 +105,10 @@ def signal_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Fi
         yield "concepts", draw(_concepts, tables["concepts"])
 
 
-def backtest_figures(days: pd.DataFrame, benchmark: str) -> Iterator[tuple[str, Figure]]:
+def backtest_figures(days: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Name and figure, of the days of `alphazoo.backtest.run.Backtest`."""
     days = days.set_index("date")
-    yield "value", draw(_value, days, benchmark)
+    yield "value", draw(_value, days)
     yield "excess", draw(_excess, days["return"] - days["cost"] - days["benchmark"])
     yield "turnover", draw(_turnover, days["turnover"])
 
@@ -212,13 +215,13 @@ def _concepts(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xlabel("mean IC among the members")
 
 
-def _value(axes: Axes, days: pd.DataFrame, benchmark: str) -> None:
+def _value(axes: Axes, days: pd.DataFrame) -> None:
     axes.set_title("Value of the portfolio")
     after = days["return"] - days["cost"]
     for returns, label, color in (
         (after, "after costs", FIRST),
         (days["return"], "before costs", THIRD),
-        (days["benchmark"], benchmark, SECOND),
+        (days["benchmark"], "benchmark", SECOND),
     ):
         axes.plot(days.index, (1 + returns).cumprod(), color=color, label=label)
     axes.set_ylabel("value, 1 at the start")

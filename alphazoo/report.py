@@ -66,7 +66,8 @@ SIGNAL: Mapping[str, Format] = defaultdict(
     lambda: number(4),
     dict.fromkeys(("days", "undefined_days", "unscored_days", "newey_west_lags"), number(0))
     | dict.fromkeys(("ic_positive", "rank_ic_positive", "turnover", "coverage"), percent(1))
-    | dict.fromkeys(("ic_t", "rank_ic_t", "long_short_t", "icir", "rank_icir"), number(2))
+    | dict.fromkeys(("ic_t", "rank_ic_t", "long_short_t"), number(2))
+    | dict.fromkeys(("icir", "rank_icir"), number(3))
     | dict.fromkeys(("spread", "long_short"), basis_points)
     | {"stocks": number(1), "ic": number(4), "rank_ic": number(4)},
 )
@@ -218,6 +219,6 @@ def _portfolio(backtest: Backtest) -> Section:
     return Section(
         "Portfolio",
         ["; ".join(notes) + "."],
-        backtest_figures(backtest.days, backtest.benchmark),
+        backtest_figures(backtest.days),
         [Table(rows, ["daily", *(str(name).replace("_", " ") for name in table)])],
     )
