@@ -1,13 +1,14 @@
 """alphazoo: cross-sectional stock-return models on PyTorch Lightning.
 
 market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
-`DayBatch` per trading day -> `StockModel` -> scores -> metrics.
+`DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alphazoo.analysis import analyse
     from alphazoo.config import compose, instantiate
     from alphazoo.data.alpha360 import Alpha360
     from alphazoo.data.days import DayBatch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from alphazoo.data.scaling import RobustZScore
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
+    from alphazoo.scores import join_returns, read_scores
     from alphazoo.train import score_table
 
 __all__ = [
@@ -29,9 +31,12 @@ __all__ = [
     "Panels",
     "RobustZScore",
     "StockModel",
+    "analyse",
     "compose",
     "daily_ic",
     "instantiate",
+    "join_returns",
+    "read_scores",
     "score_table",
     "summary",
 ]
@@ -45,9 +50,12 @@ _HOMES = {
     "Panels": "data.panels",
     "RobustZScore": "data.scaling",
     "StockModel": "models.base",
+    "analyse": "analysis",
     "compose": "config",
     "daily_ic": "metrics",
     "instantiate": "config",
+    "join_returns": "scores",
+    "read_scores": "scores",
     "score_table": "train",
     "summary": "metrics",
 }
