@@ -2,12 +2,14 @@
 
 market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
 `DayBatch` per trading day -> `StockModel` -> scores -> metrics, backtest.
+`DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alphazoo.analysis import analyse
     from alphazoo.backtest.run import run_backtest
     from alphazoo.config import compose, instantiate
     from alphazoo.data.alpha360 import Alpha360
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from alphazoo.fit import score_table
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
+    from alphazoo.scores import join_returns, read_scores
 
 __all__ = [
     "Alpha360",
@@ -31,10 +34,13 @@ __all__ = [
     "Panels",
     "RobustZScore",
     "StockModel",
+    "analyse",
     "compose",
     "daily_ic",
     "evaluate",
     "instantiate",
+    "join_returns",
+    "read_scores",
     "run_backtest",
     "score_table",
     "summary",
@@ -49,12 +55,15 @@ _HOMES = {
     "Panels": "data.panels",
     "RobustZScore": "data.scaling",
     "StockModel": "models.base",
+    "analyse": "analysis",
     "compose": "config",
     "daily_ic": "metrics",
     "evaluate": "evaluation",
     "instantiate": "config",
     "run_backtest": "backtest.run",
     "score_table": "fit",
+    "join_returns": "scores",
+    "read_scores": "scores",
     "summary": "metrics",
 }
 

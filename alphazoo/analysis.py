@@ -81,7 +81,7 @@ def analyse(
         concepts: Of that market.
         holding: Trading days that a return covers, ``label.sell - label.buy``.
         n_quantiles: Groups of the stocks of a day, by score.
-        n_horizons: The last horizon of the decay, in trading days.
+        n_horizons: The last horizon of the decay, in trading days; 0 for no decay.
         min_stocks: A day counts for a concept if so many of its members have score and return.
 
     Raises:
@@ -90,50 +90,53 @@ def analyse(
     """
     if n_quantiles < 2:
         raise InputError(f"n_quantiles is 2 or more, got {n_quantiles}")
-    if concepts is not None and market is None:
+    if concepts and not market:
         raise InputError("concepts need the market whose days and stocks they refer to")
     table = read_scores(scores)
     if "return" not in table:
         raise InputError("the scores have no column 'return'; join_returns adds that of a market")
+
     days = pd.factorize(table["date"], sort=True)[0]
     rows, stocks = locate(table, market) if market else (days, pd.factorize(table["symbol"])[0])
     width = len(market.symbols) if market else 0
     scored, returns = (to_panel(table[x], days, stocks, width) for x in ("score", "return"))
+    ranks = day_ranks(scored)
     calendar = np.unique(rows)  # [D], rows of the scored days
-
     daily = daily_ic(table)
-    daily = daily.join(_by_day(scored, returns, n_quantiles).set_index(daily.index))
+    daily = daily.join(_by_day(scored, ranks, returns, n_quantiles).set_index(daily.index))
     if market:
         daily["coverage"] = coverage(scored, market.present.numpy()[calendar])
     figures = _figures(daily, holding)
     if market:
         figures["unscored_days"] = int(np.ptp(calendar)) + 1 - len(calendar)
+
     return Analysis(
         figures=figures,
         daily=daily,
         quantiles=_by_quantile(daily, n_quantiles),
         years=_by_period(daily, ["year"]),
         months=_by_period(daily, ["year", "month"]),
-        autocorrelations=_by_lag(scored),
+        autocorrelations=_by_lag(ranks),
         decay=ic_decay(table, rows, stocks, market, n_horizons) if market else None,
         concepts=ic_by_concept(scored, returns, calendar, concepts, min_stocks)
-        if concepts
+        if concepts and concepts.names
         else None,
     )
 
 
-def _by_day(scored: Panel, returns: Panel, n_quantiles: int) -> pd.DataFrame:
+def _by_day(scored: Panel, ranks: Panel, returns: Panel, n_quantiles: int) -> pd.DataFrame:
     """Columns of ``daily`` beside IC, of panels [D, S]."""
     pairs = np.where(np.isfinite(returns), scored, np.nan)
-    means = group_means(quantiles(pairs, n_quantiles), returns, n_quantiles)
-    top = quantiles(scored, n_quantiles) == n_quantiles
+    pair_ranks = day_ranks(pairs)
+    means = group_means(quantiles(pair_ranks, n_quantiles), returns, n_quantiles)
+    top = quantiles(ranks, n_quantiles) == n_quantiles
     return pd.DataFrame(
         {
             **{f"q{number}": mean for number, mean in enumerate(means.T, start=1)},
             "mean_return": group_means(np.isfinite(pairs).astype(int), returns, 1).squeeze(1),
             "spread": means[:, -1] - means[:, 0],
-            "long_short": long_short(scored, returns),
-            "autocorrelation": autocorrelation(day_ranks(scored), 1),
+            "long_short": long_short(pair_ranks, returns),
+            "autocorrelation": autocorrelation(ranks, 1),
             "turnover": turnover(top),
         }
     )
@@ -169,8 +172,7 @@ def _by_period(daily: pd.DataFrame, parts: list[str]) -> pd.DataFrame:
     return table[["ic", "icir", "rank_ic", "rank_icir", "spread", "long_short", "days"]]
 
 
-def _by_lag(scored: Panel) -> pd.DataFrame:
-    ranks = day_ranks(scored)
+def _by_lag(ranks: Panel) -> pd.DataFrame:
     means = [pd.Series(autocorrelation(ranks, lag)).mean() for lag in LAGS]
     return pd.DataFrame({"autocorrelation": means}, index=pd.Index(LAGS, name="lag"))
 

@@ -10,24 +10,27 @@ import pandas as pd
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
-from alphazoo.metrics import Panel, Rows, correlate, day_ranks, is_constant, pearson, to_panel
+from alphazoo.metrics import Panel, Rows, correlate, is_constant, pearson, to_panel
 
 Days = npt.NDArray[np.float64]  # [D], NaN where undefined
 
 
-def quantiles(scores: Panel, n_quantiles: int) -> Rows:
+def quantiles(ranks: Panel, n_quantiles: int) -> Rows:
     """Quantile of each score among those of its day, as `pandas.qcut` cuts.
 
     Quantile k ends at the interpolated k / n quantile of the scores. Equal scores share the
     quantile of their mean rank, so that some may be empty; where all are equal there is none.
 
+    Args:
+        ranks: [D, N], of the scores, see `alphazoo.metrics.day_ranks`.
+        n_quantiles: How many.
+
     Returns:
         [D, N], 1 for the lowest scores to ``n_quantiles`` for the highest, 0 for none.
     """
-    above = day_ranks(scores) - 1  # 0 to n - 1
-    counts = np.isfinite(above).sum(axis=1, keepdims=True)
-    cut = np.maximum(np.ceil(above * n_quantiles / np.maximum(counts - 1, 1)), 1)
-    cut[np.isnan(above) | is_constant(scores)[:, None]] = 0
+    counts = np.isfinite(ranks).sum(axis=1, keepdims=True)
+    cut = np.maximum(np.ceil((ranks - 1) * n_quantiles / np.maximum(counts - 1, 1)), 1)
+    cut[np.isnan(ranks) | is_constant(ranks)[:, None]] = 0
     groups: Rows = cut.astype(np.int64)
     return groups
 
@@ -43,13 +46,12 @@ def group_means(groups: Rows, values: Panel, n_groups: int) -> Panel:
     return means
 
 
-def long_short(scores: Panel, returns: Panel, share: float = 0.2) -> Days:
+def long_short(ranks: Panel, returns: Panel, share: float = 0.2) -> Days:
     """(Mean return of the best share of the day's stocks - that of the worst) / 2.
 
-    Either end has ``int(share * n)`` of the n stocks with score and return; of equal scores
-    across its edge all belong to it or none, by their mean rank.
+    Either end has ``int(share * n)`` of the n stocks with a rank [D, N]; of equal scores across
+    its edge all belong to it or none, by their mean rank.
     """
-    ranks = day_ranks(np.where(np.isfinite(returns), scores, np.nan))
     counts = np.isfinite(ranks).sum(axis=1, keepdims=True)
     size = np.floor(share * counts)
     ends = np.where(ranks > counts - size, 2, np.where(ranks < size + 1, 1, 0))
@@ -118,15 +120,19 @@ def ic_decay(
         rows: [R], row of the calendar of each score.
         stocks: [R], column of the universe.
         market: Gives the closes.
-        n_horizons: The last horizon; those that reach beyond the calendar are left out.
+        n_horizons: The last horizon, 0 for none; those beyond the calendar are left out.
 
     Returns:
         For each horizon h: ``ic``, ``rank_ic`` with the return of one day, from the close of t+h
         to that of t+h+1; ``held_ic``, ``held_rank_ic`` with that of h days, from t+1 to t+1+h.
     """
     days = pd.factorize(table["date"])[0]
-    places = table.groupby(days).cumcount().to_numpy()
-    scores = to_panel(table["score"], days, places)
+    order = np.lexsort(
+        (table["score"].to_numpy(), days)
+    )  # ascending scores are ranked twice as fast
+    days, rows, stocks = days[order], rows[order], stocks[order]
+    places = pd.Series(days).groupby(days).cumcount().to_numpy()
+    scores = to_panel(table["score"].to_numpy()[order], days, places)
     close = market.field("close")
     found = []
     for horizon in range(1, min(n_horizons, len(close) - 2) + 1):
@@ -136,7 +142,8 @@ def ic_decay(
             means = correlate(scores, to_panel(returns, days, places)).mean()
             line |= {f"{prefix}{name}": means[name] for name in ("ic", "rank_ic")}
         found.append(line)
-    return pd.DataFrame(found).set_index("horizon")
+    columns = ["horizon", "ic", "rank_ic", "held_ic", "held_rank_ic"]
+    return pd.DataFrame(found, columns=columns).set_index("horizon")
 
 
 def ic_by_concept(
@@ -166,6 +173,5 @@ def ic_by_concept(
         daily = daily[daily["stocks"] >= min_stocks]
         if len(daily):
             found.append({"concept": concept, **daily.mean(), "days": len(daily)})
-    return pd.DataFrame(found, columns=["concept", "ic", "rank_ic", "stocks", "days"]).set_index(
-        "concept"
-    )
+    columns = ["concept", "ic", "rank_ic", "stocks", "days"]
+    return pd.DataFrame(found, columns=columns).set_index("concept")

@@ -305,6 +305,7 @@ def test_decay_ends_where_the_calendar_does(market: Market) -> None:
     close = early.field("close")
     expected = stats.spearmanr(scores, close[9] / close[8]).statistic
     assert decay.loc[8, "rank_ic"] == pytest.approx(expected)
+    assert len(analyse(table, early, n_horizons=0).tables["decay"]) == 0
 
 
 def test_concepts_count_on_the_days_they_hold(market: Market) -> None:
