@@ -60,10 +60,10 @@ _HOMES = {
     "daily_ic": "metrics",
     "evaluate": "evaluation",
     "instantiate": "config",
-    "run_backtest": "backtest.run",
-    "score_table": "fit",
     "join_returns": "scores",
     "read_scores": "scores",
+    "run_backtest": "backtest.run",
+    "score_table": "fit",
     "summary": "metrics",
 }
 
