@@ -38,8 +38,9 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo ensemble runs/a runs/b by=rank out=OUT
   models       the zoo: each model with its paper and number of parameters
                alphazoo models gats    its equations, what differs from the paper, its settings
-  import-qlib  make a checkpoint of the weights that a network of Qlib was saved with
+  import-qlib  take over weights or scores that Qlib saved
                alphazoo import-qlib weights.pkl model=gats out=gats.ckpt
+               alphazoo import-qlib pred.pkl out=scores.parquet    its scores, for evaluate
   data check   what a data source holds and what looks odd in it
                alphazoo data check data=table data.path=FILE
   data audit   whether features look ahead: computed again without the days that follow

@@ -89,14 +89,21 @@ def models(arguments: list[str]) -> None:
 
 
 def import_qlib(arguments: list[str]) -> None:
-    """Make a checkpoint of the weights of a network of Qlib."""
+    """Make a checkpoint of the weights of a network of Qlib, or a score table of its scores."""
     from alphazoo.config import compose, instantiate
-    from alphazoo.qlib import import_weights
+    from alphazoo.qlib import convert_scores, import_weights
 
     files = [argument for argument in arguments if "=" not in argument]
     own, rest = _split([a for a in arguments if "=" in a], "out")
-    if len(files) != 1 or "out" not in own or not any(a.startswith("model=") for a in rest):
-        raise InputError("expected: alphazoo import-qlib FILE model=NAME out=CHECKPOINT")
+    models = [argument for argument in rest if argument.startswith("model=")]
+    if len(files) != 1 or "out" not in own or not (models or own["out"].endswith(".parquet")):
+        raise InputError(
+            "expected: alphazoo import-qlib FILE model=NAME out=CHECKPOINT, or FILE out=x.parquet"
+        )
+    if not models:
+        convert_scores(files[0], own["out"])
+        print(f"{own['out']}: the scores of {files[0]}")
+        return
     _be_quiet()
     model = instantiate(compose(*rest).model)
     import_weights(files[0], model, own["out"])

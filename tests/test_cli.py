@@ -66,6 +66,18 @@ def test_weights_of_qlib_become_a_checkpoint(alphazoo: Alphazoo, tmp_path: Path)
     assert "could run what is in them" in str(alphazoo(*arguments).code)
 
 
+def test_scores_of_qlib_become_a_table(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    index = pd.MultiIndex.from_product(
+        [pd.to_datetime(["2020-01-02", "2020-01-03"]), ["SH1", "SZ2"]],
+        names=["datetime", "instrument"],
+    )
+    pd.DataFrame({"score": [0.1, 0.2, 0.3, 0.4]}, index).to_pickle(tmp_path / "pred.pkl")
+    assert alphazoo("import-qlib", "pred.pkl", "out=scores.parquet").code == 0
+    table = pd.read_parquet(tmp_path / "scores.parquet")
+    assert list(table.columns) == ["date", "symbol", "score"]
+    assert table["score"].tolist() == [0.1, 0.2, 0.3, 0.4]
+
+
 def test_a_run_leaves_its_results(alphazoo: Alphazoo, tmp_path: Path) -> None:
     result = alphazoo("train", *TRAIN, f"hydra.run.dir={tmp_path / 'out'}")
     folder = tmp_path / "out"
