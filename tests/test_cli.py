@@ -12,7 +12,7 @@ import torch
 from conftest import EXPERIMENTS, MODELS, SEGMENTS, SMALL, Alphazoo, small_config, small_frame
 from omegaconf import OmegaConf
 
-from alphazoo.config import compose, instantiate
+from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.metrics import summary
 from alphazoo.models.gru import GRU
 
@@ -331,6 +331,14 @@ def test_experiments_hold_published_settings(experiment: str) -> None:
     assert ("KLEN" in config.features.columns) == (features == "alpha158")
     assert config.model._target_.split(".")[2] == model
     assert config.trainer.max_epochs in (20, 100, 200)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_run_gets_what_its_experiment_says(experiment: str) -> None:
+    said = OmegaConf.load(config_dir() / "experiment" / f"{experiment}.yaml")
+    del said["defaults"]
+    config = compose(f"experiment={experiment}")
+    assert OmegaConf.merge(config, said) == config
 
 
 def test_the_better_loss_is_the_smaller() -> None:
