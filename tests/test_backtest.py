@@ -214,6 +214,24 @@ def test_a_position_is_kept_for_hold_thresh_closes() -> None:
     assert (sold["symbol"], sold["date"]) == ("S000", result.days["date"][3])
 
 
+def test_a_position_that_is_bought_again_is_kept_again() -> None:
+    market = market_of(np.full((8, 2), 10))
+    scores = [[2, 1], [1, 2], [1, 2], [2, 1], [1, 2]]
+    result = backtest(market, scores, topk(1, 1, hold_thresh=2, risk_degree=0.5))
+    held = [set(held_on(result, day)) for day in range(5)]
+    assert held == [{"S000"}, {"S000", "S001"}, {"S001"}, {"S000"}, {"S000", "S001"}]
+
+
+def test_rounded_prices_do_not_cost_a_unit() -> None:
+    """30 buy 300 at 0.1, of which the next float32 is a little more."""
+    units = dataclasses.replace(FREE, trade_unit=100)
+    market = market_of(np.full((4, 2), 0.1), factor=np.ones((4, 2), dtype=np.float32))
+    result = backtest(market, [[2, 1]], topk(1, 1, risk_degree=0.5), units, account=60)
+    assert result.trades["shares"].tolist() == [300]
+    short = backtest(market, [[2, 1]], topk(1, 1), units, account=30)  # by half a millionth
+    assert short.trades["shares"].tolist() == [200]
+
+
 def test_shares_are_whole_units_of_unadjusted_ones() -> None:
     """At a factor of 4 an adjusted price of 40 is 10: 10,000 buy 1,000, 9,500 of them 900."""
     units = dataclasses.replace(FREE, trade_unit=100)
@@ -281,6 +299,8 @@ def test_equal_weights_are_set_anew_every_day() -> None:
     assert held_on(result, 0) == {"S000": 50, "S001": 50}
     assert held_on(result, 1) == {"S000": 37.5, "S001": 75}
     assert result.days["turnover"].tolist() == [1.0, 0.5, 0.0]
+    part = backtest(market, [[3, 2, 1], [3, 2, 1]], EqualTopk(2, 0.9))
+    assert part.days["cash"].tolist() == pytest.approx([100, 145, 145])
 
 
 def test_a_short_position_earns_when_the_price_falls() -> None:
@@ -474,11 +494,11 @@ def test_the_index_is_the_benchmark_where_there_is_one() -> None:
 
 
 def test_without_an_index_the_benchmark_is_the_universe() -> None:
-    """S001 doubles and is then suspended; S002 is no member."""
-    market = market_of([[10, 10, 10], [10, 20, 90], [11, np.nan, 10], [11, 20, 10]])
-    market.members[:, 2] = False
+    """S001 doubles and is then suspended; S002 is a member from the evening of its rise on."""
+    market = market_of([[10, 10, 10], [10, 20, 90], [11, np.nan, 90], [11, 20, 90]])
+    market.members[0, 2] = False
     result = backtest(market, [[3, 2, 1], [3, 2, 1]], topk(1, 1), benchmark=None)
-    assert result.days["benchmark"].tolist() == pytest.approx([0.5, 0.05, 0.0])
+    assert result.days["benchmark"].tolist() == pytest.approx([0.5, 0.1 / 3, 0.0])
     assert result.benchmark == "the equally weighted universe of toy"
 
 
@@ -489,8 +509,8 @@ def test_the_benchmark_of_a_neutral_portfolio_is_cash() -> None:
 
 
 def test_a_missing_or_short_benchmark_is_named() -> None:
-    level = np.array([100, np.nan, 100, 100], dtype=np.float32)
-    with pytest.raises(InputError, match="no level on 1 of the 3 days from .*: 2020-01-02"):
+    level = np.array([100, np.nan, 0, 100], dtype=np.float32)
+    with pytest.raises(InputError, match="no level on 2 of the 3 days .*: 2020-01-02, 2020-01-03"):
         backtest(
             market_of(np.full((4, 2), 10), benchmark=level), [[2, 1]], topk(1, 1), benchmark="index"
         )

@@ -103,7 +103,7 @@ class Account:
         spent = amounts * price + self.exchange.cost(amounts * price, rate)
         left = self.cash - (spent.cumsum() - spent)
         most = np.minimum(left / (1 + rate), left - self.exchange.min_cost).clip(0) / price
-        amounts = np.where(spent > left, self._round(stocks, most), amounts)
+        amounts = np.where(spent > left, self._round(stocks, most, slack=0.0), amounts)
         self._fill(stocks, amounts, self.exchange.cost(amounts * price, rate))
 
     def rebalance(self, weights: Values) -> None:
@@ -124,12 +124,12 @@ class Account:
         stocks = stocks[tradable]
         return stocks, self._round(stocks, changes[tradable])
 
-    def _round(self, stocks: Stocks, changes: Values) -> Values:
+    def _round(self, stocks: Stocks, changes: Values, slack: float = SLACK) -> Values:
         """Towards zero to whole trade units, but for what closes a position."""
         unit, factor = self.exchange.trade_unit, self.quotes.factor[stocks]
         if unit is None:
             return changes
-        whole = np.floor(np.abs(changes) * factor / unit + SLACK) * unit / factor
+        whole = np.floor(np.abs(changes) * factor / unit + slack) * unit / factor
         any_size = (changes == -self.amounts[stocks]) | ~(factor > 0)
         return np.where(any_size, changes, np.copysign(whole, changes))
 
