@@ -94,7 +94,7 @@ def _check_values(table: pd.DataFrame, days: Indices, stocks: Indices, market: M
         )
     if not pd.api.types.is_numeric_dtype(table["score"]):
         raise InputError(f"the scores are numbers, found {table['score'].dtype}")
-    wrong = ~np.isfinite(table["score"].to_numpy(np.float64))
+    wrong = ~np.isfinite(table["score"].to_numpy(np.float64, na_value=np.nan))
     if wrong.any():
         raise InputError(f"{wrong.sum()} scores are not finite: {listed(wrong)}")
 
