@@ -55,7 +55,9 @@ def main() -> None:
     market = Market.from_qlib(options.folder, universe="csi300", benchmark=SYMBOL)
     scores = pd.read_parquet(options.scores)
     scores = scores[(scores["split"] == "test") & (scores["date"] <= options.to)]
-    backtest = instantiate(compose("backtest=a_shares").backtest)
+    backtest = instantiate(
+        compose("backtest=a_shares", "backtest.strategy.only_tradable=false").backtest
+    )  # as Qlib has it
     start = time.perf_counter()
     result = backtest(scores, market)
     seconds = time.perf_counter() - start
