@@ -127,7 +127,7 @@ class Label:
             days = pd.DataFrame(x.double().numpy())
             centred = days.sub(days.mean(axis=1), axis=0)
             scaled = centred.div(days.std(axis=1) + 1e-12, axis=0)
-            return torch.from_numpy(scaled.to_numpy())
+            return torch.tensor(scaled.to_numpy())  # a copy: that of pandas is read-only
         return x
 
 
