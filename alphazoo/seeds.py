@@ -1,4 +1,4 @@
-"""What is drawn in an epoch is a function of the seed and the epoch: nothing of it has to be kept."""
+"""What is drawn in an epoch is a function of seed and epoch: nothing of it has to be kept."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -16,6 +16,7 @@ import torch
 from conftest import SMALL, Alphazoo, model_overrides, small_config
 from filelock import FileLock
 
+from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.fit import fit
@@ -26,7 +27,7 @@ EPOCHS = 5
 GRU = ["model=gru", "model.hidden_size=4", "model.dropout=0.5", "patience=50"]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -38,7 +39,7 @@ class StopAt(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         if trainer.current_epoch == self.epoch:
-            raise Stopped
+            raise StoppedError
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def stopped_in(epoch: int) -> Iterator[None]:
             init(self, *arguments, **options)  # type: ignore[arg-type]
 
         patch.setattr(L.Trainer, "__init__", stopping)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             yield
 
 
@@ -178,8 +179,8 @@ def test_a_process_may_be_killed_at_any_time(
     while process.poll() is None and not config.is_file():
         time.sleep(0.01)
     while process.poll() is None:
-        began = time.monotonic()
-        kill_when(process, lambda began=began: time.monotonic() - began > seconds)
+        until = time.monotonic() + seconds
+        kill_when(process, lambda until=until: time.monotonic() > until)
         process = start(tmp_path, "run=run")
         seconds += 3
     check_same(tmp_path / "whole", tmp_path / "run")
@@ -221,14 +222,12 @@ def test_a_run_that_has_ended_is_left_as_it_is_unless_it_is_to_be_longer(
     short = [*SMALL, "model=linear", "patience=50", "hydra.run.dir=run"]
     alphazoo("train", *short)
     run = tmp_path / "run"
-    before = {
-        file: file.stat().st_mtime_ns for file in run.rglob("*.*") if file.name != "train.log"
-    }
+    files = [file for file in run.rglob("*.*") if file.name not in ("train.log", "run.lock")]
+    before = {file: file.stat().st_mtime_ns for file in files}
     result = alphazoo("train", "run=run")
     assert "run has ended already" in result.out
     assert "results: run" in result.out
-    after = {file: file.stat().st_mtime_ns for file in before}
-    assert {f.name for f in before if before[f] != after[f]} <= {"run.lock"}
+    assert {file: file.stat().st_mtime_ns for file in files} == before
     assert alphazoo("train", "run=run", "trainer.max_epochs=4").code == 0
     alphazoo("train", *short, "trainer.max_epochs=4", "hydra.run.dir=whole")
     check_same(tmp_path / "whole", run)
@@ -302,9 +301,9 @@ def test_the_order_of_days_and_what_is_dropped_differ_by_epoch_and_seed(tmp_path
             seen.append([])
 
         def on_train_batch_start(
-            self, trainer: object, module: object, day: object, i: int
+            self, trainer: object, module: object, day: DayBatch, _: int
         ) -> None:
-            seen[-1].append(int(day.date))  # type: ignore[attr-defined]
+            seen[-1].append(int(day.date))
 
     with pytest.MonkeyPatch.context() as patch:
         init = L.Trainer.__init__
