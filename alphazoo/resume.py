@@ -139,9 +139,8 @@ def in_use(folder: Path) -> Iterator[None]:
     Raises:
         InputError: One does.
     """
-    if getattr(
-        rank_zero_only, "rank", 0
-    ):  # the first process of a run keeps the folder for all of them
+    rank = getattr(rank_zero_only, "rank", 0)
+    if rank:  # the first process keeps the folder for all of a run
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)

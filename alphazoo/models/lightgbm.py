@@ -47,6 +47,9 @@ class LightGBM(StockModel):
     does not draw at all: that is ``bagging_freq=0``. The matrix of all rows, 4 bytes per column, is
     in memory until its columns are binned, to 1 byte each.
 
+    A training that was stopped and goes on makes the same trees, save with ``bagging_freq`` above
+    0: the library then draws other rows than it would have.
+
     Args:
         trees_per_epoch: Trees that an epoch adds.
         num_leaves: Most leaves of a tree.
@@ -198,7 +201,7 @@ class LightGBM(StockModel):
             return booster
 
     def _seeds(self) -> dict[str, int]:
-        """Of what is drawn in an epoch: those that the library takes while it trains."""
+        """Of what is drawn in an epoch, for the library."""
         seed = epoch_seed(self._seed, self.current_epoch) % 2**31
         return {"feature_fraction_seed": seed, "bagging_seed": seed}
 
