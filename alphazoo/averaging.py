@@ -20,7 +20,8 @@ class Averaging(WeightAveraging):
     """Lightning's averaging: valid figures, checkpoints and the end of a fit are of the average.
 
     What differs: the weights are exchanged before the model's own hook of validation, in which a
-    model may compute with them, and loading a checkpoint to score by leaves them the average.
+    model may compute with them; and where no fit runs they are those of the checkpoint, which are
+    an average already.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -37,10 +38,16 @@ class Averaging(WeightAveraging):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate the average."""
-        super().on_validation_epoch_start(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_start(trainer, pl_module)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Done already."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go on with the weights."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]

@@ -113,6 +113,8 @@ def begin_folder(
     folder.mkdir(parents=True, exist_ok=True)
     for result in RESULTS:
         (folder / result).unlink(missing_ok=True)
+    for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
+        torn.unlink()
     if point and point.inside:
         keep_rows(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:

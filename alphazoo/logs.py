@@ -11,7 +11,11 @@ from alphazoo.files import write_table
 
 
 class TableLogger(CSVLogger):
-    """Lightning's CSV logger, which deletes the table it finds; here its rows come first."""
+    """Lightning's CSV logger, which deletes the table it finds; here its rows come first.
+
+    A process that is killed in the moment between a checkpoint and the row of ``train/loss`` leaves
+    the table without that row.
+    """
 
     @property
     @rank_zero_experiment

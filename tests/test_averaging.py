@@ -6,7 +6,7 @@ import lightning as L
 import pandas as pd
 import pytest
 import torch
-from conftest import MODELS, Alphazoo, make_data, model_overrides, small_config
+from conftest import MODELS, SMALL, Alphazoo, make_data, model_overrides, small_config
 
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError
@@ -137,7 +137,7 @@ def test_checkpoint_figures_and_scores_are_of_the_average(
 def test_every_model_with_weights_can_be_averaged(tmp_path: Path, model: str) -> None:
     config = small_config(
         *model_overrides(model, hidden_size=4, k_day=2, n_neighbor=2),
-        *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"),
+        *("trainer.max_epochs=1", "+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1"),
         *("averaging=last_k", f"folder={tmp_path}"),
     )
     if [*instantiate(config.model).parameters()]:
@@ -157,9 +157,5 @@ def test_every_model_with_weights_can_be_averaged(tmp_path: Path, model: str) ->
     ],
 )
 def test_settings_are_checked(alphazoo: Alphazoo, setting: str, message: str) -> None:
-    code = str(alphazoo("train", *small(), *setting.split()).code)
+    code = str(alphazoo("train", *SMALL, *setting.split()).code)
     assert message in code
-
-
-def small() -> list[str]:
-    return ["trainer.accelerator=cpu", "data.n_days=130", "data.n_stocks=12", "features.window=20"]
