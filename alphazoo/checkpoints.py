@@ -1,5 +1,6 @@
 """Checkpoints that a training can go on from, bit for bit, wherever it was stopped."""
 
+import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,9 +28,11 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Write a checkpoint."""
+        content = io.BytesIO()  # torch does not say of a full disk that it is full
+        torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as file:
-            torch.save(checkpoint, file)
+            file.write_bytes(content.getbuffer())
 
 
 class BestEpoch(ModelCheckpoint):
@@ -62,7 +65,9 @@ class LastEpoch(ModelCheckpoint):
     _figures: Mapping[str, float] = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the last file aside, and write the next."""
+        """Put the last file aside, and write the next, after the log of what it stands for."""
+        for logger in trainer.loggers:
+            logger.save()
         last = Path(str(self.dirpath)) / LAST
         if trainer.is_global_zero and last.is_file():
             with replacing(last.with_name(BEFORE)) as file:

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -59,12 +61,29 @@ def _resume(folder: str, arguments: list[str]) -> None:
     from alphazoo.runs import Run
 
     run = Run.open(folder, _own_folder(arguments))
-    console, file = logging.StreamHandler(sys.stdout), logging.FileHandler(run.folder / "train.log")
-    file.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console, file])
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
-    _train(run.config)
+    with _logged(run.folder / "train.log"):
+        _train(run.config)
+
+
+@contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """Print what is said, and append it to a file, as Hydra does."""
+    root, level = logging.getLogger(), logging.getLogger().level
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
+    stamp = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    for handler, form in zip(handlers, ("%(message)s", stamp), strict=True):
+        handler.setFormatter(logging.Formatter(form))
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -1,11 +1,9 @@
 """A training that was stopped at any moment ends with the weights of one that never was."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +22,10 @@ from alphazoo.runs import Run
 from alphazoo.train import train
 
 EPOCHS = 4
-GRU = ["model=gru", "model.hidden_size=4", "model.dropout=0.5", "patience=50"]
+GRU = [
+    *("model=gru", "model.hidden_size=4", "model.dropout=0.5", "patience=50"),
+    "+trainer.limit_train_batches=10",
+]
 
 
 class StoppedError(Exception):
@@ -129,40 +130,39 @@ def test_early_stopping_counts_on(tmp_path: Path) -> None:
     assert last(tmp_path / "stopped")["epoch"] > end
 
 
-def start(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
-    """``alphazoo train`` in a process of its own."""
-    command = [sys.executable, "-m", "alphazoo", "train", *overrides]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+# alphazoo, killed when a file of some name is written for the n-th time, before it is in its place
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from alphazoo.cli import main
 
+name, count = sys.argv.pop(1), int(sys.argv.pop(1))
+replace = Path.replace
 
-def kill_when(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> None:
-    """Kill a process as soon as something is so."""
-    until = time.monotonic() + 120
-    while process.poll() is None and not condition() and time.monotonic() < until:
-        time.sleep(0.001)
-    assert process.poll() is None, process.stdout and process.stdout.read()
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+def replace_or_die(file, target):
+    global count
+    count -= Path(target).name == name
+    if count == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(file, target)
 
-
-TRAIN = [*SMALL, "model=linear", "trainer.max_epochs=25", "patience=100"]
+Path.replace = replace_or_die
+main()
+"""
+TRAIN = [*SMALL, "model=linear", "trainer.max_epochs=6", "patience=100"]
 
 
 def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) -> None:
     assert alphazoo("train", *TRAIN, "hydra.run.dir=whole").code == 0
-    folder = tmp_path / "run" / "checkpoints"
-
-    def writing() -> bool:  # a checkpoint that is not in its place yet
-        return (folder / "previous.ckpt").exists() and bool([*folder.glob(".last.ckpt.*")])
-
-    kill_when(start(tmp_path, *TRAIN, "hydra.run.dir=run"), (folder / "last.ckpt").is_file)
-    kill_when(start(tmp_path, "run=run"), writing)
+    told = [*TRAIN, "hydra.run.dir=run"]
+    for name, count in (("last.ckpt", 2), ("previous.ckpt", 2), ("metrics.json", 1)):
+        command = [sys.executable, "-c", KILLED, name, str(count), "train", *told]
+        assert subprocess.run(command, cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+        told = ["run=run"]
     result = alphazoo("train", "run=run")
     assert result.code == 0
-    assert not [*folder.glob(".*")]
-    assert "going on from run/checkpoints/last.ckpt, after" in result.out
+    assert "going on from run/checkpoints/last.ckpt, after 6 epochs" in result.out
+    assert not [*(tmp_path / "run" / "checkpoints").glob(".*")]
     check_same(tmp_path / "whole", tmp_path / "run")
     whole, again = Run.open("whole"), Run.open("run")
     assert again.scores.equals(whole.scores)
@@ -175,16 +175,20 @@ def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) ->
 def test_a_process_may_be_killed_at_any_time(
     alphazoo: Alphazoo, tmp_path: Path, seconds: float
 ) -> None:
-    assert alphazoo("train", *TRAIN, "hydra.run.dir=whole").code == 0
-    process = start(tmp_path, *TRAIN, "hydra.run.dir=run")
-    config = tmp_path / "run" / "config.yaml"
-    while process.poll() is None and not config.is_file():
-        time.sleep(0.01)
-    while process.poll() is None:
-        until = time.monotonic() + seconds
-        kill_when(process, lambda until=until: time.monotonic() > until)
-        process = start(tmp_path, "run=run")
-        seconds += 3
+    longer = [*TRAIN, "trainer.max_epochs=60"]
+    assert alphazoo("train", *longer, "hydra.run.dir=whole").code == 0
+    told, command = [*longer, "hydra.run.dir=run"], [sys.executable, "-m", "alphazoo", "train"]
+    while True:
+        process = subprocess.Popen([*command, *told], cwd=tmp_path)
+        try:
+            assert process.wait(seconds + 5) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if (tmp_path / "run" / "config.yaml").is_file():
+            told = ["run=run"]
+        seconds *= 1.3
     check_same(tmp_path / "whole", tmp_path / "run")
 
 
