@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +17,17 @@ SILENCED = (
     ".*LeafSpec.*",  # Lightning about its own use of torch
     ".*does not have many workers.*",  # a day is gathered faster than a worker could send it
     ".*callbacks used to create the checkpoint.*",  # scoring needs none of them
+    ".*Checkpoint directory .* is not empty.*",  # where a training goes on
     ".*DistributedSampler.*",  # a repeated day counts once, see alphazoo.metrics.ScoreTable
 )
 
 
 def train(arguments: list[str]) -> None:
-    """Train a model, or several with ``-m``."""
+    """Train a model, or several with ``-m``; go on with a training that was stopped."""
+    own, rest = _split(arguments, "run")
+    if "run" in own:
+        _resume(own["run"], rest)
+        return
     import hydra
 
     from alphazoo.config import VERSION_BASE, config_dir
@@ -29,20 +36,54 @@ def train(arguments: list[str]) -> None:
 
     def job(config: Any) -> None:
         sys.argv = command_line  # Lightning starts further processes with it
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        from alphazoo.train import print_figures, train
-
-        logging.getLogger("lightning").handlers.clear()  # the root logger prints already
-        _be_quiet()
-        try:
-            print_figures(train(config), config.folder)
-        except MisconfigurationException as error:  # Lightning's word for an unusable setting
-            raise InputError(" ".join(str(error).split())) from error
+        _train(config)
 
     _own_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
     hydra.main(version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train")(job)()
+
+
+def _train(config: Any) -> None:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from alphazoo.train import print_figures, train
+
+    logging.getLogger("lightning").handlers.clear()  # the root logger prints already
+    _be_quiet()
+    try:
+        print_figures(train(config), config.folder)
+    except MisconfigurationException as error:  # Lightning's word for an unusable setting
+        raise InputError(" ".join(str(error).split())) from error
+
+
+def _resume(folder: str, arguments: list[str]) -> None:
+    """Train on in the folder of a run, without Hydra, whose part of the config is settled."""
+    from alphazoo.runs import Run
+
+    run = Run.open(folder, _own_folder(arguments))
+    if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
+        run.config.ckpt = "last"
+    with _logged(run.folder / "train.log"):
+        _train(run.config)
+
+
+@contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """Print what is said, and append it to a file, as Hydra does."""
+    root, level = logging.getLogger(), logging.getLogger().level
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
+    stamp = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    for handler, form in zip(handlers, ("%(message)s", stamp), strict=True):
+        handler.setFormatter(logging.Formatter(form))
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
 
 
 def evaluate(arguments: list[str]) -> None:

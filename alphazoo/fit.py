@@ -10,12 +10,15 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from alphazoo.checkpoints import BEFORE, LAST
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import read_checkpoint, replacing
+from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
+from alphazoo.resume import ResumePoint, resume_point
 from alphazoo.warm_start import warm_start
 
 log = logging.getLogger(__name__)
@@ -23,9 +26,13 @@ log = logging.getLogger(__name__)
 RESULTS = (
     "metrics.json",
     "scores.parquet",
-    "checkpoints/best.ckpt",
-    "checkpoints/last.ckpt",
+    "report.html",
     "windows.csv",
+    "rows.parquet",
+)
+TRAINED = (
+    *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE)),
+    "logs/metrics.csv",
 )
 LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
@@ -50,8 +57,9 @@ class Fitted:
 def fit(config: DictConfig, *, market: Market | None = None, start: str | None = None) -> Fitted:
     """Train a model.
 
-    Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, the
-    logs.
+    Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt``, ``last.ckpt`` and
+    the one before, the logs. With ``config.ckpt`` it goes on from a checkpoint, and ends with the
+    weights of a training that was never stopped.
 
     Args:
         config: All that the run is told.
@@ -70,30 +78,49 @@ def fit(config: DictConfig, *, market: Market | None = None, start: str | None =
     if config.monitor not in model.logged:
         hint = did_you_mean(config.monitor, model.logged)
         raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
-    if config.init_from:
+    point = resume_point(config)
+    if config.init_from and not point:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
-    if start:
+    if start and not point:
         model.load_state_dict(read_checkpoint(start)["state_dict"])
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
     trainer: L.Trainer = instantiate(config.trainer)
-    begin_folder(config)
+    if config.get("averaging"):
+        averaging = instantiate(config.averaging)
+        trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
+    begin_folder(config, point)
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
-    trainer.fit(model, data)
+    trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
     return Fitted(model, data, trainer, best)
 
 
 @rank_zero_only
-def begin_folder(config: DictConfig) -> None:
-    """Write ``config.yaml`` into the folder of a run; results of an earlier run are deleted."""
+def begin_folder(
+    config: DictConfig, point: ResumePoint | None = None, *, keep: bool = False
+) -> None:
+    """Write ``config.yaml`` into the folder of a run; results of an earlier run are deleted.
+
+    Args:
+        config: Of the run.
+        point: Where its training goes on: checkpoints in the folder stay, and the log up to there.
+        keep: All that was trained stays.
+    """
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for result in RESULTS:
         (folder / result).unlink(missing_ok=True)
-    shutil.rmtree(folder / "windows", ignore_errors=True)
+    for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
+        torn.unlink()
+    if point and point.inside:
+        keep_rows(folder / "logs" / "metrics.csv", point.steps)
+    elif not keep:
+        for trained in TRAINED:
+            (folder / trained).unlink(missing_ok=True)
+        shutil.rmtree(folder / "windows", ignore_errors=True)
     told = config.copy()
     told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
     with replacing(folder / "config.yaml") as file:
@@ -127,8 +154,11 @@ def score_table(
     else:
         run = {"valid": trainer.validate, "test": trainer.test}[split]
         run(model, datamodule=data, ckpt_path=ckpt_path, verbose=False)
-    rows = model.scores(LOGGED_AS[split])
-    market = data.market
+    return name_rows(model.scores(LOGGED_AS[split]), data.market, split)
+
+
+def name_rows(rows: pd.DataFrame, market: Market, split: str) -> pd.DataFrame:
+    """The score table of a split from rows of `alphazoo.models.base.StockModel.scores`."""
     return pd.DataFrame(
         {
             "date": market.dates[rows["date"]],

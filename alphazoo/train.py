@@ -1,6 +1,7 @@
 """One run: fit, or walk forward; score valid and test; write results and a report."""
 
 import logging
+import math
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from alphazoo.figures import training_figures
 from alphazoo.files import replacing, write_json
 from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
+from alphazoo.resume import has_ended, in_use
+from alphazoo.runs import Run
 from alphazoo.walk_forward import Outcome, walk_forward
 
 log = logging.getLogger(__name__)
@@ -29,11 +32,22 @@ def train(config: DictConfig) -> dict[str, float]:
 
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
+
+    Raises:
+        InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
-    metrics, scores, data = (walk_forward if config.walk_forward else _one_fit)(config)
-    write_results(Path(config.folder), metrics, scores)
-    if config.report:
-        report(config, metrics, scores, data)
+    folder = Path(config.folder)
+    with in_use(folder):
+        if has_ended(config):
+            log.info("%s has ended already: its figures are as they were", folder)
+            return {
+                name: math.nan if value is None else value
+                for name, value in Run.open(folder).metrics.items()
+            }
+        metrics, scores, data = (walk_forward if config.walk_forward else _one_fit)(config)
+        write_results(folder, metrics, scores)
+        if config.report:
+            report(config, metrics, scores, data)
     return metrics
 
 

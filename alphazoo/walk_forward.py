@@ -1,7 +1,8 @@
 """Walk forward: a training for every stretch of the test segment; its scores, joined."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count, pairwise, takewhile
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +12,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import check_complete, instantiate
+from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment, bound
 from alphazoo.errors import InputError
 from alphazoo.files import write_table
-from alphazoo.fit import begin_folder, fit, score_table
+from alphazoo.fit import begin_folder, fit, name_rows, score_table
 from alphazoo.metrics import summary
+from alphazoo.resume import AFTER, changes
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +97,22 @@ def walk_forward(config: DictConfig) -> Outcome:
 
     Each training is a run in a folder of its own, ``windows/<first test day>``; ``windows.csv``
     compares them. No day of the test segment is left out between two stretches: a label that
-    reaches into the next one teaches nobody.
+    reaches into the next one teaches nobody. With ``ckpt=last`` trainings that have ended are not
+    made again, and the one that was stopped goes on.
 
     Returns:
         Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days; the
         score table of the test days; the data of the last training.
 
     Raises:
-        InputError: As `stretches` and `alphazoo.fit.fit`.
+        InputError: As `stretches` and `alphazoo.fit.fit`, or ``ckpt`` is that of one training.
     """
     check_complete(config)
+    if config.get("ckpt") not in (None, "last"):
+        raise InputError(
+            f"ckpt={config.ckpt} is of one training, and walk_forward makes several: ckpt=last "
+            "goes on with those in the folder"
+        )
     market = instantiate(config.datamodule.market)()
     segments = {name: config.data[name] for name in ("train", "valid", "test")}
     settings = config.walk_forward
@@ -115,32 +124,67 @@ def walk_forward(config: DictConfig) -> Outcome:
         shortest=config.label.sell + 1,
     )
     folder = Path(config.folder)
-    begin_folder(config)
-    windows: list[dict[str, Any]] = []
-    tables, collected = [], []
-    best: str | None = None
+    begin_folder(config, keep=config.get("ckpt") == "last")
+    windows: list[Window] = []
     for cut in cuts:
-        told = config.copy()
-        told.folder = str(folder / "windows" / cut["test"][0])
-        told.walk_forward = {}
-        told.data.update(cut)
-        told.data.test = [cut["test"][0], None]  # of the later days none is looked at
         log.info("window %d of %d: test %s to %s", len(windows) + 1, len(cuts), *cut["test"])
-        run = fit(told, market=market, start=best if settings.warm_start else None)
-        best = run.best
-        score_table(run.trainer, run.model, run.data, "valid", ckpt_path=best)
-        valid = summary(run.model.scores("val"))
-        run.data.predict_days(market.rows(*cut["test"]))
-        tables.append(score_table(run.trainer, run.model, run.data, "predict", ckpt_path=best))
-        collected.append(run.model.scores("predict"))
-        test = summary(collected[-1])
-        windows.append(
-            {f"{name} {end}": cut[name][end == "to"] for name in cut for end in ("from", "to")}
-            | {f"val/{name}": value for name, value in valid.items()}
-            | {f"test/{name}": value for name, value in test.items()}
-        )
-    compared = pd.DataFrame(windows)
+        start = windows[-1].best if windows and settings.warm_start else None
+        windows.append(_window(config, cut, market, start))
+    compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
-    figures = {f"val/{name}": float(compared[f"val/{name}"].mean()) for name in valid}
-    figures |= {f"test/{name}": value for name, value in summary(pd.concat(collected)).items()}
-    return figures, pd.concat(tables, ignore_index=True).assign(split="test"), run.data
+    names = [str(name) for name in compared if str(name).startswith("val/")]
+    rows = pd.concat([window.rows["test"] for window in windows])
+    figures = {name: float(compared[name].mean()) for name in names}
+    figures |= {f"test/{name}": value for name, value in summary(rows).items()}
+    tables = [name_rows(window.rows["test"], market, "test") for window in windows]
+    return figures, pd.concat(tables, ignore_index=True), windows[-1].data
+
+
+@dataclass(frozen=True)
+class Window:
+    """One training of a walk forward.
+
+    Attributes:
+        rows: Scores of its valid and test days, see `alphazoo.models.base.StockModel.scores`.
+        best: The checkpoint of its best epoch.
+        data: Its days.
+    """
+
+    rows: dict[str, pd.DataFrame]
+    best: str | None
+    data: MarketDataModule
+
+
+def _window(
+    config: DictConfig, cut: dict[str, list[str]], market: Market, start: str | None
+) -> Window:
+    """Train and score a stretch, or take what an earlier process has finished of it."""
+    told = config.copy()
+    told.folder = str(Path(config.folder) / "windows" / cut["test"][0])
+    told.walk_forward = {}
+    told.data.update(cut)
+    told.data.test = [cut["test"][0], None]  # of the later days none is looked at
+    file = Path(told.folder) / "rows.parquet"
+    if file.is_file() and not changes(file.parent, told, free=AFTER):
+        data: MarketDataModule = instantiate(told.datamodule, market=market)
+        data.setup()
+        found = dict(iter(pd.read_parquet(file).groupby("split")))
+        rows = {name: found[name].reset_index(drop=True) for name in ("valid", "test")}
+        return Window(rows, str(file.parent / "checkpoints" / "best.ckpt"), data)
+    run = fit(told, market=market, start=start)
+    score_table(run.trainer, run.model, run.data, "valid", ckpt_path=run.best)
+    run.data.predict_days(market.rows(*cut["test"]))
+    score_table(run.trainer, run.model, run.data, "predict", ckpt_path=run.best)
+    rows = {"valid": run.model.scores("val"), "test": run.model.scores("predict")}
+    whole = [table.assign(split=name) for name, table in rows.items()]
+    rank_zero_only(write_table)(pd.concat(whole, ignore_index=True), file)
+    return Window(rows, run.best, run.data)
+
+
+def _compare(cut: Mapping[str, Sequence[str]], window: Window) -> dict[str, Any]:
+    """A row of ``windows.csv``."""
+    figures = {"val": summary(window.rows["valid"]), "test": summary(window.rows["test"])}
+    ends = {f"{name} {end}": cut[name][end == "to"] for name in cut for end in ("from", "to")}
+    return ends | {
+        f"{split}/{name}": value for split in figures for name, value in figures[split].items()
+    }

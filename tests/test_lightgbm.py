@@ -17,6 +17,7 @@ from alphazoo.errors import InputError
 from alphazoo.metrics import summary
 from alphazoo.models import describe_zoo
 from alphazoo.models.lightgbm import LightGBM
+from alphazoo.seeds import epoch_seed
 from alphazoo.train import score_table, train
 
 TREES = ["model=lightgbm", "model.trees_per_epoch=4", "model.lambda_l1=0", "model.weight_decay=5"]
@@ -58,7 +59,14 @@ def test_the_trees_are_those_of_the_library(bagging_freq: int, tmp_path: Path) -
     features, labels = plain_rows(run.data)
     assert len(labels) < sum(len(day.stocks) for day in run.data.days("train"))
     settings = {**PLAIN, "bagging_freq": bagging_freq, "seed": run.config.seed}
-    booster = lightgbm.train(settings, lightgbm.Dataset(features, labels), 3 * 4)
+    seeds = [epoch_seed(run.config.seed, epoch) % 2**31 for epoch in range(3)]
+    drawn = [{"feature_fraction_seed": seed, "bagging_seed": seed} for seed in seeds]
+    booster = lightgbm.Booster(settings | drawn[0], lightgbm.Dataset(features, labels))
+    for epoch in range(3):
+        if epoch:
+            booster.reset_parameter(drawn[epoch])
+        for _ in range(4):
+            booster.update()
     expected = booster.predict(run.day.features.flatten(1).numpy())
     assert np.array_equal(run.model(run.day).numpy(), expected.astype(np.float32))
     error = ((booster.predict(features) - labels) ** 2).mean()

@@ -19,6 +19,7 @@ from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import Segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
+from alphazoo.seeds import ShuffledDays
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,9 @@ class MarketDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[DayBatch]:
         """Train days in random order, on the device of the trainer, like those of all loaders."""
-        return DataLoader(self._device_days("train"), batch_size=None, shuffle=True)
+        days = self._device_days("train")
+        own = torch.Generator()  # else a loader draws from torch's, sooner or later than the epoch
+        return DataLoader(days, batch_size=None, sampler=ShuffledDays(days), generator=own)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:
         """Valid days in order."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.seeds import epoch_seed
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -45,6 +46,9 @@ class LightGBM(StockModel):
     The published settings draw 0.8789 of the rows, but never say how often, so that the library
     does not draw at all: that is ``bagging_freq=0``. The matrix of all rows, 4 bytes per column, is
     in memory until its columns are binned, to 1 byte each.
+
+    A training that was stopped and goes on makes the same trees, save with ``bagging_freq`` above
+    0: the library then draws other rows than it would have.
 
     Args:
         trees_per_epoch: Trees that an epoch adds.
@@ -146,6 +150,7 @@ class LightGBM(StockModel):
     def on_train_start(self) -> None:
         """Read the train days, once for all epochs."""
         self.trainer.limit_train_batches = self._limit
+        self._seed = torch.initial_seed()
         self._dataset = self._read()
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
@@ -175,8 +180,7 @@ class LightGBM(StockModel):
         with _library() as lightgbm:
             if self._dataset is None:
                 grown = self._trees()
-                if rate != grown.params["learning_rate"]:
-                    grown.reset_parameter({"learning_rate": rate})
+                grown.reset_parameter({"learning_rate": rate, **self._seeds()})
                 for _ in range(self.trees_per_epoch):
                     grown.update()
                 return grown
@@ -184,7 +188,8 @@ class LightGBM(StockModel):
                 {
                     **self.settings,
                     "learning_rate": rate,
-                    "seed": torch.initial_seed() % 2**31,
+                    "seed": self._seed % 2**31,
+                    **self._seeds(),
                     "num_threads": torch.get_num_threads(),
                 },
                 self._dataset,
@@ -194,6 +199,11 @@ class LightGBM(StockModel):
             )
             self._dataset = None  # the booster has it
             return booster
+
+    def _seeds(self) -> dict[str, int]:
+        """Of what is drawn in an epoch, for the library."""
+        seed = epoch_seed(self._seed, self.current_epoch) % 2**31
+        return {"feature_fraction_seed": seed, "bagging_seed": seed}
 
     def _read(self) -> "Dataset":
         data = getattr(self.trainer, "datamodule", None)

@@ -1,0 +1,155 @@
+"""Going on with a training: from which checkpoint, with which settings, in whose folder."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from alphazoo.checkpoints import BEFORE, LAST
+from alphazoo.errors import InputError, shorten
+from alphazoo.files import read_checkpoint
+from alphazoo.runs import Run
+
+log = logging.getLogger(__name__)
+
+# what changes nothing of a training that has ended: where files are, and what comes after it
+AFTER = (
+    *("folder", "ckpt", "logger", "report", "backtest"),
+    *("data.path", "data.market", "datamodule.market"),
+    *("features.cache", "datamodule.features.cache"),
+)
+# what may be other when a training goes on: how long it is, and on what it runs, too
+FREE = (*AFTER, "trainer", "patience")
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where a training goes on.
+
+    Attributes:
+        file: The checkpoint.
+        steps: Steps that were made by then.
+        inside: Whether it is of the run's own folder, whose logs go on, too.
+    """
+
+    file: Path
+    steps: int
+    inside: bool
+
+
+def resume_point(config: DictConfig) -> ResumePoint | None:
+    """Find what ``config.ckpt`` asks for; None where the training starts from the beginning.
+
+    Raises:
+        InputError: The checkpoint cannot be read, or was made with other settings.
+    """
+    asked = config.get("ckpt")
+    if asked is None:
+        return None
+    own = Path(config.folder) / "checkpoints"
+    if asked == "last":
+        if not (own / LAST).is_file():
+            log.info("%s has no %s: the training starts from the beginning", own, LAST)
+            return None
+        file, checkpoint = own / LAST, _read_last(own)
+    else:
+        file = Path(asked).expanduser()
+        checkpoint = read_checkpoint(file)
+    changed = changes(file.parent.parent, config, free=FREE)
+    if changed:
+        raise InputError(
+            f"{file} was made with other settings: {shorten(changed)}; a training goes on with its "
+            "own, save trainer, patience, logger, report and backtest"
+        )
+    log.info("going on from %s, after %d epochs", file, checkpoint["epoch"] + 1)
+    return ResumePoint(file, checkpoint["global_step"], file.resolve().parent == own.resolve())
+
+
+def _read_last(folder: Path) -> dict[str, Any]:
+    try:
+        return read_checkpoint(folder / LAST)
+    except InputError:
+        if not (folder / BEFORE).is_file():
+            raise
+        checkpoint = read_checkpoint(folder / BEFORE)
+        log.warning("%s is damaged; the one before is used", folder / LAST)
+        (folder / BEFORE).replace(folder / LAST)
+        return checkpoint
+
+
+def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[str]:
+    """Settings, ``key=value instead of value``, that are not those of the run in a folder.
+
+    Args:
+        folder: Of the run; without a config nothing is said to differ.
+        config: What is told now.
+        free: Keys that may differ, with all below them.
+    """
+    if not (folder / "config.yaml").is_file():
+        return []
+    before, now = _flat(Run.open(folder).config), _flat(config)
+    return [
+        f"{key}={now.get(key)} instead of {before.get(key)}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+        and not any(key == name or key.startswith(f"{name}.") for name in free)
+    ]
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    """Values by dotted key, interpolations resolved."""
+    plain = {name: config[name] for name in config if name != "hydra"}
+    found: dict[str, Any] = {}
+
+    def walk(node: Mapping[Any, Any], prefix: str) -> None:
+        for name, value in node.items():
+            if isinstance(value, Mapping) and value:
+                walk(value, f"{prefix}{name}.")
+            elif value != {}:
+                found[f"{prefix}{name}"] = value
+
+    walk({key: _plain(value) for key, value in plain.items()}, "")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def has_ended(config: DictConfig) -> bool:
+    """Whether a run that is to go on has ended already, told the same."""
+    folder = Path(config.folder)
+    results = ["metrics.json", "config.yaml", *(["report.html"] if config.report else [])]
+    told = all((folder / name).is_file() for name in results)
+    return bool(config.get("ckpt") == "last" and told) and not changes(
+        folder, config, free=("folder", "ckpt")
+    )
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder; a process that dies leaves it.
+
+    Raises:
+        InputError: One does.
+    """
+    rank = getattr(rank_zero_only, "rank", 0)
+    if rank:  # the first process keeps the folder for all of a run
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{folder} is in use: another process trains in it") from error
+    try:
+        yield
+    finally:
+        lock.release()
