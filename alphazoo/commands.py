@@ -29,20 +29,26 @@ def train(arguments: list[str]) -> None:
 
     def job(config: Any) -> None:
         sys.argv = command_line  # Lightning starts further processes with it
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        from alphazoo.train import print_figures, train
+        from alphazoo.sweep import run_in_sweep
 
         logging.getLogger("lightning").handlers.clear()  # the root logger prints already
         _be_quiet()
-        try:
-            print_figures(train(config), config.folder)
-        except MisconfigurationException as error:  # Lightning's word for an unusable setting
-            raise InputError(" ".join(str(error).split())) from error
+        run_in_sweep(config, _train)
 
     _own_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
     hydra.main(version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train")(job)()
+
+
+def _train(config: Any) -> None:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from alphazoo.train import print_figures, train
+
+    try:
+        print_figures(train(config), config.folder)
+    except MisconfigurationException as error:  # Lightning's word for an unusable setting
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def evaluate(arguments: list[str]) -> None:

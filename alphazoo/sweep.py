@@ -1,0 +1,231 @@
+"""The jobs of a sweep: what becomes of each, which are missing, and their table."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from alphazoo.errors import AlphazooError, InputError, JobsFailedError, shorten
+from alphazoo.files import write_json, write_table
+
+log = logging.getLogger(__name__)
+
+STATUS = "status.json"
+PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")
+
+
+class PrunedError(Exception):
+    """A trial is worse than the others were at its age."""
+
+
+@dataclass
+class Job:
+    """What became of a job, as the ``status.json`` of its folder has it.
+
+    Attributes:
+        overrides: What it was told beyond the defaults.
+        status: ``"running"``, ``"done"``, ``"pruned"`` or ``"failed"``. One that is still running
+            when its sweep has ended was killed.
+        error: Why it failed or was pruned.
+        seconds: From its start to its end.
+    """
+
+    overrides: list[str]
+    status: str = "running"
+    error: str | None = None
+    seconds: float | None = None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Its overrides by key."""
+        pairs = (override.lstrip("+").partition("=") for override in self.overrides)
+        return {key: value for key, _, value in pairs}
+
+
+def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> None:
+    """Run what Hydra asks for: a job of a sweep of ours, or a single run, whose faults are raised.
+
+    Args:
+        config: Of the job.
+        task: What to do with it.
+    """
+    hydra = HydraConfig.get()
+    ours = str(hydra.sweeper._target_).startswith("hydra_plugins.alphazoo")
+    if not ours or OmegaConf.is_missing(hydra.job, "num"):
+        task(config)
+        return
+    with own_device(config, Path(hydra.sweep.dir)):
+        run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, lambda: task(config))
+
+
+def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) -> None:
+    """Run a job and leave its status in its folder, whatever happens.
+
+    A fault is recorded and not raised: other jobs of the sweep go on. Only a process that is
+    killed leaves the job ``"running"``.
+    """
+    start = time.monotonic()
+    job = Job([*overrides])
+    write_json(folder / STATUS, asdict(job))
+    try:
+        task()
+        job.status = "done"
+    except PrunedError as reason:
+        job.status, job.error = "pruned", str(reason)
+        log.info("pruned: %s", reason)
+    except AlphazooError as error:
+        job.status, job.error = "failed", str(error)
+        log.error("error: %s", error)
+    except Exception as error:
+        job.status, job.error = "failed", f"{type(error).__name__}: {error}"
+        log.exception("error")
+    job.seconds = time.monotonic() - start
+    write_json(folder / STATUS, asdict(job))
+
+
+def read_jobs(folder: Path) -> dict[Path, Job]:
+    """Jobs of a sweep by their folders, in the order of their numbers."""
+    files = sorted(folder.glob(f"*/{STATUS}"), key=lambda file: (len(file.parent.name), file))
+    return {file.parent: Job(**json.loads(file.read_text())) for file in files}
+
+
+def is_done(folder: Path, job: Job) -> bool:
+    """Whether nothing is left to do: it has results, or was not worth going on with."""
+    return job.status == "pruned" or (job.status == "done" and (folder / "metrics.json").is_file())
+
+
+def plan(folder: Path, jobs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Jobs that are not done, each with its folder: that of an earlier attempt, else a new one.
+
+    A job is known by its overrides, in any order; a number names its folder, because overrides may
+    be long and hold slashes.
+
+    Args:
+        folder: Of the sweep.
+        jobs: The overrides of each.
+
+    Returns:
+        Overrides of the jobs to run, with that of their folder.
+    """
+    tried = {frozenset(job.overrides): path for path, job in read_jobs(folder).items()}
+    done = {path for path, job in read_jobs(folder).items() if is_done(path, job)}
+    numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+    next_number = max(numbers, default=-1) + 1
+    missing = []
+    for overrides in jobs:
+        known = tried.get(frozenset(overrides))
+        if known in done:
+            continue
+        name = known.name if known else str(next_number)
+        next_number += known is None
+        missing.append([*overrides, f"hydra.sweep.subdir={name}"])
+    return missing
+
+
+def conclude(folder: Path, wanted: Sequence[Sequence[str]] | None = None) -> None:
+    """Print the table of a sweep and write it as ``sweep.parquet``.
+
+    Args:
+        folder: Of the sweep; the table has every job in it.
+        wanted: The overrides of the jobs that this call is about; None stands for all.
+
+    Raises:
+        JobsFailedError: Some of those have no result.
+    """
+    jobs = read_jobs(folder)
+    table = tabulate(jobs)
+    write_table(table, folder / "sweep.parquet")
+    telling = [key for key in _keys(jobs) if len(set(table[key])) > 1]
+    shown = table.reindex(columns=[*telling, *PRINTED, "status", "seconds", "folder"])
+    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
+    print(f"sweep: {folder / 'sweep.parquet'}")
+    sets = None if wanted is None else {frozenset(overrides) for overrides in wanted}
+    about = {p: job for p, job in jobs.items() if sets is None or frozenset(job.overrides) in sets}
+    failed = [
+        f"{path} ({job.error or 'it was killed'})"
+        for path, job in about.items()
+        if not is_done(path, job)
+    ]
+    count = len(failed) + len(sets or about) - len(about)
+    if count:
+        told = f": {shorten(failed, 3)}" if failed else ", before they started"
+        raise JobsFailedError(f"{count} of {len(sets or about)} jobs failed{told}")
+
+
+def tabulate(jobs: dict[Path, Job]) -> pd.DataFrame:
+    """Settings and figures of each job, and ``status``, ``error``, ``seconds``, ``folder``."""
+    rows: list[dict[str, Any]] = []
+    for path, job in jobs.items():
+        ended = is_done(path, job) and job.status == "done"
+        figures = json.loads((path / "metrics.json").read_text()) if ended else {}
+        facts = {"status": job.status, "error": job.error, "seconds": job.seconds}
+        rows.append(job.settings | figures | facts | {"folder": str(path)})
+    table = pd.DataFrame(rows)
+    for key in _keys(jobs):
+        try:
+            table[key] = pd.to_numeric(table[key])
+        except ValueError:  # words
+            table[key] = table[key].astype("str")
+    return table
+
+
+def _keys(jobs: dict[Path, Job]) -> list[str]:
+    return [*dict.fromkeys(key for job in jobs.values() for key in job.settings)]
+
+
+@contextmanager
+def only_here(folder: Path) -> Iterator[None]:
+    """Keep a second process from running the jobs of the same sweep.
+
+    Raises:
+        InputError: Another process runs them.
+    """
+    lock = FileLock(folder / ".lock")
+    if not _free(lock):
+        raise InputError(f"the sweep in {folder} is running in another process")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def own_device(config: DictConfig, folder: Path) -> Iterator[None]:
+    """Choose a GPU that no other job of the sweep uses on this machine; the first if there is none.
+
+    Args:
+        config: Of the job; ``trainer.devices`` is changed where it asks for any one GPU.
+        folder: Of the sweep.
+    """
+    import torch
+
+    one = config.trainer.accelerator in ("auto", "gpu", "cuda") and config.trainer.devices == 1
+    count = torch.cuda.device_count() if one else 0
+    locks = [FileLock(folder / f".{gethostname()}-gpu-{index}.lock") for index in range(count)]
+    taken = next((index for index, lock in enumerate(locks) if _free(lock)), None)
+    try:
+        if taken is not None:
+            config.trainer.devices = [taken]
+        yield
+    finally:
+        if taken is not None:
+            locks[taken].release()
+
+
+def _free(lock: FileLock) -> bool:
+    """Take a lock that nobody has."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
