@@ -41,12 +41,19 @@ def train(arguments: list[str]) -> None:
 
 
 def _train(config: Any) -> None:
+    from hydra.core.hydra_config import HydraConfig
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from alphazoo.train import print_figures, train
 
+    callbacks = []
+    settings = HydraConfig.get().sweeper
+    if settings.get("trial") is not None:
+        from alphazoo.search import Pruning
+
+        callbacks.append(Pruning(settings, config.monitor))
     try:
-        print_figures(train(config), config.folder)
+        print_figures(train(config, callbacks), config.folder)
     except MisconfigurationException as error:  # Lightning's word for an unusable setting
         raise InputError(" ".join(str(error).split())) from error
 

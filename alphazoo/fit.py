@@ -2,11 +2,13 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 import pandas as pd
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -47,7 +49,13 @@ class Fitted:
     best: str | None
 
 
-def fit(config: DictConfig, *, market: Market | None = None, start: str | None = None) -> Fitted:
+def fit(
+    config: DictConfig,
+    *,
+    market: Market | None = None,
+    start: str | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Fitted:
     """Train a model.
 
     Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, the
@@ -57,6 +65,7 @@ def fit(config: DictConfig, *, market: Market | None = None, start: str | None =
         config: All that the run is told.
         market: Where it is read already.
         start: A checkpoint of the same model whose weights to start from.
+        callbacks: Beside those of the config.
 
     Raises:
         InputError: The data or a setting cannot be used; nothing is written.
@@ -77,6 +86,7 @@ def fit(config: DictConfig, *, market: Market | None = None, start: str | None =
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
     trainer: L.Trainer = instantiate(config.trainer)
+    trainer.callbacks += callbacks  # type: ignore[attr-defined]
     begin_folder(config)
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device

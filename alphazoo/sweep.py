@@ -3,9 +3,10 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -96,7 +97,13 @@ def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) 
 def read_jobs(folder: Path) -> dict[Path, Job]:
     """Jobs of a sweep by their folders, in the order of their numbers."""
     files = sorted(folder.glob(f"*/{STATUS}"), key=lambda file: (len(file.parent.name), file))
-    return {file.parent: Job(**json.loads(file.read_text())) for file in files}
+    return {file.parent: read_job(file.parent) for file in files}
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a folder; one that did not start is ``"running"``, like one that was killed."""
+    file = folder / STATUS
+    return Job(**json.loads(file.read_text())) if file.is_file() else Job([])
 
 
 def is_done(folder: Path, job: Job) -> bool:
@@ -104,8 +111,8 @@ def is_done(folder: Path, job: Job) -> bool:
     return job.status == "pruned" or (job.status == "done" and (folder / "metrics.json").is_file())
 
 
-def plan(folder: Path, jobs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Jobs that are not done, each with its folder: that of an earlier attempt, else a new one.
+def assign(folder: Path, jobs: Sequence[Sequence[str]]) -> dict[Path, Sequence[str]]:
+    """Give each job its folder: that of an earlier attempt, else a new one.
 
     A job is known by its overrides, in any order; a number names its folder, because overrides may
     be long and hold slashes.
@@ -113,31 +120,19 @@ def plan(folder: Path, jobs: Sequence[Sequence[str]]) -> list[list[str]]:
     Args:
         folder: Of the sweep.
         jobs: The overrides of each.
-
-    Returns:
-        Overrides of the jobs to run, with that of their folder.
     """
     tried = {frozenset(job.overrides): path for path, job in read_jobs(folder).items()}
-    done = {path for path, job in read_jobs(folder).items() if is_done(path, job)}
     numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-    next_number = max(numbers, default=-1) + 1
-    missing = []
-    for overrides in jobs:
-        known = tried.get(frozenset(overrides))
-        if known in done:
-            continue
-        name = known.name if known else str(next_number)
-        next_number += known is None
-        missing.append([*overrides, f"hydra.sweep.subdir={name}"])
-    return missing
+    unused = count(max(numbers, default=-1) + 1)
+    return {tried.get(frozenset(job)) or folder / str(next(unused)): job for job in jobs}
 
 
-def conclude(folder: Path, wanted: Sequence[Sequence[str]] | None = None) -> None:
+def conclude(folder: Path, wanted: Collection[Path]) -> None:
     """Print the table of a sweep and write it as ``sweep.parquet``.
 
     Args:
         folder: Of the sweep; the table has every job in it.
-        wanted: The overrides of the jobs that this call is about; None stands for all.
+        wanted: Folders of the jobs that this call is about.
 
     Raises:
         JobsFailedError: Some of those have no result.
@@ -149,17 +144,14 @@ def conclude(folder: Path, wanted: Sequence[Sequence[str]] | None = None) -> Non
     shown = table.reindex(columns=[*telling, *PRINTED, "status", "seconds", "folder"])
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
     print(f"sweep: {folder / 'sweep.parquet'}")
-    sets = None if wanted is None else {frozenset(overrides) for overrides in wanted}
-    about = {p: job for p, job in jobs.items() if sets is None or frozenset(job.overrides) in sets}
     failed = [
-        f"{path} ({job.error or 'it was killed'})"
-        for path, job in about.items()
+        f"{path} ({job.error or 'it was killed, or did not start'})"
+        for path, job in ((path, read_job(path)) for path in wanted)
         if not is_done(path, job)
     ]
-    count = len(failed) + len(sets or about) - len(about)
-    if count:
-        told = f": {shorten(failed, 3)}" if failed else ", before they started"
-        raise JobsFailedError(f"{count} of {len(sets or about)} jobs failed{told}")
+    if failed:
+        told = shorten(failed, 3)
+        raise JobsFailedError(f"{len(failed)} of {len(wanted)} jobs failed: {told}")
 
 
 def tabulate(jobs: dict[Path, Job]) -> pd.DataFrame:
@@ -210,8 +202,8 @@ def own_device(config: DictConfig, folder: Path) -> Iterator[None]:
     import torch
 
     one = config.trainer.accelerator in ("auto", "gpu", "cuda") and config.trainer.devices == 1
-    count = torch.cuda.device_count() if one else 0
-    locks = [FileLock(folder / f".{gethostname()}-gpu-{index}.lock") for index in range(count)]
+    n_devices = torch.cuda.device_count() if one else 0
+    locks = [FileLock(folder / f".{gethostname()}-gpu-{index}.lock") for index in range(n_devices)]
     taken = next((index for index, lock in enumerate(locks) if _free(lock)), None)
     try:
         if taken is not None:

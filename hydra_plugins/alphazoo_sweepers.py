@@ -4,7 +4,7 @@ Hydra imports this file at every start, so it imports nothing heavy.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +44,21 @@ class AlphazooSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def begin(self, arguments: list[str]) -> tuple[Path, list[Override]]:
-        """Make the folder and parse the overrides, of which the last of a key counts."""
+    def begin(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
+        """Make the folder and parse the overrides, by key, of which the last counts."""
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        return folder, parser.parse_overrides(given)
+        return folder, {o.get_key_element(): o for o in parser.parse_overrides(given)}
 
-    def launch(self, jobs: Sequence[Sequence[str]]) -> None:
+    def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
         """Run jobs, each of which leaves a status in its folder."""
+        told = [[*job, f"hydra.sweep.subdir={path.name}"] for path, job in jobs.items()]
         try:
-            if jobs:
-                self.launcher.launch(jobs, initial_job_idx=0)
+            if told:
+                self.launcher.launch(told, initial_job_idx=0)
         except Exception as error:  # a process of the launcher was killed: what it ran has no end
             log.error("%s: %s", type(error).__name__, error)
 
@@ -73,12 +74,63 @@ class Grid(AlphazooSweeper):
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        from alphazoo.sweep import conclude, only_here, plan
+        from alphazoo.sweep import assign, conclude, is_done, only_here, read_jobs
 
         folder, overrides = self.begin(arguments)
-        jobs = BasicSweeper.split_arguments(overrides, None)[0]
+        combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
+        # an unknown key ends the sweep before it begins
+        self.validate_batch_is_legal(combinations)
         with only_here(folder):
-            missing = plan(folder, jobs)
-            self.validate_batch_is_legal(missing)  # an unknown key ends the sweep before it begins
-            self.launch(missing)
+            jobs = assign(folder, combinations)
+            done = {path for path, job in read_jobs(folder).items() if is_done(path, job)}
+            self.launch({path: job for path, job in jobs.items() if path not in done})
             conclude(folder, jobs)
+
+
+class Search(AlphazooSweeper):
+    """Trials whose settings Optuna chooses by a figure of the valid days.
+
+    Several processes may work on one study; each ends when the study has ended.
+
+    Args:
+        params: The search space, and other overrides, by key.
+        settings: What `alphazoo.search` reads, see ``configs/hydra/sweeper/optuna.yaml``.
+    """
+
+    def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
+        super().__init__(params)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run trials until the study has as many as it should; print and write their table.
+
+        Raises:
+            InputError: The space, the storage or the study cannot be used.
+            JobsFailedError: Some trials of this worker have no result.
+        """
+        from alphazoo.search import Study, corner, parse_space, storage_errors
+        from alphazoo.sweep import conclude
+
+        folder, overrides = self.begin(arguments)
+        fixed = [
+            f"{key}={given.get_value_element_as_str()}"
+            for key, given in overrides.items()
+            if not given.is_sweep_override()
+        ]
+        space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
+        self.validate_batch_is_legal([[*fixed, *corner(space)]])
+        ran: dict[Path, Sequence[str]] = {}
+        settings = self.config.hydra.sweeper
+        with storage_errors(settings.storage):
+            study = Study(settings, space, self.config.monitor, self.config.mode)
+            while trials := study.ask(settings.n_jobs, settings.n_trials):
+                jobs = {
+                    folder / str(number): [*fixed, *drawn, f"hydra.sweeper.trial={number}"]
+                    for number, drawn in trials.items()
+                }
+                with study.alive(trials):
+                    self.launch(jobs)
+                for number, path in zip(trials, jobs, strict=True):
+                    study.tell(number, path)
+                ran |= jobs
+            print(study.best())
+        conclude(folder, ran)
