@@ -29,7 +29,7 @@ def train(arguments: list[str]) -> None:
 
     def job(config: Any) -> None:
         sys.argv = command_line  # Lightning starts further processes with it
-        from alphazoo.sweep import run_in_sweep
+        from alphazoo.sweep.jobs import run_in_sweep
 
         logging.getLogger("lightning").handlers.clear()  # the root logger prints already
         _be_quiet()
@@ -49,7 +49,7 @@ def _train(config: Any) -> None:
     callbacks = []
     settings = HydraConfig.get().sweeper
     if settings.get("trial") is not None:
-        from alphazoo.search import Pruning
+        from alphazoo.sweep.study import Pruning
 
         callbacks.append(Pruning(settings, config.monitor))
     try:

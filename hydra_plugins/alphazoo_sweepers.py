@@ -74,7 +74,9 @@ class Grid(AlphazooSweeper):
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        from alphazoo.sweep import assign, conclude, is_done, only_here, read_jobs
+        from alphazoo.sweep.jobs import assign, is_done, read_jobs
+        from alphazoo.sweep.locks import only_here
+        from alphazoo.sweep.table import conclude
 
         folder, overrides = self.begin(arguments)
         combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
@@ -94,7 +96,7 @@ class Search(AlphazooSweeper):
 
     Args:
         params: The search space, and other overrides, by key.
-        settings: What `alphazoo.search` reads, see ``configs/hydra/sweeper/optuna.yaml``.
+        settings: What `alphazoo.sweep.study` reads, see ``configs/hydra/sweeper/optuna.yaml``.
     """
 
     def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
@@ -107,8 +109,10 @@ class Search(AlphazooSweeper):
             InputError: The space, the storage or the study cannot be used.
             JobsFailedError: Some trials of this worker have no result.
         """
-        from alphazoo.search import Study, corner, parse_space, storage_errors
-        from alphazoo.sweep import conclude
+        from alphazoo.sweep.space import corner, parse_space
+        from alphazoo.sweep.storage import storage_errors
+        from alphazoo.sweep.study import Study
+        from alphazoo.sweep.table import conclude
 
         folder, overrides = self.begin(arguments)
         fixed = [

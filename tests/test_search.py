@@ -27,7 +27,8 @@ from optuna.distributions import (  # noqa: E402
 )
 from optuna.trial import TrialState  # noqa: E402
 
-from alphazoo.search import POLL, Space, parse_space  # noqa: E402
+from alphazoo.sweep.space import Space, parse_space  # noqa: E402
+from alphazoo.sweep.study import POLL  # noqa: E402
 
 RATE = "model.lr=tag(log,interval(1e-4,1e-2))"
 SEARCH = [

@@ -9,7 +9,8 @@ import torch
 from conftest import SMALL, Alphazoo, small_config
 
 from alphazoo.errors import InputError
-from alphazoo.sweep import Job, assign, only_here, own_device, run_job
+from alphazoo.sweep.jobs import Job, assign, run_job
+from alphazoo.sweep.locks import only_here, own_device
 
 SWEEP = ["train", "-m", *SMALL, "trainer=debug", "model.hidden_size=4", "hydra.sweep.dir=sweep"]
 DIVERGES = ["optimizer=sgd", "model.lr=1e-3,1e30"]

@@ -1,28 +1,23 @@
-"""The jobs of a sweep: what becomes of each, which are missing, and their table."""
+"""The jobs of a sweep: what becomes of each, and where."""
 
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from socket import gethostname
-from typing import Any
 
-import pandas as pd
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.errors import AlphazooError, InputError, JobsFailedError, shorten
-from alphazoo.files import write_json, write_table
+from alphazoo.errors import AlphazooError
+from alphazoo.files import write_json
+from alphazoo.sweep.locks import own_device
 
 log = logging.getLogger(__name__)
 
 STATUS = "status.json"
-PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")
 
 
 class PrunedError(Exception):
@@ -125,99 +120,3 @@ def assign(folder: Path, jobs: Sequence[Sequence[str]]) -> dict[Path, Sequence[s
     numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
     unused = count(max(numbers, default=-1) + 1)
     return {tried.get(frozenset(job)) or folder / str(next(unused)): job for job in jobs}
-
-
-def conclude(folder: Path, wanted: Collection[Path]) -> None:
-    """Print the table of a sweep and write it as ``sweep.parquet``.
-
-    Args:
-        folder: Of the sweep; the table has every job in it.
-        wanted: Folders of the jobs that this call is about.
-
-    Raises:
-        JobsFailedError: Some of those have no result.
-    """
-    jobs = read_jobs(folder)
-    table = tabulate(jobs)
-    write_table(table, folder / "sweep.parquet")
-    telling = [key for key in _keys(jobs) if len(set(table[key])) > 1]
-    shown = table.reindex(columns=[*telling, *PRINTED, "status", "seconds", "folder"])
-    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
-    print(f"sweep: {folder / 'sweep.parquet'}")
-    failed = [
-        f"{path} ({job.error or 'it was killed, or did not start'})"
-        for path, job in ((path, read_job(path)) for path in wanted)
-        if not is_done(path, job)
-    ]
-    if failed:
-        told = shorten(failed, 3)
-        raise JobsFailedError(f"{len(failed)} of {len(wanted)} jobs failed: {told}")
-
-
-def tabulate(jobs: dict[Path, Job]) -> pd.DataFrame:
-    """Settings and figures of each job, and ``status``, ``error``, ``seconds``, ``folder``."""
-    rows: list[dict[str, Any]] = []
-    for path, job in jobs.items():
-        ended = is_done(path, job) and job.status == "done"
-        figures = json.loads((path / "metrics.json").read_text()) if ended else {}
-        facts = {"status": job.status, "error": job.error, "seconds": job.seconds}
-        rows.append(job.settings | figures | facts | {"folder": str(path)})
-    table = pd.DataFrame(rows)
-    for key in _keys(jobs):
-        try:
-            table[key] = pd.to_numeric(table[key])
-        except ValueError:  # words
-            table[key] = table[key].astype("str")
-    return table
-
-
-def _keys(jobs: dict[Path, Job]) -> list[str]:
-    return [*dict.fromkeys(key for job in jobs.values() for key in job.settings)]
-
-
-@contextmanager
-def only_here(folder: Path) -> Iterator[None]:
-    """Keep a second process from running the jobs of the same sweep.
-
-    Raises:
-        InputError: Another process runs them.
-    """
-    lock = FileLock(folder / ".lock")
-    if not _free(lock):
-        raise InputError(f"the sweep in {folder} is running in another process")
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def own_device(config: DictConfig, folder: Path) -> Iterator[None]:
-    """Choose a GPU that no other job of the sweep uses on this machine; the first if there is none.
-
-    Args:
-        config: Of the job; ``trainer.devices`` is changed where it asks for any one GPU.
-        folder: Of the sweep.
-    """
-    import torch
-
-    one = config.trainer.accelerator in ("auto", "gpu", "cuda") and config.trainer.devices == 1
-    n_devices = torch.cuda.device_count() if one else 0
-    locks = [FileLock(folder / f".{gethostname()}-gpu-{index}.lock") for index in range(n_devices)]
-    taken = next((index for index, lock in enumerate(locks) if _free(lock)), None)
-    try:
-        if taken is not None:
-            config.trainer.devices = [taken]
-        yield
-    finally:
-        if taken is not None:
-            locks[taken].release()
-
-
-def _free(lock: FileLock) -> bool:
-    """Take a lock that nobody has."""
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
