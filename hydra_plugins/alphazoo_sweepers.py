@@ -5,6 +5,7 @@ Hydra imports this file at every start, so it imports nothing heavy.
 
 import logging
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+from alphazoo.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +109,11 @@ class Search(AlphazooSweeper):
         """Run trials until the study has as many as it should; print and write their table.
 
         Raises:
-            InputError: The space, the storage or the study cannot be used.
+            InputError: The space, the storage or the study cannot be used, or Optuna is absent.
             JobsFailedError: Some trials of this worker have no result.
         """
+        if find_spec("optuna") is None:
+            raise InputError("a search needs Optuna: pip install 'alphazoo[search]'")
         from alphazoo.sweep.space import corner, parse_space
         from alphazoo.sweep.storage import storage_errors
         from alphazoo.sweep.study import Study

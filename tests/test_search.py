@@ -133,6 +133,11 @@ def test_bad_input_is_one_clear_error(
     assert not [*(tmp_path / "sweep").glob("*/status.json")]
 
 
+def test_a_file_of_the_sweep_group_may_be_a_search(alphazoo: Alphazoo) -> None:
+    told = alphazoo("train", *SMALL, "sweep=encoder", "monitor=test/ic", "hydra.sweep.dir=sweep")
+    assert "the test days would be learnt from" in str(told.code)
+
+
 @pytest.fixture
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server of the test's own."""

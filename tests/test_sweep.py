@@ -72,6 +72,17 @@ def test_jobs_run_in_processes_of_their_own(
     assert statuses(tmp_path / "sweep") == {"0": "done", "1": "failed"}
 
 
+def test_a_file_of_the_sweep_group_says_what_to_combine(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "sweep").mkdir(parents=True)
+    (tmp_path / "mine" / "sweep" / "pair.yaml").write_text(
+        "# @package _global_\ndefaults: [grid]\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n"
+    )
+    result = alphazoo("train", "--config-dir=mine", *SWEEP[2:], "sweep=pair")
+    assert result.code == 0
+    assert pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")["seed"].tolist() == [1, 2]
+
+
 def test_an_unknown_key_ends_a_sweep_before_it_begins(alphazoo: Alphazoo, tmp_path: Path) -> None:
     result = alphazoo(*SWEEP, "model.heads=1,2")
     assert "unknown config key 'model.heads'" in str(result.code)
