@@ -27,6 +27,7 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo train model=lstm data=qlib data.path=FOLDER trainer.max_epochs=5
                alphazoo train -m model=lstm,gru seed=1,2,3     every combination
                alphazoo train run=FOLDER [trainer.max_epochs=20]    go on with one that was stopped
+               alphazoo train sweep=encoder model=lstm         a search by Optuna
                alphazoo train --help                            all groups and keys
   predict      scores of the newest day by a finished run
                alphazoo predict run=runs/mine data.path=FOLDER

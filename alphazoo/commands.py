@@ -36,7 +36,9 @@ def train(arguments: list[str]) -> None:
 
     def job(config: Any) -> None:
         sys.argv = command_line  # Lightning starts further processes with it
-        _train(config)
+        from alphazoo.sweep.jobs import run_in_sweep
+
+        run_in_sweep(config, _train)
 
     _own_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
@@ -44,14 +46,21 @@ def train(arguments: list[str]) -> None:
 
 
 def _train(config: Any) -> None:
+    from hydra.core.hydra_config import HydraConfig
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from alphazoo.train import print_figures, train
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
     _be_quiet()
+    callbacks = []
+    settings = HydraConfig.get().sweeper if HydraConfig.initialized() else None
+    if settings and settings.get("trial") is not None:
+        from alphazoo.sweep.study import Pruning
+
+        callbacks.append(Pruning(settings, config.monitor))
     try:
-        print_figures(train(config), config.folder)
+        print_figures(train(config, callbacks), config.folder)
     except MisconfigurationException as error:  # Lightning's word for an unusable setting
         raise InputError(" ".join(str(error).split())) from error
 

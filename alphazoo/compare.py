@@ -1,5 +1,6 @@
 """Compare runs: the table of published results, mean and deviation over seeds, and curves."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from alphazoo.files import replacing, write_table
 from alphazoo.metrics import daily_ic
 from alphazoo.report import Section, Table, write_page
 from alphazoo.runs import Run
+
+log = logging.getLogger(__name__)
 
 EXCESS = "backtest/excess_return_with_cost"
 FIGURES = {  # as the published table has them; names in metrics.json
@@ -37,7 +40,7 @@ Group = list[Run]
 
 
 def find_runs(folders: Iterable[str | Path]) -> list[Run]:
-    """Open runs; a folder of runs, such as that of a sweep, stands for all in it.
+    """Open runs; a folder of runs, such as that of a sweep, stands for all in it with a result.
 
     Raises:
         InputError: A folder is neither.
@@ -46,8 +49,14 @@ def find_runs(folders: Iterable[str | Path]) -> list[Run]:
     for folder in map(Path, folders):
         inside = sorted(file.parent for file in folder.glob("*/config.yaml"))
         if (folder / "config.yaml").is_file() or not inside:
-            inside = [folder]
-        runs += [Run.open(path) for path in inside]
+            runs.append(Run.open(folder))
+            continue
+        ended = [path for path in inside if (path / "metrics.json").is_file()]
+        if len(ended) < len(inside):
+            others = shorten(path.name for path in inside if path not in ended)
+            count = f"{len(inside) - len(ended)} of {len(inside)} runs in {folder}"
+            log.warning("left out %s, which have no result: %s", count, others)
+        runs += map(Run.open, ended)
     return runs
 
 

@@ -1,6 +1,7 @@
 """Configs: where the yaml files are, and how to compose them outside the command line."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from omegaconf.errors import MissingMandatoryValue
 from alphazoo.errors import InputError, did_you_mean
 
 VERSION_BASE = "1.3"
+
+# Hydra takes sweepers from the namespace hydra_plugins alone, which may have several folders
+sys.path.append(str(Path(__file__).parent / "plugins"))
 
 
 def _market_columns(indices: Sequence[str]) -> list[str]:

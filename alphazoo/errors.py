@@ -16,6 +16,10 @@ class InputError(AlphazooError, ValueError):
     """Something given is wrong; the message names it, what was expected and what was found."""
 
 
+class JobsFailedError(AlphazooError):
+    """Jobs of a sweep have no result."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Name the nearest of the known names, or list some: the tail of an error message."""
     names = sorted(known)

@@ -2,11 +2,13 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 import pandas as pd
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -54,7 +56,13 @@ class Fitted:
     best: str | None
 
 
-def fit(config: DictConfig, *, market: Market | None = None, start: str | None = None) -> Fitted:
+def fit(
+    config: DictConfig,
+    *,
+    market: Market | None = None,
+    start: str | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Fitted:
     """Train a model.
 
     Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt``, ``last.ckpt`` and
@@ -65,6 +73,7 @@ def fit(config: DictConfig, *, market: Market | None = None, start: str | None =
         config: All that the run is told.
         market: Where it is read already.
         start: A checkpoint of the same model whose weights to start from.
+        callbacks: Beside those of the config.
 
     Raises:
         InputError: The data or a setting cannot be used; nothing is written.
@@ -89,6 +98,7 @@ def fit(config: DictConfig, *, market: Market | None = None, start: str | None =
     if config.get("averaging"):
         averaging = instantiate(config.averaging)
         trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
+    trainer.callbacks += callbacks  # type: ignore[attr-defined]
     begin_folder(config, point)
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device

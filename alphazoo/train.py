@@ -2,10 +2,12 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
@@ -24,11 +26,15 @@ from alphazoo.walk_forward import Outcome, walk_forward
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig) -> dict[str, float]:
+def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
     """Train a model and score the valid and test days with its best weights.
 
     Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
     ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes.
+
+    Args:
+        config: All that the run is told.
+        callbacks: Beside those of the config, for the one fit; a walk forward has several.
 
     Returns:
         The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
@@ -44,15 +50,17 @@ def train(config: DictConfig) -> dict[str, float]:
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
             }
-        metrics, scores, data = (walk_forward if config.walk_forward else _one_fit)(config)
+        metrics, scores, data = (
+            walk_forward(config) if config.walk_forward else _one_fit(config, callbacks)
+        )
         write_results(folder, metrics, scores)
         if config.report:
             report(config, metrics, scores, data)
     return metrics
 
 
-def _one_fit(config: DictConfig) -> Outcome:
-    run = fit(config)
+def _one_fit(config: DictConfig, callbacks: Sequence[Callback]) -> Outcome:
+    run = fit(config, callbacks=callbacks)
     metrics: dict[str, float] = {}
     tables = []
     for split in ("valid", "test"):

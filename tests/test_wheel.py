@@ -29,6 +29,9 @@ def test_the_wheel_trains_in_a_clean_environment(tmp_path: Path) -> None:
     assert "38,849" in call(programs / "alphazoo", "models", cwd=tmp_path)
     call(programs / "alphazoo", "train", *SMALL, "hydra.run.dir=out", cwd=tmp_path)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
+    many = ["-m", *SMALL, "trainer=debug", "seed=1,2", "hydra.sweep.dir=many"]
+    call(programs / "alphazoo", "train", *many, cwd=tmp_path)
+    assert (tmp_path / "many" / "sweep.parquet").is_file()
     where = call(
         programs / "python", "-c", "import alphazoo; print(alphazoo.__file__)", cwd=tmp_path
     )

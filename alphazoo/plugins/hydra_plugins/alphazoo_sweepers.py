@@ -1,0 +1,145 @@
+"""What `alphazoo train -m` sweeps with; Hydra looks for sweepers in this namespace alone.
+
+Hydra imports this file at every start, so it imports nothing heavy.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from alphazoo.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class AlphazooSweeper(Sweeper):
+    """What both sweepers share: the launcher, and the folder of the sweep.
+
+    Args:
+        params: Overrides by key, used beside those of the command line, which come first.
+    """
+
+    hydra_context: HydraContext
+    config: DictConfig
+    launcher: Launcher
+
+    def __init__(self, params: dict[str, Any] | None) -> None:
+        self.params = params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra hands over."""
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def begin(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
+        """Make the folder and parse the overrides, by key, of which the last counts."""
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return folder, {o.get_key_element(): o for o in parser.parse_overrides(given)}
+
+    def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
+        """Run jobs, each of which leaves a status in its folder."""
+        told = [[*job, f"hydra.sweep.subdir={path.name}"] for path, job in jobs.items()]
+        try:
+            if told:
+                self.launcher.launch(told, initial_job_idx=0)
+        except Exception as error:  # a process of the launcher was killed: what it ran has no end
+            log.error("%s: %s", type(error).__name__, error)
+
+
+class Grid(AlphazooSweeper):
+    """Every combination, of those in the folder only what is missing."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the jobs, then print and write their table.
+
+        Raises:
+            JobsFailedError: Some jobs have no result; the others have.
+        """
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        from alphazoo.sweep.jobs import assign, is_done, read_jobs
+        from alphazoo.sweep.locks import only_here
+        from alphazoo.sweep.table import conclude
+
+        folder, overrides = self.begin(arguments)
+        combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
+        # an unknown key ends the sweep before it begins
+        self.validate_batch_is_legal(combinations)
+        with only_here(folder):
+            jobs = assign(folder, combinations)
+            done = {path for path, job in read_jobs(folder).items() if is_done(path, job)}
+            self.launch({path: job for path, job in jobs.items() if path not in done})
+            conclude(folder, jobs)
+
+
+class Search(AlphazooSweeper):
+    """Trials whose settings Optuna chooses by a figure of the valid days.
+
+    Several processes may work on one study; each ends when the study has ended.
+
+    Args:
+        params: The search space, and other overrides, by key.
+        settings: What `alphazoo.sweep.study` reads, see ``configs/hydra/sweeper/optuna.yaml``.
+    """
+
+    def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
+        super().__init__(params)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run trials until the study has as many as it should; print and write their table.
+
+        Raises:
+            InputError: The space, the storage or the study cannot be used, or Optuna is absent.
+            JobsFailedError: Some trials of this worker have no result.
+        """
+        if find_spec("optuna") is None:
+            raise InputError("a search needs Optuna: pip install 'alphazoo[search]'")
+        from alphazoo.sweep.space import corner, parse_space
+        from alphazoo.sweep.storage import storage_errors
+        from alphazoo.sweep.study import Study
+        from alphazoo.sweep.table import conclude
+
+        folder, overrides = self.begin(arguments)
+        fixed = [
+            f"{key}={given.get_value_element_as_str()}"
+            for key, given in overrides.items()
+            if not given.is_sweep_override()
+        ]
+        space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
+        self.validate_batch_is_legal([[*fixed, *corner(space)]])
+        ran: dict[Path, Sequence[str]] = {}
+        settings = self.config.hydra.sweeper
+        with storage_errors(settings.storage):
+            study = Study(settings, space, self.config.monitor, self.config.mode)
+            while trials := study.ask(settings.n_jobs, settings.n_trials):
+                jobs = {
+                    folder / str(number): [*fixed, *drawn, f"hydra.sweeper.trial={number}"]
+                    for number, drawn in trials.items()
+                }
+                with study.alive(trials):
+                    self.launch(jobs)
+                for number, path in zip(trials, jobs, strict=True):
+                    study.tell(number, path)
+                ran |= jobs
+            print(study.best())
+        conclude(folder, ran)

@@ -1,0 +1,66 @@
+"""The space of a search, in the words of Hydra."""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from alphazoo.errors import InputError, check_choice
+
+Space = dict[str, BaseDistribution]
+
+
+def parse_space(overrides: Sequence[Override]) -> Space:
+    """Distributions of the keys that are searched.
+
+    Args:
+        overrides: ``model.lr=tag(log, interval(1e-4, 1e-2))``, ``int(interval(16, 64))`` (both ends
+            included), ``range(1, 4)``, ``choice(32, 64)``, or ``32,64`` for short.
+
+    Raises:
+        InputError: There is none, or Optuna cannot draw from one.
+    """
+    if not overrides:
+        raise InputError(
+            "nothing to search: give hydra.sweeper.params, or on the command line "
+            "'model.lr=interval(1e-4,1e-2)'"
+        )
+    space = {}
+    for override in overrides:
+        try:
+            space[override.get_key_element()] = _distribution(override)
+        except ValueError as error:
+            raise InputError(f"cannot search {override.input_line}: {error}") from error
+    return space
+
+
+def _distribution(override: Override) -> BaseDistribution:
+    sweep = override.value()
+    tags: set[str] = getattr(sweep, "tags", set())
+    for tag in tags:
+        check_choice("tag", tag, ["log"])
+    if isinstance(sweep, IntervalSweep):
+        made = IntDistribution if isinstance(sweep.start, int) else FloatDistribution
+        return made(sweep.start, sweep.end, log="log" in tags)  # type: ignore[arg-type]
+    if tags:
+        raise InputError("log is for intervals")
+    if isinstance(sweep, RangeSweep):
+        values = [*sweep.range()]
+        if values and all(isinstance(value, int) for value in values):
+            return IntDistribution(values[0], values[-1], step=int(sweep.step))
+        if values:
+            return FloatDistribution(float(values[0]), float(values[-1]), step=float(sweep.step))
+    return CategoricalDistribution([*override.sweep_string_iterator()])
+
+
+def corner(space: Space) -> list[str]:
+    """Overrides of one point of a space, to see that a config takes them."""
+    return [
+        f"{key}={found.choices[0] if isinstance(found, CategoricalDistribution) else found.low}"  # type: ignore[attr-defined]
+        for key, found in space.items()
+    ]
