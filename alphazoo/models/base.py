@@ -107,7 +107,7 @@ class StockModel(L.LightningModule, ABC):
         scores = self(day)
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
-            raise DivergedError(self._explain(f"the loss is {float(loss)}", scores, day))
+            raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
