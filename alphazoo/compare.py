@@ -27,8 +27,17 @@ FIGURES = {  # as the published table has them; names in metrics.json
 }
 # what tells nothing of a run: chance, where it ran, and what repeats other keys
 LEFT_OUT = (
-    *("seed", "folder", "datamodule", "logger", "trainer.default_root_dir", "trainer.logger"),
+    *(
+        "seed",
+        "folder",
+        "ckpt",
+        "datamodule",
+        "logger",
+        "trainer.default_root_dir",
+        "trainer.logger",
+    ),
     *("trainer.callbacks", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
+    "trainer.plugins",
     *("trainer.enable_progress_bar", "features.cache"),
 )
 LONGEST = 24  # letters of a value in the name of a group
