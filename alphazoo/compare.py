@@ -30,9 +30,9 @@ FIGURES = {  # as the published table has them; names in metrics.json
 }
 # what tells nothing of a run: chance, where it ran, and what repeats other keys
 LEFT_OUT = (
-    *("seed", "folder", "datamodule", "logger", "trainer.default_root_dir", "trainer.logger"),
-    *("trainer.callbacks", "trainer.accelerator", "trainer.devices", "trainer.strategy"),
-    *("trainer.enable_progress_bar", "features.cache"),
+    *("seed", "folder", "ckpt", "datamodule", "logger", "features.cache"),
+    *("trainer.default_root_dir", "trainer.logger", "trainer.plugins", "trainer.callbacks"),
+    *("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.enable_progress_bar"),
 )
 LONGEST = 24  # letters of a value in the name of a group
 

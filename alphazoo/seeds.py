@@ -6,9 +6,9 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import RandomSampler
+from torch.utils.data import DistributedSampler
 
-from alphazoo.data.days import Days
+from alphazoo.data.days import DayBatch, Days
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -31,22 +31,19 @@ class SeedEpochs(L.Callback):
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch))
 
 
-class ShuffledDays(RandomSampler):
-    """Days in an order that is a function of the seed that torch has now, and of the epoch.
+class ShuffledDays(DistributedSampler[DayBatch]):
+    """Days in an order that is a function of the epoch and of the seed that torch has now.
 
-    Where the days are split over processes Lightning takes a sampler of its own, of which the same
-    is true.
+    Args:
+        days: Of one epoch.
+        processes: How many the days are split over.
+        rank: Which of them this is.
     """
 
-    def __init__(self, days: Days) -> None:
-        super().__init__(days, generator=torch.Generator())
-        self.seed = torch.initial_seed()
-        self.epoch = 0
+    def __init__(self, days: Days, *, processes: int, rank: int) -> None:
+        seed = epoch_seed(torch.initial_seed(), 0)  # to which the epoch is added
+        super().__init__(days, num_replicas=processes, rank=rank, seed=seed)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch begins."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(epoch_seed(self.seed, self.epoch))
+    def __iter__(self) -> Iterator[DayBatch]:
+        """Drawn when the first day is asked for; Lightning asks earlier than it says the epoch."""
         yield from super().__iter__()

@@ -139,7 +139,11 @@ class MarketDataModule(L.LightningDataModule):
         """Train days in random order, on the device of the trainer, like those of all loaders."""
         days = self._device_days("train")
         own = torch.Generator()  # else a loader draws from torch's, sooner or later than the epoch
-        return DataLoader(days, batch_size=None, sampler=ShuffledDays(days), generator=own)
+        processes, rank = (
+            (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        )
+        order = ShuffledDays(days, processes=processes, rank=rank)
+        return DataLoader(days, batch_size=None, sampler=order, generator=own)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:
         """Valid days in order."""
