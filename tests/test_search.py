@@ -86,6 +86,9 @@ def test_a_search_tries_and_goes_on_where_it_ended(alphazoo: Alphazoo, tmp_path:
     other = str(alphazoo(*SEARCH, "model.lr=interval(1e-4,1e-1)").code)
     assert "the study 'search' is of another search (model.lr: " in other
     assert "hydra.sweeper.study=NAME" in other
+    alphazoo(*SEARCH, "model.lr=1,2", "hydra.sweeper.study=second", "hydra.sweeper.n_trials=1")
+    folders = {path.parent.name for path in (tmp_path / "sweep").glob("*/metrics.json")}
+    assert folders == {"search-0", "search-1", "search-2", "second-0"}
 
 
 def test_a_bad_trial_is_pruned_and_one_that_fails_is_named(
@@ -100,13 +103,13 @@ def test_a_bad_trial_is_pruned_and_one_that_fails_is_named(
     result = alphazoo(*mine, RATE, *never)
     assert result.code == 0
     assert "no trial has ended well" in result.out
-    status = json.loads((tmp_path / "sweep" / "0" / "status.json").read_text())
+    status = json.loads((tmp_path / "sweep" / "search-0" / "status.json").read_text())
     assert status["status"] == "pruned"
     assert "after 1 epochs" in status["error"]
 
     diverges = ["optimizer=sgd", "model.lr=interval(1e30,1e31)", "hydra.sweep.dir=other"]
     result = alphazoo(*SEARCH, *diverges, "hydra.sweeper.n_trials=1")
-    assert "1 of 1 jobs failed: other/0 (" in str(result.code)
+    assert "1 of 1 jobs failed: other/search-0 (" in str(result.code)
     states = [trial.state for trial in trials(f"sqlite:///{tmp_path}/other/study.db")]
     assert states == [TrialState.FAIL]
 
@@ -114,6 +117,7 @@ def test_a_bad_trial_is_pruned_and_one_that_fails_is_named(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["hydra.sweeper.study=a/b"], "named by letters and digits, got 'a/b'"),
         (["monitor=test/ic"], "not by test/ic: the test days would be learnt from"),
         (["hydra.sweeper.storage=nonsense"], "cannot use the storage hydra.sweeper.storage: "),
         (["hydra.sweeper.storage=odd://x/y"], "cannot use the storage odd://x/y: "),
@@ -178,7 +182,7 @@ def test_the_trial_of_a_killed_worker_is_tried_again_by_another(
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     setting = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": path}, "text": True}
     killed = subprocess.Popen([*command, *long], **setting)
-    while not [*(tmp_path / "sweep").glob("0/logs/metrics.csv")]:
+    while not [*(tmp_path / "sweep").glob("search-0/logs/metrics.csv")]:
         assert killed.poll() is None
         time.sleep(POLL / 4)
     killed.send_signal(signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -35,7 +36,8 @@ class Study:
         mode: ``"max"`` or ``"min"``: whether more of it is better.
 
     Raises:
-        InputError: The figure is none of the valid days, or the study searches another space.
+        InputError: The figure is none of the valid days, the name cannot be that of a folder, or
+            the study searches another space.
     """
 
     def __init__(self, settings: DictConfig, space: Space, monitor: str, mode: str) -> None:
@@ -45,6 +47,8 @@ class Study:
                 "the test days would be learnt from"
             )
         check_choice("mode", mode, ["max", "min"])
+        if not re.fullmatch(r"[\w.-]+", settings.study):  # it begins the names of folders
+            raise InputError(f"a study is named by letters and digits, got {settings.study!r}")
         self.space, self.monitor = space, monitor
         self.heartbeat = settings.heartbeat
         self.storage = open_storage(settings)

@@ -114,6 +114,7 @@ class Search(AlphazooSweeper):
         """
         if find_spec("optuna") is None:
             raise InputError("a search needs Optuna: pip install 'alphazoo[search]'")
+        from alphazoo.sweep.jobs import STATUS
         from alphazoo.sweep.space import corner, parse_space
         from alphazoo.sweep.storage import storage_errors
         from alphazoo.sweep.study import Study
@@ -133,9 +134,15 @@ class Search(AlphazooSweeper):
             study = Study(settings, space, self.config.monitor, self.config.mode)
             while trials := study.ask(settings.n_jobs, settings.n_trials):
                 jobs = {
-                    folder / str(number): [*fixed, *drawn, f"hydra.sweeper.trial={number}"]
+                    folder / f"{settings.study}-{number}": [
+                        *fixed,
+                        *drawn,
+                        f"hydra.sweeper.trial={number}",
+                    ]
                     for number, drawn in trials.items()
                 }
+                for path in jobs:  # another storage may have had a trial of that name
+                    (path / STATUS).unlink(missing_ok=True)
                 with study.alive(trials):
                     self.launch(jobs)
                 for number, path in zip(trials, jobs, strict=True):
