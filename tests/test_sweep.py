@@ -1,6 +1,7 @@
 """Sweeps: a table, failed jobs beside the others, and again only what is missing."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,9 @@ import torch
 from conftest import SMALL, Alphazoo, small_config
 
 from alphazoo.errors import InputError
+from alphazoo.sweep import locks
 from alphazoo.sweep.jobs import Job, assign, run_job
-from alphazoo.sweep.locks import only_here, own_device
+from alphazoo.sweep.locks import only_here
 
 SWEEP = ["train", "-m", *SMALL, "trainer=debug", "model.hidden_size=4", "hydra.sweep.dir=sweep"]
 DIVERGES = ["optimizer=sgd", "model.lr=1e-3,1e30"]
@@ -101,17 +103,17 @@ def test_a_job_is_known_by_its_overrides_in_any_order(tmp_path: Path) -> None:
     assert assign(tmp_path, jobs) == {tmp_path / "7": jobs[0], tmp_path / "8": jobs[1]}
 
 
-def test_jobs_at_the_same_time_take_different_gpus(
+def test_processes_of_a_sweep_take_different_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    configs = [small_config("trainer.accelerator=auto") for _ in range(3)]
-    with own_device(configs[0], tmp_path):
-        with own_device(configs[1], tmp_path):
-            pass
-        with own_device(configs[2], tmp_path):
-            pass
-    assert [config.trainer.devices for config in configs] == [[0], [1], [1]]
+    monkeypatch.setattr(locks, "HELD", [])
+    taken = []
+    for accelerator in ("auto", "cpu", "gpu", "gpu"):  # the last finds none that is free
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+        locks.take_gpu(small_config(f"trainer.accelerator={accelerator}"), tmp_path)
+        taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert taken == ["3", "3,5", "5", "3,5"]
 
 
 def test_a_sweep_runs_in_one_process_at_a_time(tmp_path: Path) -> None:

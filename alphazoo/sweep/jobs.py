@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.errors import AlphazooError
 from alphazoo.files import write_json
-from alphazoo.sweep.locks import own_device
+from alphazoo.sweep.locks import take_gpu
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> No
     if not ours or OmegaConf.is_missing(hydra.job, "num"):
         task(config)
         return
-    with own_device(config, Path(hydra.sweep.dir)):
-        run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, lambda: task(config))
+    take_gpu(config, Path(hydra.sweep.dir))
+    run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, lambda: task(config))
 
 
 def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) -> None:

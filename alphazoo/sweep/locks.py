@@ -1,5 +1,6 @@
 """What two processes of a sweep must not share: its folder, and a GPU."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from alphazoo.errors import InputError
+
+HELD: list[FileLock] = []  # until the process ends
 
 
 @contextmanager
@@ -27,27 +30,28 @@ def only_here(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def own_device(config: DictConfig, folder: Path) -> Iterator[None]:
-    """Choose a GPU that no other job of the sweep uses on this machine; the first if there is none.
+def take_gpu(config: DictConfig, folder: Path) -> None:
+    """Show this process one GPU alone, that no other process of the sweep has on this machine.
+
+    It stays that of the process, also for the jobs that follow. The config of a job says no number:
+    its run may be opened where there is another GPU, or none.
 
     Args:
-        config: Of the job; ``trainer.devices`` is changed where it asks for any one GPU.
+        config: Of a job; nothing is done where it asks for the CPU or for several devices.
         folder: Of the sweep.
     """
     import torch
 
     one = config.trainer.accelerator in ("auto", "gpu", "cuda") and config.trainer.devices == 1
-    n_devices = torch.cuda.device_count() if one else 0
-    locks = [FileLock(folder / f".{gethostname()}-gpu-{index}.lock") for index in range(n_devices)]
-    taken = next((index for index, lock in enumerate(locks) if _free(lock)), None)
-    try:
-        if taken is not None:
-            config.trainer.devices = [taken]
-        yield
-    finally:
-        if taken is not None:
-            locks[taken].release()
+    count = torch.cuda.device_count() if one and not torch.cuda.is_initialized() else 0
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = told.split(",") if told else [str(index) for index in range(count)]
+    for name in names[:count] if count > 1 else ():
+        lock = FileLock(folder / f".{gethostname()}-gpu-{name}.lock")
+        if _free(lock):
+            HELD.append(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            return
 
 
 def _free(lock: FileLock) -> bool:
