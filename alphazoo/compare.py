@@ -30,7 +30,7 @@ FIGURES = {  # as the published table has them; names in metrics.json
 }
 # what tells nothing of a run: chance, where it ran, and what repeats other keys
 LEFT_OUT = (
-    *("seed", "folder", "ckpt", "datamodule", "logger", "features.cache"),
+    *("seed", "folder", "ensemble", "ckpt", "datamodule", "logger", "features.cache"),
     *("trainer.default_root_dir", "trainer.logger", "trainer.plugins", "trainer.callbacks"),
     *("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.enable_progress_bar"),
 )
@@ -65,7 +65,7 @@ def group_runs(runs: Sequence[Run]) -> dict[str, Group]:
     settings = {id(run): _settings(run) for run in runs}
     models: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        models[str(run.config.model._target_).rpartition(".")[2]].append(run)
+        models[_model(run)].append(run)
     groups: dict[str, Group] = defaultdict(list)
     for model, alike in models.items():
         keys = sorted(set().union(*(settings[id(run)] for run in alike)))
@@ -150,6 +150,12 @@ def write_comparison(folder: Path, runs: Sequence[Run]) -> pd.DataFrame:
         },
     )
     return shown
+
+
+def _model(run: Run) -> str:
+    kind = str(run.config.model._target_).rpartition(".")[2]
+    made = run.config.get("ensemble")
+    return f"{kind}, {made.by} ensemble of {len(made.runs)}" if made else kind
 
 
 def _settings(run: Run) -> dict[str, str]:

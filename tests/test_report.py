@@ -175,6 +175,7 @@ def test_an_ensemble_is_a_run_of_its_own(
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members
+    assert [*group_runs([*runs[:2], run])] == ["GRU", "GRU, zscore ensemble of 3"]
     test = run.scores.query("split == 'test'")
     day = f"{test['date'].iloc[0]:%Y-%m-%d}"
     scores = predict(run, date=day)
