@@ -127,9 +127,8 @@ def ic_decay(
         to that of t+h+1; ``held_ic``, ``held_rank_ic`` with that of h days, from t+1 to t+1+h.
     """
     days = pd.factorize(table["date"])[0]
-    order = np.lexsort(
-        (table["score"].to_numpy(), days)
-    )  # ascending scores are ranked twice as fast
+    # in the order of their scores, which are then ranked twice as fast
+    order = np.lexsort((table["score"].to_numpy(), days))
     days, rows, stocks = days[order], rows[order], stocks[order]
     places = pd.Series(days).groupby(days).cumcount().to_numpy()
     scores = to_panel(table["score"].to_numpy()[order], days, places)
