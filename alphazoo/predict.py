@@ -9,6 +9,7 @@ import pandas as pd
 
 from alphazoo.allocator import KeepFreedMemory
 from alphazoo.config import check_complete, instantiate
+from alphazoo.data.check import GAP
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.ensemble import average
@@ -22,7 +23,7 @@ from alphazoo.warm_start import last_day_seen
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
-MAX_AGE = 12  # calendar days; no holiday has closed a large exchange for longer
+MAX_AGE = GAP  # calendar days
 
 
 def predict(
