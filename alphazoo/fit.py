@@ -98,7 +98,7 @@ def fit(
     if config.get("averaging"):
         averaging = instantiate(config.averaging)
         trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
-    trainer.callbacks += callbacks  # type: ignore[attr-defined]
+    trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
     begin_folder(config, point)
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device

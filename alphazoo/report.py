@@ -182,11 +182,12 @@ def _tiles(analysis: Analysis, backtest: Backtest | None) -> list[dict[str, str]
     ]
     if backtest is not None:
         excess = "excess_return_with_cost"
+        figures, definitions = backtest.figures, backtest.definitions
         tiles += [
             {
                 "label": label,
-                "value": form(backtest.figures[name]),
-                "definition": backtest.definitions[name],
+                "value": form(figures[name]),
+                "definition": definitions[name],
             }
             for name, label, form in (
                 (f"{excess}/annualised_sum", "excess return a year after costs, sum", percent(1)),

@@ -91,7 +91,7 @@ def report(
         log.warning("no report: %s", error)
         return
     metrics |= found.figures
-    write_results(folder, metrics, scores)
+    write_json(folder / "metrics.json", metrics)
     told = folder / "config.yaml"
     logged = folder / "logs" / "metrics.csv"
     write_evaluation(

@@ -19,6 +19,8 @@ from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.fit import score_table
+from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
 
 os.environ["ALPHAZOO_CACHE"] = ""  # features are computed anew
@@ -213,6 +215,25 @@ def alphazoo(
         return Result(code, captured.out, captured.err)
 
     return call
+
+
+def fit_strong_reversal(folder: Path, *overrides: str) -> tuple[float, float]:
+    """Test IC of a fit on a market with a strong reversal, and the best of one stock's window."""
+    market = Market.from_synthetic(
+        n_days=260, n_stocks=40, n_sectors=4, reversal=0.5, lead_lag=0.0, seed=1
+    )
+    config = small_config(
+        *overrides,
+        "features.window=10",
+        "data.train=[2015-01-01, 2015-08-31]",
+        "data.valid=[2015-09-01, 2015-10-15]",
+        "data.test=[2015-10-16, null]",
+        f"folder={folder}",
+    )
+    run = fit(config, market)
+    score_table(run.trainer, run.model, run.data, "test")
+    found = summary(run.model.scores("test"))["ic"]
+    return found, market.oracle_ic("own", first="2015-10-16")
 
 
 MakeDay = Callable[..., DayBatch]

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MODELS, MakeDay, Run, fit, model_overrides, small_config
+from conftest import (
+    MODELS,
+    MakeDay,
+    Run,
+    fit,
+    fit_strong_reversal,
+    model_overrides,
+    small_config,
+)
 from hydra.utils import get_class
 
 from alphazoo.config import compose, instantiate
-from alphazoo.data.market import Market
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.fit import score_table
 from alphazoo.metrics import summary
@@ -206,20 +213,6 @@ def test_optimizers_and_schedulers_come_from_the_config(
 
 def test_the_gru_finds_what_one_window_shows(tmp_path: Path) -> None:
     """A strong reversal: at least half of the best possible IC within a few epochs."""
-    market = Market.from_synthetic(
-        n_days=260, n_stocks=40, n_sectors=4, reversal=0.5, lead_lag=0.0, seed=1
-    )
-    config = small_config(
-        "model.hidden_size=16",
-        "model.lr=0.01",
-        "features.window=10",
-        "data.train=[2015-01-01, 2015-08-31]",
-        "data.valid=[2015-09-01, 2015-10-15]",
-        "data.test=[2015-10-16, null]",
-        "trainer.max_epochs=6",
-        f"folder={tmp_path}",
-    )
-    gru = fit(config, market)
-    score_table(gru.trainer, gru.model, gru.data, "test")
-    best = market.oracle_ic("own", first="2015-10-16")
-    assert summary(gru.model.scores("test"))["ic"] > best / 2 > 0.15
+    settings = ["model.hidden_size=16", "model.lr=0.01", "trainer.max_epochs=6"]
+    found, best = fit_strong_reversal(tmp_path, *settings)
+    assert found > best / 2 > 0.15

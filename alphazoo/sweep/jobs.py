@@ -82,7 +82,7 @@ def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) 
     except AlphazooError as error:
         job.status, job.error = "failed", str(error)
         log.error("error: %s", error)
-    except Exception as error:
+    except Exception as error:  # whatever it is, the other jobs have nothing to do with it
         job.status, job.error = "failed", f"{type(error).__name__}: {error}"
         log.exception("error")
     job.seconds = time.monotonic() - start
