@@ -4,11 +4,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
+from alphazoo.config import flatten
 from alphazoo.errors import InputError, shorten
 from alphazoo.figures import compared_figures
 from alphazoo.files import replacing, write_table
@@ -160,20 +159,8 @@ def _model(run: Run) -> str:
 
 def _settings(run: Run) -> dict[str, str]:
     """Dotted keys and values of a run, interpolations resolved."""
-    found: dict[str, str] = {}
-
-    def walk(node: Any, prefix: str) -> None:
-        for name, value in node.items():
-            key = f"{prefix}{name}"
-            if isinstance(value, dict) and key not in LEFT_OUT:
-                walk(value, f"{key}.")
-            elif key not in LEFT_OUT:
-                found[key] = (
-                    str(value) if len(str(value)) <= LONGEST else f"{value!s:.{LONGEST}}..."
-                )
-
-    told = OmegaConf.to_container(run.config, resolve=True)
-    walk(told, "")
+    told = {key: str(value) for key, value in flatten(run.config, LEFT_OUT).items()}
+    found = {k: v if len(v) <= LONGEST else f"{v:.{LONGEST}}..." for k, v in told.items()}
     if found["init_from"] != "None":
         found["init_from"] = "a checkpoint"  # each seed has its own
     return found

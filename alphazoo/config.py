@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,33 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     for name in arguments:
         rest.pop(name, None)
     return hydra_instantiate(rest, _convert_="all", _partial_=True)(**arguments)
+
+
+def flatten(config: DictConfig, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Values by dotted key, interpolations resolved.
+
+    Args:
+        config: Of a run; what Hydra knows of itself is left out.
+        without: Keys that are left out, with all below them.
+    """
+    found: dict[str, Any] = {}
+
+    def walk(node: Mapping[Any, Any], prefix: str) -> None:
+        for name, value in node.items():
+            key = f"{prefix}{name}"
+            if key in without or value == {}:
+                continue
+            if isinstance(value, Mapping):
+                walk(value, f"{key}.")
+            else:
+                found[key] = value
+
+    walk({name: _plain(config[name]) for name in config if name != "hydra"}, "")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:

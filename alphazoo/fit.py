@@ -17,7 +17,8 @@ from alphazoo.config import check_complete, instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.files import read_checkpoint, replacing
+from alphazoo.facts import FACTS, facts
+from alphazoo.files import read_checkpoint, replacing, write_json
 from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
 from alphazoo.resume import ResumePoint, resume_point
@@ -31,6 +32,7 @@ RESULTS = (
     "report.html",
     "windows.csv",
     "rows.parquet",
+    FACTS,
 )
 TRAINED = (
     *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE)),
@@ -65,9 +67,9 @@ def fit(
 ) -> Fitted:
     """Train a model.
 
-    Writes into ``config.folder``: ``config.yaml``, ``checkpoints/best.ckpt``, ``last.ckpt`` and
-    the one before, the logs. With ``config.ckpt`` it goes on from a checkpoint, and ends with the
-    weights of a training that was never stopped.
+    Writes into ``config.folder``: ``config.yaml``, ``facts.json``, ``checkpoints/best.ckpt``,
+    ``last.ckpt`` and the one before, the logs. With ``config.ckpt`` it goes on from a checkpoint,
+    and ends with the weights of a training that was never stopped.
 
     Args:
         config: All that the run is told.
@@ -100,6 +102,7 @@ def fit(
         trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
     trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
     begin_folder(config, point)
+    rank_zero_only(write_json)(Path(config.folder) / FACTS, facts(config, data, trainer))
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)

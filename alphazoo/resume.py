@@ -1,7 +1,7 @@
 """Going on with a training: from which checkpoint, with which settings, in whose folder."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from alphazoo.checkpoints import BEFORE, LAST
+from alphazoo.config import flatten
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
 from alphazoo.runs import Run
@@ -93,33 +94,12 @@ def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[
     """
     if not (folder / "config.yaml").is_file():
         return []
-    before, now = _flat(Run.open(folder).config), _flat(config)
+    before, now = flatten(Run.open(folder).config, free), flatten(config, free)
     return [
         f"{key}={now.get(key)} instead of {before.get(key)}"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
-        and not any(key == name or key.startswith(f"{name}.") for name in free)
     ]
-
-
-def _flat(config: DictConfig) -> dict[str, Any]:
-    """Values by dotted key, interpolations resolved."""
-    plain = {name: config[name] for name in config if name != "hydra"}
-    found: dict[str, Any] = {}
-
-    def walk(node: Mapping[Any, Any], prefix: str) -> None:
-        for name, value in node.items():
-            if isinstance(value, Mapping) and value:
-                walk(value, f"{prefix}{name}.")
-            elif value != {}:
-                found[f"{prefix}{name}"] = value
-
-    walk({key: _plain(value) for key, value in plain.items()}, "")
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def has_ended(config: DictConfig) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -95,3 +96,10 @@ class Run:
             raise InputError(f"{self.folder} has no {file.name}: did the run end?")
         figures: dict[str, float | None] = json.loads(file.read_text())
         return figures
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it is made of, see `alphazoo.facts`; empty where nothing says so."""
+        file = self.folder / "facts.json"
+        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        return found

@@ -16,10 +16,12 @@ from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment, bound
 from alphazoo.errors import InputError
-from alphazoo.files import write_table
+from alphazoo.facts import FACTS, settings_digest
+from alphazoo.files import write_json, write_table
 from alphazoo.fit import begin_folder, fit, name_rows, score_table
 from alphazoo.metrics import summary
 from alphazoo.resume import AFTER, changes
+from alphazoo.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,8 @@ def walk_forward(config: DictConfig) -> Outcome:
     figures = {name: float(compared[name].mean()) for name in names}
     figures |= {f"test/{name}": value for name, value in summary(rows).items()}
     tables = [name_rows(window.rows["test"], market, "test") for window in windows]
+    made_of = Run.open(folder).newest.facts
+    rank_zero_only(write_json)(folder / FACTS, {**made_of, "settings": settings_digest(config)})
     return figures, pd.concat(tables, ignore_index=True), windows[-1].data
 
 

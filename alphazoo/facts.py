@@ -1,0 +1,110 @@
+"""What a run is made of: its data, settings, code, packages and machine, as ``facts.json``."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+import lightning as L
+from omegaconf import DictConfig
+
+from alphazoo.config import flatten
+from alphazoo.data.market import Market
+from alphazoo.data.module import MarketDataModule
+
+FACTS = "facts.json"
+# settings that change no figure: where files are, and what comes after the training
+ELSEWHERE = (
+    *("folder", "ckpt", "logger", "report", "trainer.default_root_dir", "trainer.logger"),
+    *("data.path", "data.market", "datamodule.market", "features.cache"),
+    *("datamodule.features.cache", "trainer.enable_progress_bar"),
+)
+
+
+def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dict[str, Any]:
+    """What somebody needs to make a run again, or to see why two runs differ.
+
+    Args:
+        config: All that the run is told.
+        data: Set up.
+        trainer: Knows the device.
+
+    Returns:
+        ``data`` (with a ``fingerprint`` of all that is read of the market), ``settings`` (a digest
+        of those that figures depend on), ``git`` (commit of the working directory and whether
+        tracked files differ from it; None outside a repository), ``packages``, ``machine``.
+    """
+    market = data.market
+    return {
+        "data": {
+            "market": market.name,
+            "fingerprint": fingerprint(market),
+            "days": len(market.dates),
+            "stocks": len(market.symbols),
+            "first": f"{market.dates[0]:%Y-%m-%d}",
+            "last": f"{market.dates[-1]:%Y-%m-%d}",
+        },
+        "settings": settings_digest(config),
+        "git": _git(),
+        "packages": _packages(),
+        "machine": {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "device": str(trainer.strategy.root_device),
+            "processes": trainer.world_size,
+        },
+    }
+
+
+def fingerprint(market: Market) -> str:
+    """A digest of calendar, symbols, members and every value: other data, another one."""
+    digest = hashlib.blake2b(digest_size=8)
+    days = [f"{day:%Y-%m-%d}" for day in market.dates]
+    names = {symbol: sorted(index) for symbol, index in sorted(market.indices.items())}
+    digest.update(json.dumps([days, market.symbols, sorted(market.fields), names]).encode())
+    panels = [market.members, *(market.fields[name] for name in sorted(market.fields))]
+    panels += [market.indices[symbol][name] for symbol in names for name in names[symbol]]
+    for panel in (*panels, market.benchmark, market.factor):
+        if panel is not None:
+            digest.update(panel.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def settings_digest(config: DictConfig) -> str:
+    """A digest of the settings that figures depend on."""
+    config = config.copy()
+    config.folder = ""  # callbacks write there
+    told = {key: str(value) for key, value in flatten(config, ELSEWHERE).items()}
+    text = json.dumps(told, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _packages() -> dict[str, str]:
+    """Versions of this package and of those that it asks for, as far as they are installed."""
+    found = {}
+    for needed in ("alphazoo", *(requires("alphazoo") or ())):
+        name = re.split(r"[^\w.-]", needed, maxsplit=1)[0]
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # an extra
+            continue
+    return dict(sorted(found.items()))
+
+
+def _git() -> dict[str, Any] | None:
+    try:
+        commit = _output("git", "rev-parse", "HEAD")
+        changed = _output("git", "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": bool(changed)}
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

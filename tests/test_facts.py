@@ -1,0 +1,92 @@
+"""What a run is made of: other data, another fingerprint; other settings, another digest."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SMALL, read_frame, small_config, small_frame
+
+from alphazoo.cli import main
+from alphazoo.data.market import Market
+from alphazoo.facts import fingerprint, settings_digest
+from alphazoo.runs import Run
+
+
+def test_a_market_that_is_read_again_has_the_same_fingerprint(tmp_path: Path) -> None:
+    markets = [read_frame("qlib", small_frame(), tmp_path / name) for name in ("a", "b")]
+    assert fingerprint(markets[0]) == fingerprint(markets[1])
+
+
+@pytest.mark.parametrize("what", ["close", "members", "dates", "symbols", "indices", "days"])
+def test_a_fingerprint_tells_markets_apart_that_differ_in_one_value(
+    small_market: Market, what: str
+) -> None:
+    market = small_market
+    if what == "close":
+        close = market.field("close").clone()
+        close[-1, 0] += 1
+        other = replace(market, fields={**market.fields, "close": close})
+    elif what == "members":
+        members = market.members.clone()
+        members[0, 0] = ~members[0, 0]
+        other = replace(market, members=members)
+    elif what == "dates":
+        other = replace(market, dates=market.dates + pd.Timedelta(days=1))
+    elif what == "symbols":
+        other = replace(market, symbols=(*market.symbols[:-1], "ZZ"))
+    elif what == "indices":
+        other = replace(market, indices={})
+    else:
+        other = replace(
+            market,
+            dates=market.dates[:-1],
+            fields={name: panel[:-1] for name, panel in market.fields.items()},
+            members=market.members[:-1],
+        )
+    assert fingerprint(other) != fingerprint(market)
+
+
+def test_the_digest_of_settings_follows_those_that_change_figures_alone() -> None:
+    known = settings_digest(small_config())
+    assert settings_digest(small_config("folder=elsewhere", "report=true")) == known
+    assert settings_digest(small_config("seed=1")) != known
+    assert settings_digest(small_config("model.lr=1e-5")) != known
+
+
+def test_a_run_says_what_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["alphazoo", "train", *SMALL, "hydra.run.dir=out"])
+    main()
+    found = Run.open("out").facts
+    assert found["git"] is None
+    assert found["packages"]["torch"].startswith("2.")
+    assert found["machine"]["device"] == "cpu"
+    assert (found["data"]["days"], found["data"]["stocks"]) == (130, 12)
+
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    (tmp_path / "note").write_text("one")
+    who = ["-c", "user.name=x", "-c", "user.email=x@y.z"]
+    subprocess.run(["git", "add", "note"], check=True)
+    subprocess.run(["git", *who, "commit", "--quiet", "-m", "first"], check=True)
+    (tmp_path / "note").write_text("two")
+    main()
+    git = Run.open("out").facts["git"]
+    assert git["changed"]
+    assert len(git["commit"]) == 40
+
+
+def test_a_walk_forward_says_what_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = [*SMALL, "walk_forward=monthly", "trainer.max_epochs=1", "hydra.run.dir=out"]
+    monkeypatch.setattr("sys.argv", ["alphazoo", "train", *told])
+    main()
+    run = Run.open("out")
+    assert run.facts["data"] == run.newest.facts["data"]
+    assert run.facts["settings"] == settings_digest(run.config)
+    assert run.facts["settings"] != run.newest.facts["settings"]
