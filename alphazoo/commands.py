@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ SILENCED = (
     ".*LeafSpec.*",  # Lightning about its own use of torch
     ".*does not have many workers.*",  # a day is gathered faster than a worker could send it
     ".*callbacks used to create the checkpoint.*",  # scoring needs none of them
+    ".*Experiment logs directory .* is not empty.*",  # beside the table are events of TensorBoard
     ".*Checkpoint directory .* is not empty.*",  # where a training goes on
     ".*DistributedSampler.*",  # a repeated day counts once, see alphazoo.metrics.ScoreTable
 )
@@ -69,7 +71,7 @@ def _resume(folder: str, arguments: list[str]) -> None:
     """Train on in the folder of a run, without Hydra, whose part of the config is settled."""
     from alphazoo.runs import Run
 
-    run = Run.open(folder, _own_folder(arguments))
+    run = Run.open(folder, _own_folder(arguments)[0])
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
     with _logged(run.folder / "train.log"):
@@ -166,19 +168,40 @@ def predict(arguments: list[str]) -> None:
     from alphazoo.files import write_table
     from alphazoo.predict import predict as predict_days
     from alphazoo.predict import print_ranking
-    from alphazoo.runs import Run
 
-    own, rest = _split(arguments, "run", "date", "from", "to", "out")
-    if "run" not in own:
-        raise InputError("expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE]")
+    own, rest = _split(arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out")
+    if ("run" in own) == ("model_uri" in own):
+        raise InputError(
+            "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
+            "model_uri=models:/NAME/VERSION instead of run"
+        )
     _be_quiet()
-    run = Run.open(own["run"], _own_folder(rest))
-    scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
+    with _opened(own, rest) as (run, place):
+        scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
     days = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
-    file = Path(own.get("out", run.folder / "predictions" / f"{days}.parquet"))
+    file = Path(own.get("out", place / f"{days}.parquet"))
     write_table(scores, file)
     print_ranking(scores)
     print(f"{file}: {len(scores):,} scores")
+
+
+@contextmanager
+def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
+    """The run in a folder or a registry, and where its predictions go by default."""
+    from alphazoo.runs import Run
+
+    rest, folders = _own_folder(overrides)
+    if "run" in own:
+        run = Run.open(own["run"], rest)
+        yield run, run.folder / "predictions"
+        return
+    from alphazoo.tracking.registry import fetch
+
+    with tempfile.TemporaryDirectory() as folder:
+        found, version = fetch(
+            own["model_uri"], Path(folder), tracking_uri=own.get("tracking_uri"), own=folders
+        )
+        yield Run.open(found, rest), Path("predictions") / version
 
 
 def data_check(arguments: list[str]) -> None:
@@ -255,7 +278,8 @@ def _config(arguments: list[str]) -> Any:
     """The config of a command that is not Hydra's own, with every value it needs."""
     from alphazoo.config import check_complete, compose
 
-    config = compose(*_own_folder(arguments))
+    rest, own = _own_folder(arguments)
+    config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
     check_complete(config)
     return config
 
@@ -267,12 +291,12 @@ def _split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]
     return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]
 
 
-def _own_folder(arguments: list[str]) -> list[str]:
-    """Find the user's modules beside their yaml, in ``--config-dir``; the flag as an override."""
+def _own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
+    """Find the user's modules beside their yaml, in ``--config-dir``; the rest, and that folder."""
     parts = [part for argument in arguments for part in argument.split("=", 1)]
     for flag, folder in pairwise(parts):
         if flag in ("--config-dir", "-cd"):
             sys.path.insert(0, os.path.abspath(folder))
             rest = [a for a in arguments if a not in (flag, folder, f"{flag}={folder}")]
-            return [*rest, f"hydra.searchpath=[file://{os.path.abspath(folder)}]"]
-    return arguments
+            return rest, [Path(folder).absolute()]
+    return arguments, []

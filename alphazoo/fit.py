@@ -22,6 +22,7 @@ from alphazoo.files import read_checkpoint, replacing, write_json
 from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
 from alphazoo.resume import ResumePoint, resume_point
+from alphazoo.tracking import TRACKING, Tracker, describe
 from alphazoo.warm_start import warm_start
 
 log = logging.getLogger(__name__)
@@ -34,10 +35,7 @@ RESULTS = (
     "rows.parquet",
     FACTS,
 )
-TRAINED = (
-    *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE)),
-    "logs/metrics.csv",
-)
+TRAINED = tuple(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE))
 LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 
@@ -64,6 +62,7 @@ def fit(
     market: Market | None = None,
     start: str | None = None,
     callbacks: Sequence[Callback] = (),
+    trackers: Sequence[Tracker] = (),
 ) -> Fitted:
     """Train a model.
 
@@ -76,6 +75,7 @@ def fit(
         market: Where it is read already.
         start: A checkpoint of the same model whose weights to start from.
         callbacks: Beside those of the config.
+        trackers: Loggers beside that of the trainer, see `alphazoo.tracking.tracked`.
 
     Raises:
         InputError: The data or a setting cannot be used; nothing is written.
@@ -101,8 +101,10 @@ def fit(
         averaging = instantiate(config.averaging)
         trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
     trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
+    trainer.loggers = [*trainer.loggers, *trackers]
     begin_folder(config, point)
     rank_zero_only(write_json)(Path(config.folder) / FACTS, facts(config, data, trainer))
+    describe(trackers, Path(config.folder))
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
@@ -133,7 +135,10 @@ def begin_folder(
     elif not keep:
         for trained in TRAINED:
             (folder / trained).unlink(missing_ok=True)
-        shutil.rmtree(folder / "windows", ignore_errors=True)
+        for inside in ("windows", "logs"):
+            shutil.rmtree(folder / inside, ignore_errors=True)
+        if config.get("ckpt") != "last":  # stopped before the first checkpoint, it is the same run
+            (folder / TRACKING).unlink(missing_ok=True)
     told = config.copy()
     told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
     with replacing(folder / "config.yaml") as file:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
@@ -21,6 +22,7 @@ from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
 from alphazoo.resume import has_ended, in_use
 from alphazoo.runs import Run
+from alphazoo.tracking import Tracker, tracked
 from alphazoo.walk_forward import Outcome, walk_forward
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,8 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     """Train a model and score the valid and test days with its best weights.
 
     Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
-    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes.
+    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes; what becomes of
+    it is told to the trackers of ``config.logger``, too.
 
     Args:
         config: All that the run is told.
@@ -50,17 +53,22 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
             }
-        metrics, scores, data = (
-            walk_forward(config) if config.walk_forward else _one_fit(config, callbacks)
-        )
-        write_results(folder, metrics, scores)
-        if config.report:
-            report(config, metrics, scores, data)
+        with tracked(config) as trackers:
+            metrics, scores, data = (
+                walk_forward(config, trackers)
+                if config.walk_forward
+                else _one_fit(config, callbacks, trackers)
+            )
+            write_results(folder, metrics, scores)
+            if config.report:
+                report(config, metrics, scores, data)
     return metrics
 
 
-def _one_fit(config: DictConfig, callbacks: Sequence[Callback]) -> Outcome:
-    run = fit(config, callbacks=callbacks)
+def _one_fit(
+    config: DictConfig, callbacks: Sequence[Callback], trackers: Sequence[Tracker]
+) -> Outcome:
+    run = fit(config, callbacks=callbacks, trackers=trackers)
     metrics: dict[str, float] = {}
     tables = []
     for split in ("valid", "test"):
@@ -120,8 +128,20 @@ def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
         **spans,
         **market_facts(data.market),
         **label_facts(config),
+        **_origin(Run.open(config.folder).facts),
         "folder": str(config.folder),
     }
+
+
+def _origin(facts: dict[str, Any]) -> dict[str, str]:
+    """Which data and which code; an ensemble has those of its runs."""
+    found = {}
+    if facts:
+        found["data fingerprint"] = facts["data"]["fingerprint"]
+    if facts.get("git"):
+        changed = ", with changes" if facts["git"]["changed"] else ""
+        found["git commit"] = facts["git"]["commit"] + changed
+    return found
 
 
 @rank_zero_only

@@ -22,6 +22,7 @@ from alphazoo.fit import begin_folder, fit, name_rows, score_table
 from alphazoo.metrics import summary
 from alphazoo.resume import AFTER, changes
 from alphazoo.runs import Run
+from alphazoo.tracking import Tracker, describe
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +95,18 @@ def _ends(
     return {name: [day.normalize() for day in pair if day] for name, pair in ends.items()}
 
 
-def walk_forward(config: DictConfig) -> Outcome:
+def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcome:
     """Train once for every stretch of the test segment, on the days before it.
 
     Each training is a run in a folder of its own, ``windows/<first test day>``; ``windows.csv``
     compares them. No day of the test segment is left out between two stretches: a label that
     reaches into the next one teaches nobody. With ``ckpt=last`` trainings that have ended are not
-    made again, and the one that was stopped goes on.
+    made again, and the one that was stopped goes on. To trackers all of it is one run, with figures
+    ``window/...`` by number of the training, whose curves are in the logs of its own folder alone.
+
+    Args:
+        config: All that the run is told.
+        trackers: See `alphazoo.tracking.tracked`.
 
     Returns:
         Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days; the
@@ -127,11 +133,14 @@ def walk_forward(config: DictConfig) -> Outcome:
     )
     folder = Path(config.folder)
     begin_folder(config, keep=config.get("ckpt") == "last")
+    describe(trackers, folder)
     windows: list[Window] = []
     for cut in cuts:
         log.info("window %d of %d: test %s to %s", len(windows) + 1, len(cuts), *cut["test"])
         start = windows[-1].best if windows and settings.warm_start else None
         windows.append(_window(config, cut, market, start))
+        for tracker in trackers:
+            tracker.log_metrics(_figures(windows[-1], "window/"), len(windows))
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
     names = [str(name) for name in compared if str(name).startswith("val/")]
@@ -187,8 +196,14 @@ def _window(
 
 def _compare(cut: Mapping[str, Sequence[str]], window: Window) -> dict[str, Any]:
     """A row of ``windows.csv``."""
-    figures = {"val": summary(window.rows["valid"]), "test": summary(window.rows["test"])}
     ends = {f"{name} {end}": cut[name][end == "to"] for name in cut for end in ("from", "to")}
-    return ends | {
-        f"{split}/{name}": value for split in figures for name, value in figures[split].items()
+    return {**ends, **_figures(window)}
+
+
+def _figures(window: Window, prefix: str = "") -> dict[str, float]:
+    figures = {"val": summary(window.rows["valid"]), "test": summary(window.rows["test"])}
+    return {
+        f"{prefix}{split}/{name}": value
+        for split in figures
+        for name, value in figures[split].items()
     }

@@ -1,0 +1,161 @@
+"""MLflow: runs with their settings, figures and files, in a SQLite file or on a server."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from alphazoo.errors import InputError
+from alphazoo.runs import Run
+from alphazoo.tracking import Tracker, finite
+from alphazoo.tracking.registry import register
+from alphazoo.tracking.store import SQLITE, absolute, connect, in_short, reported
+
+log = logging.getLogger(__name__)
+
+LONGEST = 500  # letters of a setting that servers of any age take
+BATCH = 100  # settings that they take at once
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+
+
+class MLflow(Tracker):
+    """A run of MLflow; settings that change when it goes on become tags, as MLflow fixes them.
+
+    Args:
+        folder: Of the run.
+        tracking_uri: ``sqlite:///FILE`` or the URL of a server.
+        experiment_name: That the run belongs to; made where there is none.
+        run_name: What it is called there.
+        model_name: Name in the registry that the model becomes a new version of; None: it is not
+            registered.
+
+    Raises:
+        InputError: The package is missing, or nothing answers at the address.
+    """
+
+    name = "mlflow"
+    version = None
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        tracking_uri: str,
+        experiment_name: str,
+        run_name: str,
+        model_name: str | None,
+    ) -> None:
+        super().__init__(folder)
+        self.asked, self.experiment_name = tracking_uri, experiment_name
+        self.run_name, self.model_name = run_name, model_name
+        self._run_id: str | None = None
+        self._lost = False
+        self._connect()
+
+    @rank_zero_only
+    def _connect(self) -> None:
+        known = self.recall()
+        self.store = known["store"] if known.get("asked") == self.asked else absolute(self.asked)
+        self.client = connect(self.store)
+        with reported(self.store):
+            self.experiment = self._find_experiment()
+
+    def _find_experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(self.experiment_name)
+        if found is None:
+            beside = Path(self.store.removeprefix(SQLITE)).with_suffix("")
+            place = str(beside) if self.store.startswith(SQLITE) else None
+            try:
+                return str(self.client.create_experiment(self.experiment_name, place))
+            except MlflowException:  # another process may have made it since
+                found = self.client.get_experiment_by_name(self.experiment_name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise InputError(
+                f"the experiment {self.experiment_name!r} of {self.store} is deleted: restore it, "
+                "or choose another with logger.mlflow.experiment_name"
+            )
+        return str(found.experiment_id)
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's name of the run: that of this folder, where it goes on."""
+        if self._run_id is None:
+            from mlflow.exceptions import MlflowException
+
+            known = self.recall()
+            if known.get("store") == self.store:
+                try:
+                    self.client.update_run(known["run"], status="RUNNING")
+                    self._run_id = known["run"]
+                except MlflowException:
+                    log.info("%s has no run %s: a new one begins", self.store, known["run"])
+        if self._run_id is None:
+            run = self.client.create_run(self.experiment, run_name=self.run_name)
+            self._run_id = str(run.info.run_id)
+            self.remember(asked=self.asked, store=self.store, run=self._run_id)
+        return self._run_id
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:  # type: ignore[override]
+        """Keep settings and facts."""
+        from mlflow.entities import Param, RunTag
+
+        told = {name: str(value)[:LONGEST] for name, value in params.items()}
+        with reported(self.store):
+            known = self.client.get_run(self.run_id).data
+            new = [Param(name, value) for name, value in told.items() if name not in known.params]
+            changed = [
+                RunTag(name, value)
+                for name, value in told.items()
+                if known.params.get(name, value) != value or name in known.tags
+            ]
+            for start in range(0, max(len(new), len(changed)), BATCH):
+                part = slice(start, start + BATCH)
+                self.client.log_batch(self.run_id, params=new[part], tags=changed[part])
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep figures of a step; a server that is lost on the way does not end a training."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        if self._lost:
+            return
+        now = int(1000 * time.time())
+        batch = [Metric(name, value, now, step or 0) for name, value in finite(metrics).items()]
+        try:
+            self.client.log_batch(self.run_id, metrics=batch)
+        except MlflowException as error:
+            self._lost = True
+            log.warning("figures are in logs/metrics.csv alone from now on: %s", in_short(error))
+
+    @rank_zero_only
+    def log_files(self, files: Sequence[Path]) -> None:
+        """Keep files, and register the model."""
+        with reported(self.store):
+            for file in files:
+                place = file.parent.relative_to(self.folder).as_posix()
+                self.client.log_artifact(self.run_id, str(file), place if place != "." else None)
+            if self.model_name:
+                version = register(
+                    self.client, self.run_id, self.model_name, Run.open(self.folder).newest
+                )
+                log.info("registered: models:/%s/%s in %s", self.model_name, version, self.store)
+
+    @rank_zero_only
+    def end(self, status: str) -> None:
+        """Set what became of the run, if it began."""
+        from mlflow.exceptions import MlflowException
+
+        if self._run_id is not None:
+            try:
+                self.client.set_terminated(self._run_id, STATUS[status])
+            except MlflowException as error:
+                log.warning("MLflow has not heard that the run is %s: %s", status, in_short(error))

@@ -1,0 +1,170 @@
+"""MLflow's registry of models: a run becomes a version of a name, and any version predicts.
+
+A version is the config, facts and best checkpoint of a run: text, and tensors that are read without
+running anything. A config names what is made of it; one from a registry may name only what some
+yaml file here does, as anybody who can write to the registry could else run anything.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from alphazoo.config import compose, config_dir
+from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.runs import Run
+from alphazoo.tracking.store import SQLITE, absolute, connect, reported
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+PARTS = ("config.yaml", "facts.json", "checkpoints/best.ckpt")
+MARK = "alphazoo"  # tag of a version: the version of this package
+LATEST = "latest"
+URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+
+
+def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
+    """Make a run the next version of a model; one that is a version already stays that.
+
+    Args:
+        client: Of the store.
+        run_id: Of the run in it, which keeps the files.
+        name: Of the model; made where there is none.
+        run: With a checkpoint.
+
+    Returns:
+        The version.
+    """
+    from mlflow.exceptions import MlflowException
+
+    content = run.checkpoint.read_bytes() + (run.folder / "config.yaml").read_bytes()
+    place = f"model/{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+    source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    for known in _versions(client, name).values():
+        if known.source == source:
+            return str(known.version)
+    for part in PARTS:
+        file = run.folder / part
+        if file.is_file():
+            client.log_artifact(run_id, str(file), (Path(place) / part).parent.as_posix())
+    tags = {MARK: version_of("alphazoo")}
+    return str(client.create_model_version(name, source, run_id, tags=tags).version)
+
+
+def fetch(
+    uri: str, folder: Path, *, tracking_uri: str | None = None, own: Sequence[Path] = ()
+) -> tuple[Path, str]:
+    """Download a version of a model: a run without scores, which predicts like any other.
+
+    Args:
+        uri: ``models:/NAME/3``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` or
+            ``models:/NAME/STAGE``, the newest version of a stage.
+        folder: Where to.
+        tracking_uri: Of the store; None: that of ``logger=mlflow``.
+        own: Folders of yaml files of the user, beside those of this package.
+
+    Returns:
+        The folder of the run, and ``NAME/VERSION``.
+
+    Raises:
+        InputError: There is no such version, it is not of this package, or its config names
+            something that no yaml file does.
+    """
+    store = absolute(tracking_uri or compose("logger=mlflow").logger.mlflow.tracking_uri)
+    file = Path(store.removeprefix(SQLITE))
+    if store.startswith(SQLITE) and not file.is_file():
+        raise InputError(
+            f"no file {file}: tracking_uri=sqlite:///FILE or a URL says where MLflow is"
+        )
+    client = connect(store)
+    with reported(store):
+        return _download(client, store, uri, folder, own)
+
+
+def _download(
+    client: "MlflowClient", store: str, uri: str, folder: Path, own: Sequence[Path]
+) -> tuple[Path, str]:
+    from mlflow.artifacts import download_artifacts
+
+    chosen = find_version(client, uri)
+    if MARK not in chosen.tags:
+        raise InputError(f"{uri} is version {chosen.version} and was not written by alphazoo")
+    source = client.get_model_version_download_uri(chosen.name, chosen.version)
+    download_artifacts(source, dst_path=str(folder), tracking_uri=store)
+    file = next(folder.rglob("config.yaml"), None)
+    if file is None:
+        raise InputError(f"{uri} is version {chosen.version}, whose files lack config.yaml")
+    unknown = sorted(
+        _targets([file], resolve=True) - _targets([*_yaml(config_dir()), *_yaml(*own)])
+    )
+    if unknown:
+        raise InputError(
+            f"the config of {uri} makes {shorten(unknown)}, which no yaml file of alphazoo or of a "
+            "--config-dir names: refused, as it could run anything"
+        )
+    return file.parent, f"{chosen.name}/{chosen.version}"
+
+
+def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
+    """Choose a version, see `fetch`."""
+    parts = URI.fullmatch(uri)
+    if not parts:
+        raise InputError(
+            f"expected model_uri=models:/NAME/VERSION or models:/NAME@ALIAS, got {uri}"
+        )
+    name, wanted, alias = parts["name"], parts["version"], parts["alias"]
+    names = [model.name for model in client.search_registered_models()]
+    if name not in names:
+        raise InputError(f"no model {name!r} in the registry; {did_you_mean(name, names)}")
+    versions = _versions(client, name)
+    if alias:
+        aliases = dict(client.get_registered_model(name).aliases)
+        if alias not in aliases:
+            raise InputError(f"{name} has no alias {alias!r}; {did_you_mean(alias, aliases)}")
+        wanted = str(aliases[alias])
+    if wanted.isdigit() and int(wanted) in versions:
+        return versions[int(wanted)]
+    staged = [
+        number
+        for number, version in versions.items()
+        if wanted.lower() in (LATEST, str(version.current_stage).lower())
+    ]
+    if not staged:
+        raise InputError(f"{name} has no version {wanted}; there is {shorten(versions) or 'none'}")
+    return versions[max(staged)]
+
+
+def _versions(client: "MlflowClient", name: str) -> "dict[int, ModelVersion]":
+    found = client.search_model_versions(f"name = '{name}'")
+    return dict(sorted((int(version.version), version) for version in found))
+
+
+def _yaml(*folders: Path) -> list[Path]:
+    return [file for folder in folders for file in folder.rglob("*.yaml")]
+
+
+def _targets(files: Sequence[Path], *, resolve: bool = False) -> set[str]:
+    """What configs make, by their ``_target_``; resolved, as interpolations make nodes, too."""
+
+    def walk(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if "_target_" in node:
+                yield str(node["_target_"])
+            node = list(node.values())
+        if isinstance(node, list):
+            for child in node:
+                yield from walk(child)
+
+    configs = (OmegaConf.to_container(OmegaConf.load(file), resolve=resolve) for file in files)
+    return {name for config in configs for name in walk(config)}
