@@ -103,12 +103,12 @@ def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[
 
 
 def has_ended(config: DictConfig) -> bool:
-    """Whether a run that is to go on has ended already, told the same."""
+    """Whether a run that is to go on has ended already, told the same but for its trackers."""
     folder = Path(config.folder)
     results = ["metrics.json", "config.yaml", *(["report.html"] if config.report else [])]
     told = all((folder / name).is_file() for name in results)
     return bool(config.get("ckpt") == "last" and told) and not changes(
-        folder, config, free=("folder", "ckpt")
+        folder, config, free=("folder", "ckpt", "logger")
     )
 
 

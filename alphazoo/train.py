@@ -46,22 +46,21 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
     folder = Path(config.folder)
-    with in_use(folder):
+    with in_use(folder), tracked(config) as trackers:
         if has_ended(config):
             log.info("%s has ended already: its figures are as they were", folder)
             return {
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
             }
-        with tracked(config) as trackers:
-            metrics, scores, data = (
-                walk_forward(config, trackers)
-                if config.walk_forward
-                else _one_fit(config, callbacks, trackers)
-            )
-            write_results(folder, metrics, scores)
-            if config.report:
-                report(config, metrics, scores, data)
+        metrics, scores, data = (
+            walk_forward(config, trackers)
+            if config.walk_forward
+            else _one_fit(config, callbacks, trackers)
+        )
+        write_results(folder, metrics, scores)
+        if config.report:
+            report(config, metrics, scores, data)
     return metrics
 
 

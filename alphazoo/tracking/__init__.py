@@ -23,13 +23,14 @@ from alphazoo.config import flatten, instantiate
 from alphazoo.errors import InputError
 from alphazoo.files import write_json
 from alphazoo.runs import Run
+from alphazoo.sweep.jobs import PrunedError
 
 TRACKING = "tracking.json"
 KEPT = ("config.yaml", "facts.json", "metrics.json", "report.html", "windows.csv", "figures/*.png")
 # what repeats other keys, and where a run is tracked, which may name a password
 LEFT_OUT = (
-    *("datamodule", "logger", "trainer.logger", "trainer.plugins", "trainer.callbacks"),
-    "trainer.default_root_dir",
+    *("ckpt", "datamodule", "logger", "trainer.default_root_dir"),
+    *("trainer.logger", "trainer.plugins", "trainer.callbacks"),
 )
 
 
@@ -75,9 +76,9 @@ def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
         describe(trackers, folder)
         _log_results(trackers, folder)
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "killed"
+        stopped = isinstance(error, PrunedError) or not isinstance(error, Exception)
         for tracker in trackers:
-            tracker.end(status)
+            tracker.end("killed" if stopped else "failed")
         raise
     for tracker in trackers:
         tracker.end("finished")
@@ -118,7 +119,8 @@ def finite(figures: Mapping[str, float]) -> dict[str, float]:
 
 def need(package: str, extra: str) -> None:
     """Raise an `InputError` unless a package that an extra brings is installed."""
-    if find_spec(package) is None:
+    found = find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name is none
         raise InputError(
             f"logger={extra} needs the package {package}: pip install 'alphazoo[{extra}]'"
         )

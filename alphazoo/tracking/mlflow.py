@@ -61,7 +61,7 @@ class MLflow(Tracker):
         self.store = known["store"] if known.get("asked") == self.asked else absolute(self.asked)
         self.client = connect(self.store)
         with reported(self.store):
-            self.experiment = self._find_experiment()
+            self.experiment_id = self._find_experiment()
 
     def _find_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
@@ -97,7 +97,7 @@ class MLflow(Tracker):
                 except MlflowException:
                     log.info("%s has no run %s: a new one begins", self.store, known["run"])
         if self._run_id is None:
-            run = self.client.create_run(self.experiment, run_name=self.run_name)
+            run = self.client.create_run(self.experiment_id, run_name=self.run_name)
             self._run_id = str(run.info.run_id)
             self.remember(asked=self.asked, store=self.store, run=self._run_id)
         return self._run_id

@@ -8,7 +8,6 @@ yaml file here does, as anybody who can write to the registry could else run any
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +57,7 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
         file = run.folder / part
         if file.is_file():
             client.log_artifact(run_id, str(file), (Path(place) / part).parent.as_posix())
-    tags = {MARK: version_of("alphazoo")}
+    tags = {MARK: run.facts.get("packages", {}).get("alphazoo", "")}
     return str(client.create_model_version(name, source, run_id, tags=tags).version)
 
 
