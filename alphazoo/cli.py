@@ -32,6 +32,7 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
   predict      scores of the newest day by a finished run
                alphazoo predict run=runs/mine data.path=FOLDER
                alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv
+               alphazoo predict model_uri=models:/NAME/3 [tracking_uri=URL]    of MLflow's registry
   evaluate     a report on the scores of any tool: a table of date, symbol, score
                alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
   compare      runs side by side, mean and deviation over seeds

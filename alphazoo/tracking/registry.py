@@ -123,12 +123,9 @@ def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
             f"expected model_uri=models:/NAME/VERSION or models:/NAME@ALIAS, got {uri}"
         )
     name, wanted, alias = parts["name"], parts["version"], parts["alias"]
-    names = [model.name for model in client.search_registered_models()]
-    if name not in names:
-        raise InputError(f"no model {name!r} in the registry; {did_you_mean(name, names)}")
+    aliases = _aliases(client, name)
     versions = _versions(client, name)
     if alias:
-        aliases = dict(client.get_registered_model(name).aliases)
         if alias not in aliases:
             raise InputError(f"{name} has no alias {alias!r}; {did_you_mean(alias, aliases)}")
         wanted = str(aliases[alias])
@@ -142,6 +139,19 @@ def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
     if not staged:
         raise InputError(f"{name} has no version {wanted}; there is {shorten(versions) or 'none'}")
     return versions[max(staged)]
+
+
+def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client.get_registered_model(name).aliases)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        names = [model.name for model in client.search_registered_models()]
+        hint = did_you_mean(name, names)
+        raise InputError(f"no model {name!r} in the registry; {hint}") from error
 
 
 def _versions(client: "MlflowClient", name: str) -> "dict[int, ModelVersion]":

@@ -49,8 +49,12 @@ class WandB(Tracker):
     def _check_login(self) -> None:
         import wandb
 
-        if not wandb.Api(api_key=None).api_key:
-            raise InputError("logger.wandb.mode=online needs an account: run wandb login once")
+        try:
+            wandb.login()
+        except wandb.Error as error:
+            raise InputError(
+                "logger.wandb.mode=online needs an account: run wandb login once"
+            ) from error
 
     @property
     def run(self) -> "Run":
