@@ -20,7 +20,8 @@ from test_resume import stopped_in
 from alphazoo.config import config_dir
 from alphazoo.errors import InputError
 from alphazoo.runs import Run
-from alphazoo.tracking import last_step, need
+from alphazoo.sweep.jobs import PrunedError
+from alphazoo.tracking import Tracker, last_step, need, tracked
 from alphazoo.train import train
 
 NAMES = ("mlflow", "wandb", "tensorboard")
@@ -326,6 +327,40 @@ def test_a_tracker_that_cannot_be_had_ends_the_run_before_it_begins(
         raise InputError(str(result.code))
     assert "secret" not in str(result.code)
     assert not (tmp_path / "out" / "config.yaml").exists()
+
+
+class Heard(Tracker):
+    """Remembers the last thing it was told."""
+
+    name, version, status = "heard", None, ""
+
+    def log_metrics(self, *_: object) -> None: ...
+
+    def log_hyperparams(self, *_: object) -> None: ...
+
+    def log_files(self, *_: object) -> None: ...
+
+    def end(self, status: str) -> None:
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (InputError, "failed"),
+        (ArithmeticError, "failed"),
+        (PrunedError, "killed"),
+        (KeyboardInterrupt, "killed"),
+        (SystemExit, "killed"),
+    ],
+)
+def test_a_tracker_hears_how_a_run_ended(
+    tmp_path: Path, fault: type[BaseException], status: str
+) -> None:
+    config = small_config(f"folder={tmp_path}", "+logger.heard._target_=test_tracking.Heard")
+    with pytest.raises(fault), tracked(config) as (heard,):
+        raise fault
+    assert heard.status == status
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
