@@ -18,10 +18,10 @@ FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 
 
 def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean squared error [] over the stocks of a day whose label [N] is finite."""
+    """Mean squared error [] over the stocks of a day whose label [N] is finite; 0 without any."""
     known = labels.isfinite()
     errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
-    return errors.square().sum() / known.sum()
+    return errors.square().sum() / known.sum().clamp(min=1)
 
 
 def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
@@ -103,12 +103,13 @@ class StockModel(L.LightningModule, ABC):
         return [optimizer], [{**self.lr_scheduler, "scheduler": make(optimizer)}]
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
-        """Loss of one day."""
+        """Loss of one day; every day weighs the same."""
         scores = self(day)
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
             raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        days = int(day.labels.isfinite().any())  # 0: a repeated one, see `alphazoo.seeds`
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=days, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
