@@ -19,7 +19,7 @@ from alphazoo.metrics import summary
 from alphazoo.models.base import daily_mse
 from alphazoo.seeds import ShuffledDays, epoch_seed
 
-ANYWHERE = [*(a for a in SMALL if "accelerator" not in a), "data.train=['2015-02-01', 2015-04-14]"]
+ANYWHERE = [*(a for a in SMALL if "accelerator" not in a), "data.train=['2015-02-01', 2015-04-13]"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 OTHERS = ("lstm", "alstm", "transformer", "localformer", "tcn", "sfm", "gats", "hist")
 ONE = ["trainer=cpu", "days_per_step=2"]
@@ -130,8 +130,8 @@ def test_two_processes_walk_forward_like_one(alphazoo: Alphazoo, tmp_path: Path)
     told = [*model("gru"), "walk_forward=monthly", "walk_forward.warm_start=true"]
     finish(train(tmp_path / "two", *told, *TWO))
     alone(alphazoo, *told)
-    found, known = (results(tmp_path / name)[0] for name in ("two", "one"))
-    assert found == pytest.approx(known, abs=1e-6, nan_ok=True)
+    found, known = ((tmp_path / name / "metrics.json").read_text() for name in ("two", "one"))
+    assert json.loads(found) == pytest.approx(json.loads(known), abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
