@@ -8,6 +8,7 @@ import lightning as L
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
@@ -59,6 +60,9 @@ class StockModel(L.LightningModule, ABC):
         self.lr = lr
         self.weight_decay = weight_decay
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
+        self.losses = (
+            MeanMetric()
+        )  # of the train days; Lightning rounds the mean of days per process
 
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
@@ -108,8 +112,8 @@ class StockModel(L.LightningModule, ABC):
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
             raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        days = int(day.labels.isfinite().any())  # 0: a repeated one, see `alphazoo.seeds`
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=days, sync_dist=True)
+        self.losses.update(loss.detach(), day.labels.isfinite().any())  # not a repeated day's
+        self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
         return loss
 
     def on_validation_epoch_start(self) -> None:
