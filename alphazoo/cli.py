@@ -78,7 +78,6 @@ def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
     from hydra.errors import CompactHydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the traceback itself and exits
     try:
         command(arguments)
     except AlphazooError as error:
@@ -89,5 +88,3 @@ def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
         sys.exit(f"error: {explain(error, arguments)}")
     except OSError as error:
         sys.exit(f"error: {error}")
-    finally:
-        del os.environ["HYDRA_FULL_ERROR"]

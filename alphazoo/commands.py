@@ -14,6 +14,7 @@ from typing import Any
 
 from alphazoo.errors import InputError, shorten
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
 SILENCED = (
     ".*LeafSpec.*",  # Lightning about its own use of torch
     ".*does not have many workers.*",  # a day is gathered faster than a worker could send it
@@ -34,26 +35,62 @@ def train(arguments: list[str]) -> None:
 
     from alphazoo.config import VERSION_BASE, config_dir
 
-    command_line = sys.argv
+    command_line, told = sys.argv, os.environ.get(FULL_ERROR)
+    faults: list[Exception] = []
 
     def job(config: Any) -> None:
-        sys.argv = command_line  # Lightning starts further processes with it
         from alphazoo.sweep.jobs import run_in_sweep
 
-        run_in_sweep(config, _train)
+        sys.argv = command_line  # Lightning starts further processes with it, and what follows
+        with _environment(FULL_ERROR, told):
+            try:
+                run_in_sweep(config, _train)
+            except Exception as error:  # Hydra would have a word on it, too
+                faults.append(error)
 
     _own_folder(arguments)
+    _check_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
-    hydra.main(version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train")(job)()
+    start = hydra.main(
+        version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
+    )
+    with _environment(FULL_ERROR, "1"):  # else Hydra prints a traceback itself and exits
+        start(job)()
+    for fault in faults:
+        raise fault
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Set a variable, or unset it, for a while."""
+    before = os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
+
+
+def _check_folder(arguments: list[str]) -> None:
+    """Processes that torchrun or srun has started cannot agree on a folder of now."""
+    count = max(int(os.environ.get(name) or 1) for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
+    if count > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
+        raise InputError(f"{count} processes train one model: give hydra.run.dir=FOLDER for all")
 
 
 def _train(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.utilities import rank_zero_only
 
     from alphazoo.train import print_figures, train
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
+    if getattr(rank_zero_only, "rank", 0):
+        logging.getLogger("alphazoo").setLevel(logging.WARNING)  # the first process says it
     _be_quiet()
     callbacks = []
     settings = HydraConfig.get().sweeper if HydraConfig.initialized() else None

@@ -81,6 +81,8 @@ def fit(
         InputError: The data or a setting cannot be used; nothing is written.
     """
     check_complete(config)
+    if config.days_per_step < 1:
+        raise InputError(f"days_per_step is 1 or more, got {config.days_per_step}")
     L.seed_everything(config.seed, workers=True, verbose=False)
     other = {} if market is None else {"market": market}
     data: MarketDataModule = instantiate(config.datamodule, **other)

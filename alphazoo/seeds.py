@@ -8,12 +8,19 @@ import numpy as np
 import torch
 from torch.utils.data import DistributedSampler
 
-from alphazoo.data.days import DayBatch, Days
+from alphazoo.data.days import DayBatch, Days, Repeat
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed for an epoch, as good as independent of those of all others."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """A seed for an epoch, as good as independent of those of all others.
+
+    Args:
+        seed: That of the run.
+        epoch: From 0.
+        rank: Of several processes each has its own.
+    """
+    entropy = [seed, epoch, rank] if rank else [seed, epoch]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 class SeedEpochs(L.Callback):
@@ -28,11 +35,14 @@ class SeedEpochs(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Before the model's own hook."""
-        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch))
+        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch, trainer.global_rank))
 
 
 class ShuffledDays(DistributedSampler[DayBatch]):
     """Days in an order that is a function of the epoch and of the seed that torch has now.
+
+    The processes take turns, so that those of one step have the days that one process would have
+    in as many. Where the days do not go round, the last step has a `Repeat` for some of them.
 
     Args:
         days: Of one epoch.
@@ -44,6 +54,9 @@ class ShuffledDays(DistributedSampler[DayBatch]):
         seed = epoch_seed(torch.initial_seed(), 0)  # to which the epoch is added
         super().__init__(days, num_replicas=processes, rank=rank, seed=seed)
 
-    def __iter__(self) -> Iterator[DayBatch]:
+    def __iter__(self) -> Iterator[Any]:
         """Drawn when the first day is asked for; Lightning asks earlier than it says the epoch."""
-        yield from super().__iter__()
+        *first, last = super().__iter__()
+        yield from first
+        place = self.rank + len(first) * self.num_replicas
+        yield last if place < len(self.dataset) else Repeat(last)  # type: ignore[arg-type]

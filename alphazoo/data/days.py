@@ -1,6 +1,6 @@
 """One trading day is one item: `DayBatch` holds it, `Days` yields it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -102,6 +102,12 @@ class DayPanels:
         )
 
 
+class Repeat(NamedTuple):
+    """Asks for a day once more, only so that all processes have as many: it has no labels."""
+
+    item: int
+
+
 class Days(Dataset[DayBatch]):
     """Trading days: item i is one day with all its stocks.
 
@@ -122,5 +128,11 @@ class Days(Dataset[DayBatch]):
         """R, stocks that have a label, over all days."""
         return int(self.panels.labels[self.rows].isfinite().sum())
 
-    def __getitem__(self, index: int) -> DayBatch:
+    def __getitem__(self, index: int | Repeat) -> DayBatch:
+        if isinstance(index, Repeat):
+            day = self[index.item]
+            return day._replace(labels=torch.full_like(day.labels, torch.nan))
         return self.panels.day(self.rows[index])
+
+    def __iter__(self) -> Iterator[DayBatch]:
+        return map(self.panels.day, self.rows)

@@ -8,6 +8,7 @@ import lightning as L
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
@@ -18,10 +19,10 @@ FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 
 
 def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean squared error [] over the stocks of a day whose label [N] is finite."""
+    """Mean squared error [] over the stocks of a day whose label [N] is finite; 0 without any."""
     known = labels.isfinite()
     errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
-    return errors.square().sum() / known.sum()
+    return errors.square().sum() / known.sum().clamp(min=1)
 
 
 def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
@@ -59,6 +60,9 @@ class StockModel(L.LightningModule, ABC):
         self.lr = lr
         self.weight_decay = weight_decay
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
+        self.losses = (
+            MeanMetric()
+        )  # of the train days; Lightning rounds the mean of days per process
 
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
@@ -103,12 +107,13 @@ class StockModel(L.LightningModule, ABC):
         return [optimizer], [{**self.lr_scheduler, "scheduler": make(optimizer)}]
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
-        """Loss of one day."""
+        """Loss of one day; every day weighs the same."""
         scores = self(day)
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
             raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        self.losses.update(loss.detach(), day.labels.isfinite().any())  # not a repeated day's
+        self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -10,14 +10,17 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torchmetrics.utilities.distributed import gather_all_tensors
 
-from alphazoo.data.days import DayBatch
+from alphazoo.data.days import DayBatch, Days
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
+
+StatesByDay = list[tuple[Tensor, Tensor]]  # row of the calendar [], states [N, H]
 
 
 class IGMTF(StockModel):
@@ -32,10 +35,11 @@ class IGMTF(StockModel):
         score = head [g_n, mean over its neighbours of cosine times P2 M_m]
 
     The memory is a function of the weights and the train days: it is made again at the start of an
-    epoch and before valid, test and predict days, and never stored. As in Qlib's benchmark, a train
-    day finds itself in the memory, and later train days, too (their features, not their labels):
-    ``exclude_self`` and ``causal_memory`` leave them out. The authors' code does not pass the
-    memory through the layers again. Qlib's fails when all days have as many stocks.
+    epoch and before valid, test and predict days, by each of several processes a share, and never
+    stored. As in Qlib's benchmark, a train day finds itself in the memory, and later train days,
+    too (their features, not their labels): ``exclude_self`` and ``causal_memory`` leave them out.
+    The authors' code does not pass the memory through the layers again. Qlib's fails when all days
+    have as many stocks.
 
     Args:
         n_features: F, features per day.
@@ -114,17 +118,23 @@ class IGMTF(StockModel):
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
 
-    @torch.no_grad()
     def remember(self, train_days: Iterable[DayBatch]) -> None:
         """Make the memory of all train days.
 
         Raises:
             InputError: They are too few for ``k_day``, or their rows for ``n_neighbor``.
         """
-        start, training = time.perf_counter(), self.training
+        self._keep(self._states_of(train_days))
+
+    @torch.no_grad()
+    def _states_of(self, train_days: Iterable[DayBatch]) -> StatesByDay:
+        training = self.training
         self.eval()
         days = [(day.date, self._states(day)) for day in train_days]
         self.train(training)
+        return days
+
+    def _keep(self, days: StatesByDay) -> None:
         memory = _Memory(days)
         others = len(days) - self.exclude_self
         if self.k_day > others:
@@ -135,7 +145,6 @@ class IGMTF(StockModel):
                 f"{memory.rows.shape[0]} rows"
             )
         self._memory, self._made_of = memory, ()
-        log.info("memory of %d train days: %.1f s", len(days), time.perf_counter() - start)
 
     def on_train_epoch_start(self) -> None:
         """Make the memory with the weights of now."""
@@ -163,8 +172,11 @@ class IGMTF(StockModel):
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
         made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
         if made_of != self._made_of:  # other weights, device or data
-            self.remember(days)
+            start = time.perf_counter()
+            share = days.rows[self.global_rank :: self.trainer.world_size]
+            self._keep(_merge(self._states_of(Days(share, days.panels))))
             self._made_of = made_of
+            log.info("memory of %d train days: %.1f s", len(days), time.perf_counter() - start)
 
     def _states(self, day: DayBatch) -> Tensor:
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
@@ -187,6 +199,18 @@ class IGMTF(StockModel):
         return memory.take(days[best > -torch.inf])
 
 
+def _merge(days: StatesByDay) -> "StatesByDay":
+    """Those of all processes, each of which has some of the days; in the order of the calendar."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return days
+    device = days[0][1].device
+    counts = torch.tensor([len(states) for _, states in days], device=device)
+    dates = torch.cat(gather_all_tensors(torch.stack([date for date, _ in days])))
+    rows = torch.cat(gather_all_tensors(torch.cat([states for _, states in days])))
+    parts = torch.split(rows, torch.cat(gather_all_tensors(counts)).tolist())
+    return [(dates[place], parts[place]) for place in dates.argsort().tolist()]
+
+
 def _digest(tensor: Tensor) -> int:
     return hash(tensor.cpu().numpy().tobytes())
 
@@ -200,7 +224,7 @@ class _Memory:
         dates: [days], rows of the calendar.
     """
 
-    def __init__(self, days: list[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, days: StatesByDay) -> None:
         self.rows = torch.cat([states for _, states in days])
         self.means = torch.stack([states.mean(dim=0) for _, states in days])
         self.dates = torch.stack([date for date, _ in days])

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.errors import AlphazooError
+from alphazoo.errors import AlphazooError, InputError
 from alphazoo.files import write_json
 from alphazoo.sweep.locks import take_gpu
 
@@ -54,14 +54,27 @@ def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> No
     Args:
         config: Of the job.
         task: What to do with it.
+
+    Raises:
+        InputError: A job of a sweep asks for several devices.
     """
     hydra = HydraConfig.get()
     ours = str(hydra.sweeper._target_).startswith("hydra_plugins.alphazoo")
     if not ours or OmegaConf.is_missing(hydra.job, "num"):
         task(config)
         return
+
+    def alone() -> None:
+        trainer = config.trainer
+        if (trainer.devices, trainer.num_nodes) != (1, 1):
+            raise InputError(
+                f"a job of a sweep has one device, got trainer.devices={trainer.devices} and "
+                f"num_nodes={trainer.num_nodes}: without -m all of them train one model"
+            )
+        task(config)
+
     take_gpu(config, Path(hydra.sweep.dir))
-    run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, lambda: task(config))
+    run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, alone)
 
 
 def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) -> None:
