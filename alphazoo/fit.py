@@ -98,6 +98,7 @@ def fit(
         model.load_state_dict(read_checkpoint(start)["state_dict"])
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
+    model.configure_optimizers()  # a learning rate that is none stops the run now
     trainer: L.Trainer = instantiate(config.trainer)
     if config.get("averaging"):
         averaging = instantiate(config.averaging)

@@ -271,8 +271,8 @@ def test_igmtf_makes_its_memory_when_the_weights_are_others(
 ) -> None:
     run = fit(small_config("model=igmtf", "model.hidden_size=4", f"folder={tmp_path}"))
     made = []
-    remember = IGMTF.remember
-    monkeypatch.setattr(IGMTF, "remember", lambda *given: made.append(1) or remember(*given))
+    keep = IGMTF._keep
+    monkeypatch.setattr(IGMTF, "_keep", lambda *given: made.append(1) or keep(*given))
     run.trainer.validate(run.model, run.data, verbose=False)
     assert not made  # it is that of the last epoch
     with torch.no_grad():
