@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +27,16 @@ from alphazoo.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
+# files and folders of a run, deleted where another begins in its place
 RESULTS = (
-    "metrics.json",
-    "scores.parquet",
-    "report.html",
-    "windows.csv",
-    "rows.parquet",
-    FACTS,
+    *("metrics.json", "scores.parquet", "windows.csv", "rows.parquet", FACTS),
+    *("report.html", "figures", "analysis"),
+    *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
-TRAINED = tuple(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE))
+TRAINED = (
+    *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE)),
+    *("windows", "logs"),
+)
 LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 
@@ -129,23 +130,27 @@ def begin_folder(
     """
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for result in RESULTS:
-        (folder / result).unlink(missing_ok=True)
+    _delete(folder, RESULTS)
     for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
         torn.unlink()
     if point and point.inside:
         keep_rows(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:
-        for trained in TRAINED:
-            (folder / trained).unlink(missing_ok=True)
-        for inside in ("windows", "logs"):
-            shutil.rmtree(folder / inside, ignore_errors=True)
+        _delete(folder, TRAINED)
         if config.get("ckpt") != "last":  # stopped before the first checkpoint, it is the same run
-            (folder / TRACKING).unlink(missing_ok=True)
+            _delete(folder, [TRACKING])
     told = config.copy()
     told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
     with replacing(folder / "config.yaml") as file:
         file.write_text(OmegaConf.to_yaml(told))
+
+
+def _delete(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def score_table(

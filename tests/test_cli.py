@@ -139,10 +139,14 @@ def test_figures_can_go_to_tensorboard(alphazoo: Alphazoo, tmp_path: Path) -> No
 def test_a_failed_run_keeps_no_results_of_an_earlier_one(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
-    alphazoo("train", *TRAIN, "hydra.run.dir=out")
+    alphazoo("train", *TRAIN, "report=true", "hydra.run.dir=out")
+    made = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")}
     alphazoo("train", *TRAIN, "optimizer=sgd", "model.lr=1e30", "hydra.run.dir=out")
-    left = {file.name for file in (tmp_path / "out").rglob("*") if file.is_file()}
-    assert not {"best.ckpt", "last.ckpt", "metrics.json", "scores.parquet"} & left
+    left = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")}
+    told = {"config.yaml", "facts.json", "train.log", "run.lock", "checkpoints", "logs", ".hydra"}
+    assert {path.name for path in made} > {"metrics.json", "figures", "analysis", "report.html"}
+    assert {path.parts[0] for path in left} <= told
+    assert not {path.name for path in left} & {"best.ckpt", "last.ckpt"}
 
 
 def test_multirun_runs_every_combination(alphazoo: Alphazoo, tmp_path: Path) -> None:
