@@ -41,9 +41,15 @@ class Cost(L.Callback):
         """What was spent until this checkpoint."""
         return self.total()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there; what was lost after it is not counted."""
-        self._before = state_dict
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on from a checkpoint; what was spent after it is lost and not counted.
+
+        Weights that are read to score days bring nothing along.
+        """
+        if trainer.state.fn == "fit":
+            self._before = checkpoint["callbacks"].get(self.state_key, {})
 
 
 def _forget_peak() -> None:

@@ -155,6 +155,6 @@ def _protocol_note(plan: Plan, groups: Mapping[Name, Group]) -> str:
     share = f"{plan.budget:g} of the epochs and patience" if plan.budget != 1 else "all epochs"
     return (
         f"Published settings on daily batches, budget {plan.budget:g}: {share}; epochs at most "
-        f"{most}, of which the best by {next(iter(groups.values()))[0].config.monitor}. Mean ± "
-        f"standard deviation over seeds {', '.join(plan.seeds)}."
+        f"{most}, of which the best by {next(iter(groups.values()))[0].config.monitor}; seeds "
+        f"{', '.join(plan.seeds)}."
     )
