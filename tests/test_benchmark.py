@@ -134,7 +134,6 @@ def test_what_is_not_published_is_left_out() -> None:
         (["budget=0"], "the budget is a share of the published epochs, such as 0.05, got 0"),
         (["--budget", "much"], "such as 0.05, got much"),
         (["--budget=-1"], "such as 0.05, got -1"),
-        (["--budget"], "the budget is a share"),
         (["seed=0,-1"], "a seed is a whole number, 0 or more, got seed=-1"),
         (["seed=interval(0,5)"], "seed=interval(0,5) is no list, such as seed=0,1,2"),
         (["model.lr=1e-3,1e-4"], "a benchmark combines model, features, seed, got model.lr"),
@@ -184,7 +183,7 @@ def test_a_benchmark_again_does_what_is_missing(alphazoo: Alphazoo, tmp_path: Pa
     folder = tmp_path / "out"
     first = runs(folder)
     assert {*first} == {f"{model}-{seed}" for model in ("gru", "gats", "lstm") for seed in (0, 1)}
-    rows = [line for line in (folder / "benchmark.md").read_text().splitlines() if line[0] == "|"]
+    rows = [line for line in (folder / "benchmark.md").read_text().splitlines() if "|" in line]
     assert rows[0].startswith(
         "| model | features | IC | ICIR | rank IC | rank ICIR | ann. return |"
     )
@@ -195,8 +194,8 @@ def test_a_benchmark_again_does_what_is_missing(alphazoo: Alphazoo, tmp_path: Pa
     metrics = json.loads((find(folder, "gats-1") / "metrics.json").read_text())
     assert table.loc[("gats", 1), "test/ic"] == pytest.approx(metrics["test/ic"])
     assert table["seconds"].gt(0).all()
-    assert table["fingerprint"].nunique() == 1
-    assert table["settings"].nunique() == 4
+    assert len(set(table["fingerprint"])) == 1
+    assert len(set(table["settings"])) == 4
 
     assert alphazoo(*command, "budget=1").code == 0
     assert runs(folder) == first
@@ -205,7 +204,7 @@ def test_a_benchmark_again_does_what_is_missing(alphazoo: Alphazoo, tmp_path: Pa
     assert alphazoo(*command).code == 0
     again = runs(folder)
     assert {name for name in first if first[name] != again[name]} == {"lstm-1", "gru-0"}
-    assert [*first] != [] and again.keys() == first.keys()
+    assert again.keys() == first.keys()
 
 
 def test_a_job_without_its_base_is_not_run(alphazoo: Alphazoo, tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ class Plan:
         check_complete(config)
         added = [*self._scaled(config), *self._concepts(model, config)]
         overrides += added
-        return Recipe(overrides, added, self._compose(overrides), self._base(model, config))
+        whole = self._compose(overrides) if added else config
+        return Recipe(overrides, added, whole, self._base(model, config))
 
     def _scaled(self, config: DictConfig) -> list[str]:
         """So much of the published epochs and patience as the budget says."""
