@@ -68,6 +68,21 @@ def test_a_base_that_was_asked_for_is_trained_once() -> None:
     ]
 
 
+def test_a_run_is_known_by_the_settings_that_change_its_figures() -> None:
+    def names(*overrides: str) -> list[str]:
+        return [
+            entry.folder.name for entry in make_plan("model=gats", "seed=0", *overrides).entries
+        ]
+
+    known = names()
+    assert names("trainer.enable_progress_bar=false", "logger=tensorboard", "report=false") == known
+    base, other = names("model.lr=0.5")
+    assert base not in known
+    assert other not in known
+    (alone,) = names("init_from=x.ckpt")
+    assert alone not in known
+
+
 def test_the_base_is_of_the_cell_of_the_model() -> None:
     assert make_plan("model=gats", "seed=0", "model.cell=gru").entries[0].model == "gru"
 

@@ -1,7 +1,6 @@
 """The plan of a benchmark: which jobs there are, on which settings, and which start from others."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 
 from alphazoo.config import check_complete
 from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.facts import settings_digest
 
 COMBINED = ("model", "features", "seed")
 REFUSED = {
@@ -48,7 +48,8 @@ class Entry:
     Attributes:
         model: Its name.
         features: Its features, as in ``experiment=<features>_<model>``.
-        folder: Where it runs. The name says what it is, and is another for other overrides.
+        folder: Where it runs. The name says what it is, and is another for other settings; those
+            that change no figure, such as where the data are, leave it.
         overrides: What it is told.
         base: Folder of the job whose encoder it starts from.
         shown: Whether it was asked for; the others are bases alone.
@@ -108,6 +109,7 @@ class Plan:
         for (features, _), recipe in [*self.recipes.items()]:
             if recipe.base and (features, recipe.base) not in self.recipes:
                 self.recipes[features, recipe.base] = self._recipe(features, recipe.base, base=True)
+        self._digests: dict[Pair, str] = {}
         self.entries = self._entries(folder, asked)
 
     def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:
@@ -174,7 +176,7 @@ class Plan:
                     [f"init_from=${{folder}}/../{base.name}/checkpoints/best.ckpt"] if base else []
                 )
                 overrides = [*recipe.overrides, f"seed={seed}", *start]
-                path = folder / f"{features}_{model}-{seed}-{_digest(overrides)}"
+                path = folder / f"{features}_{model}-{seed}-{self._digest(features, model)}"
                 shown = (features, model) in asked
                 found[key] = Entry(model, features, path, overrides, base, shown)
             return found[key]
@@ -183,6 +185,15 @@ class Plan:
             for seed in self.seeds:
                 add(features, model, seed)
         return [*found.values()]
+
+    def _digest(self, features: str, model: str) -> str:
+        """A few letters for the settings of a model and of its base."""
+        key, recipe = (features, model), self.recipes[features, model]
+        if key not in self._digests:
+            base = self._digest(features, recipe.base) if recipe.base else ""
+            text = settings_digest(recipe.config) + base
+            self._digests[key] = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        return self._digests[key]
 
 
 def _budget(given: Any) -> float:
@@ -246,8 +257,3 @@ def _part(key: str) -> str | None:
     """The argument of the model that a key sets; None where it sets another thing."""
     section, _, name = key.lstrip("+~").partition(".")
     return name.partition(".")[0] if section == "model" else None
-
-
-def _digest(overrides: Sequence[str]) -> str:
-    text = json.dumps(sorted(overrides))
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
