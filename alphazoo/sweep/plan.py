@@ -1,27 +1,26 @@
 """The plan of a benchmark: which jobs there are, on which settings, and which start from others."""
 
 import hashlib
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from alphazoo.config import check_complete
-from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.errors import InputError
 from alphazoo.facts import settings_digest
-
-COMBINED = ("model", "features", "seed")
-REFUSED = {
-    "experiment": "model and features choose it",
-    "folder": "out=FOLDER is that of all runs",
-}
+from alphazoo.sweep.combine import (
+    COMBINED,
+    Pair,
+    read_budget,
+    read_pairs,
+    read_single,
+    read_values,
+)
 
 Compose = Callable[[Sequence[str]], DictConfig]
-Pair = tuple[str, str]  # a feature set and a model
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,17 @@ class Plan:
         compose: Compose,
     ) -> None:
         self.settings, self._compose = settings, compose
-        self.budget = _budget(settings.budget)
+        self.budget = read_budget(settings.budget)
         self.told = {
-            key: f"{key}={_single(key, given)}"
+            key: f"{key}={read_single(key, given)}"
             for key, given in overrides.items()
             if key not in COMBINED
         }
-        models, sets, self.seeds = (_values(overrides[key]) for key in COMBINED)
+        models, sets, self.seeds = (read_values(overrides[key]) for key in COMBINED)
         for seed in self.seeds:
             if not seed.isdecimal():
                 raise InputError(f"a seed is a whole number, 0 or more, got seed={seed}")
-        asked, self.absent = _pairs(sets, models, published)
+        asked, self.absent = read_pairs(sets, models, published)
         self.recipes = {pair: self._recipe(*pair) for pair in asked}
         for (features, _), recipe in [*self.recipes.items()]:
             if recipe.base and (features, recipe.base) not in self.recipes:
@@ -194,63 +193,6 @@ class Plan:
             text = settings_digest(recipe.config) + base
             self._digests[key] = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         return self._digests[key]
-
-
-def _budget(given: Any) -> float:
-    try:
-        budget = float(given)
-    except (TypeError, ValueError):
-        budget = math.nan
-    if not 0 < budget < math.inf:
-        raise InputError(
-            f"the budget is a share of the published epochs, such as 0.05, got {given}"
-        )
-    return budget
-
-
-def _single(key: str, given: Override) -> str:
-    if key in REFUSED:
-        raise InputError(f"{key} cannot be set in a benchmark: {REFUSED[key]}")
-    if given.is_sweep_override():
-        raise InputError(
-            f"a benchmark combines {', '.join(COMBINED)}, got {given.input_line}: "
-            "alphazoo train -m combines any keys"
-        )
-    return given.get_value_element_as_str()
-
-
-def _values(given: Override) -> list[str]:
-    """What is combined of a key, each once."""
-    if not given.is_sweep_override():
-        return [given.get_value_element_as_str()]
-    if not given.is_discrete_sweep():
-        raise InputError(f"{given.input_line} is no list, such as seed=0,1,2")
-    return [*dict.fromkeys(given.sweep_string_iterator())]
-
-
-def _pairs(
-    features: Sequence[str], models: Sequence[str], published: Collection[str]
-) -> tuple[list[Pair], list[Pair]]:
-    """Pairs that have published settings, and those that have none."""
-    parts = [name.partition("_") for name in published]
-    for name in features:
-        if not any(known.startswith(f"{name}_") for known in published):
-            hint = did_you_mean(name, {part[0] for part in parts})
-            raise InputError(f"no published settings on features {name!r}; {hint}")
-    for name in models:
-        if not any(known.endswith(f"_{name}") for known in published):
-            hint = did_you_mean(name, {part[2] for part in parts})
-            raise InputError(f"no published settings of model {name!r}; {hint}")
-    pairs = [(f, model) for f in features for model in models]
-    asked = [pair for pair in pairs if "_".join(pair) in published]
-    absent = [pair for pair in pairs if pair not in asked]
-    if not asked:
-        there = [name for name in published if name.startswith(tuple(f"{f}_" for f in features))]
-        raise InputError(
-            f"no published settings of {shorten(map('_'.join, absent))}; there is "
-            f"{shorten(sorted(there), 20)}"
-        )
-    return asked, absent
 
 
 def _part(key: str) -> str | None:
