@@ -20,9 +20,9 @@ from alphazoo.sweep.plan import Entry, Plan
 BASED = ["gats", "hist", "igmtf"]
 
 
-def make_plan(*overrides: str, folder: Path = Path("out"), budget: float = 1) -> Plan:
+def make_plan(*overrides: str, folder: Path = Path("out"), **changed: object) -> Plan:
     settings = OmegaConf.load(config_dir() / "hydra" / "sweeper" / "benchmark.yaml")
-    settings.budget = budget
+    settings.update(changed)
     given = [*(f"{key}={value}" for key, value in settings.params.items()), *overrides]
     parsed = OverridesParser.create().parse_overrides(given)
     by_key = {override.get_key_element(): override for override in parsed}
@@ -79,8 +79,8 @@ def test_a_run_is_known_by_the_settings_that_change_its_figures() -> None:
     base, other = names("model.lr=0.5")
     assert base not in known
     assert other not in known
-    (alone,) = names("init_from=x.ckpt")
-    assert alone not in known
+    (alone,) = make_plan("model=gats", "seed=0", based=[]).entries
+    assert alone.folder.name not in known
 
 
 def test_the_base_is_of_the_cell_of_the_model() -> None:

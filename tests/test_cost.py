@@ -29,8 +29,8 @@ def test_the_peak_has_what_was_held_since_and_not_what_was_freed_before() -> Non
 
 
 def test_a_training_that_goes_on_counts_on(tmp_path: Path) -> None:
-    """From the checkpoint that it goes on from, not from the one whose weights are scored."""
-    told = ["model.hidden_size=4", "ckpt=last", f"folder={tmp_path}"]
+    """From the checkpoint that it goes on from, not from that of the best epoch, the first."""
+    told = ["model.hidden_size=4", "model.lr=0", "ckpt=last", f"folder={tmp_path}"]
     train(small_config(*told, "trainer.max_epochs=1"))
     first = Run.open(tmp_path).facts["cost"]
     assert 0 < first["seconds"] < 100
