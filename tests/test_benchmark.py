@@ -248,7 +248,7 @@ def write_run(entry: Entry, **figures: float) -> None:
     made = {"overrides": [*entry.overrides], "status": "done"}
     data = {"market": "M", "fingerprint": "f00d", "days": 9, "stocks": 3}
     facts = {
-        "data": data | {"first": "2015-01-01", "last": "2016-01-01"},
+        "data": data | {"first": "2015-02-01", "last": "2017-01-01"},
         "settings": "5e7",
         "machine": {"device": "cpu", "cores": 2, "system": "S"},
         "cost": {"seconds": figures["seconds"], "memory": figures["memory"]},
@@ -291,7 +291,7 @@ def test_the_table_is_mean_and_deviation_over_seeds_best_first(
     )
     said = "\n".join(notes)
     assert (
-        "M, 3 stocks, 9 days 2015-01-01 to 2016-01-01, fingerprint f00d; train 2015-01-01" in said
+        "M, 3 stocks, 9 days 2015-02-01 to 2017-01-01, fingerprint f00d; train 2015-02-01" in said
     )
     assert "epochs at most 200 (tcn, gru), of which the best by val/ic; seeds 0, 1, 2" in said
     assert "1 of 6 runs have no result" in said

@@ -138,7 +138,8 @@ def _notes(plan: Plan, entries: Sequence[Entry], groups: Mapping[Name, Group]) -
 def _data_note(run: Run) -> str:
     data, config = run.facts["data"], run.config.data
     spans = [
-        f"{name} {config[name][0] or data['first']} to {config[name][1] or data['last']}"
+        f"{name} {max(str(config[name][0] or ''), data['first'])} to "
+        f"{min(str(config[name][1] or data['last']), data['last'])}"
         for name in ("train", "valid", "test")
     ]
     return (
