@@ -10,6 +10,7 @@ from alphazoo.errors import AlphazooError, did_you_mean
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": commands.train,
     "predict": commands.predict,
+    "benchmark": commands.benchmark,
     "evaluate": commands.evaluate,
     "compare": commands.compare,
     "ensemble": commands.ensemble,
@@ -29,6 +30,9 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo train run=FOLDER [trainer.max_epochs=20]    go on with one that was stopped
                alphazoo train sweep=encoder model=lstm         a search by Optuna
                alphazoo train --help                            all groups and keys
+  benchmark    models x feature sets x seeds on published settings, into the published table
+               alphazoo benchmark model=gru,lstm seed=0,1,2 data=qlib data.path=FOLDER out=OUT
+               alphazoo benchmark budget=0.05    the whole zoo, a twentieth of the epochs
   predict      scores of the newest day by a finished run
                alphazoo predict run=runs/mine data.path=FOLDER
                alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv

@@ -134,6 +134,30 @@ def _logged(file: Path) -> Iterator[None]:
             handler.close()
 
 
+def benchmark(arguments: list[str]) -> None:
+    """Train models on feature sets with seeds, as published, and write the table of them."""
+    own, rest = _split(_flags_as_keys(arguments, "budget", "out"), "budget", "out", "run")
+    if "run" in own or any(argument.startswith("sweep=") for argument in rest):
+        raise InputError(
+            "expected: alphazoo benchmark [model=...] [features=...] [seed=...] [budget=0.05] "
+            "[out=FOLDER] [data=...]"
+        )
+    told = {"budget": "hydra.sweeper.budget", "out": "hydra.sweep.dir"}
+    train(["sweep=benchmark", *rest, *(f"{told[key]}={value}" for key, value in own.items())])
+
+
+def _flags_as_keys(arguments: list[str], *names: str) -> list[str]:
+    """``--name value`` and ``--name=value`` as ``name=value``."""
+    found: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, _, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in names:
+            argument = f"{name}={value or next(rest, '')}"
+        found.append(argument)
+    return found
+
+
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
     from alphazoo.evaluation import evaluate_file
@@ -150,11 +174,13 @@ def evaluate(arguments: list[str]) -> None:
 
 def compare(arguments: list[str]) -> None:
     """Put runs side by side."""
-    from alphazoo.compare import find_runs, write_comparison
+    from alphazoo.compare import find_runs, group_runs, write_comparison
 
     own, folders = _split(arguments, "out")
-    folder = Path(own.get("out") or _new_folder())
-    print(write_comparison(folder, find_runs(folders)).to_string(index=False))
+    folder, runs = Path(own.get("out") or _new_folder()), find_runs(folders)
+    if not runs:
+        raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
+    print(write_comparison(folder, group_runs(runs)).to_string(index=False))
     print(f"results: {folder}")
 
 

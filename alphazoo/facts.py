@@ -7,14 +7,18 @@ import platform
 import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from alphazoo.config import flatten
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.files import write_json
+from alphazoo.runs import read_facts
 
 FACTS = "facts.json"
 # settings that change no figure: where files are, and what comes after the training
@@ -82,6 +86,12 @@ def settings_digest(config: DictConfig) -> str:
     told = {key: str(value) for key, value in flatten(config, ELSEWHERE).items()}
     text = json.dumps(told, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@rank_zero_only
+def add_fact(folder: Path, name: str, fact: Any) -> None:
+    """Add to the facts of a run what is known at its end alone."""
+    write_json(folder / FACTS, {**read_facts(folder), name: fact})
 
 
 def _packages() -> dict[str, str]:

@@ -91,15 +91,29 @@ class Run:
         Raises:
             InputError: There are none.
         """
-        file = self.folder / "metrics.json"
-        if not file.is_file():
-            raise InputError(f"{self.folder} has no {file.name}: did the run end?")
-        figures: dict[str, float | None] = json.loads(file.read_text())
-        return figures
+        return read_metrics(self.folder)
 
     @property
     def facts(self) -> dict[str, Any]:
         """What it is made of, see `alphazoo.facts`; empty where nothing says so."""
-        file = self.folder / "facts.json"
-        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-        return found
+        return read_facts(self.folder)
+
+
+def read_metrics(folder: Path) -> dict[str, float | None]:
+    """The figures of a run, or of a job; None where one is undefined.
+
+    Raises:
+        InputError: There are none.
+    """
+    file = folder / "metrics.json"
+    if not file.is_file():
+        raise InputError(f"{folder} has no {file.name}: did the run end?")
+    figures: dict[str, float | None] = json.loads(file.read_text())
+    return figures
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What a run is made of, see `alphazoo.facts`; empty where nothing says so."""
+    file = folder / "facts.json"
+    facts: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return facts

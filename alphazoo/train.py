@@ -13,9 +13,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from alphazoo.config import instantiate
+from alphazoo.cost import Cost
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.evaluation import evaluate, label_facts, market_facts, write_evaluation
+from alphazoo.facts import add_fact
 from alphazoo.figures import training_figures
 from alphazoo.files import replacing, write_json
 from alphazoo.fit import LOGGED_AS, fit, score_table
@@ -53,11 +55,13 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
             }
+        cost = Cost()
         metrics, scores, data = (
             walk_forward(config, trackers)
             if config.walk_forward
-            else _one_fit(config, callbacks, trackers)
+            else _one_fit(config, [*callbacks, cost], trackers)
         )
+        add_fact(folder, "cost", cost.total())
         write_results(folder, metrics, scores)
         if config.report:
             report(config, metrics, scores, data)

@@ -102,6 +102,13 @@ def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) 
     write_json(folder / STATUS, asdict(job))
 
 
+def refuse_job(folder: Path, overrides: Sequence[str], reason: str) -> None:
+    """Record that a job cannot run."""
+    log.error("%s: %s", folder, reason)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STATUS, asdict(Job([*overrides], "failed", reason)))
+
+
 def read_jobs(folder: Path) -> dict[Path, Job]:
     """Jobs of a sweep by their folders, in the order of their numbers."""
     files = sorted(folder.glob(f"*/{STATUS}"), key=lambda file: (len(file.parent.name), file))
@@ -114,8 +121,9 @@ def read_job(folder: Path) -> Job:
     return Job(**json.loads(file.read_text())) if file.is_file() else Job([])
 
 
-def is_done(folder: Path, job: Job) -> bool:
-    """Whether nothing is left to do: it has results, or was not worth going on with."""
+def is_done(folder: Path) -> bool:
+    """Whether nothing is left to do for a job: it has results, or was not worth going on with."""
+    job = read_job(folder)
     return job.status == "pruned" or (job.status == "done" and (folder / "metrics.json").is_file())
 
 

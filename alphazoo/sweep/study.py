@@ -1,6 +1,5 @@
 """A study of Optuna: which trial comes next, whether it is alive, how it ended."""
 
-import json
 import math
 import re
 import threading
@@ -19,7 +18,8 @@ from optuna.trial import Trial, TrialState
 
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError, check_choice, shorten
-from alphazoo.sweep.jobs import PrunedError, read_job
+from alphazoo.runs import read_metrics
+from alphazoo.sweep.jobs import PrunedError, is_done, read_job
 from alphazoo.sweep.space import Space
 from alphazoo.sweep.storage import find_trial, open_storage, quiet
 
@@ -126,12 +126,11 @@ class Study:
 
     def tell(self, number: int, folder: Path) -> None:
         """Take the result of a trial from the folder of its job."""
-        job = read_job(folder)
-        file = folder / "metrics.json"
-        figure = json.loads(file.read_text()).get(self.monitor) if file.is_file() else None
-        if job.status == "pruned":
+        if read_job(folder).status == "pruned":
             self.optuna.tell(number, state=TrialState.PRUNED)
-        elif job.status != "done" or figure is None:  # an undefined figure is null
+            return
+        figure = read_metrics(folder).get(self.monitor) if is_done(folder) else None
+        if figure is None:  # so is one that is undefined
             self.optuna.tell(number, state=TrialState.FAIL)
         else:
             self.optuna.tell(number, figure)

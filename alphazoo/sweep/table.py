@@ -1,6 +1,5 @@
 """The table of a sweep: settings, figures and end of every job."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 
 from alphazoo.errors import JobsFailedError, shorten
 from alphazoo.files import write_table
+from alphazoo.runs import read_metrics
 from alphazoo.sweep.jobs import Job, is_done, read_job, read_jobs
 
 PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")
@@ -31,10 +31,15 @@ def conclude(folder: Path, wanted: Collection[Path]) -> None:
     shown = table.reindex(columns=[*telling, *PRINTED, "status", "seconds", "folder"])
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
     print(f"sweep: {folder / 'sweep.parquet'}")
+    check_ended(wanted)
+
+
+def check_ended(wanted: Collection[Path]) -> None:
+    """Raise a `JobsFailedError` that names those jobs, by their folders, that have no result."""
     failed = [
-        f"{path} ({job.error or 'it was killed, or did not start'})"
-        for path, job in ((path, read_job(path)) for path in wanted)
-        if not is_done(path, job)
+        f"{path} ({read_job(path).error or 'it was killed, or did not start'})"
+        for path in wanted
+        if not is_done(path)
     ]
     if failed:
         told = shorten(failed, 3)
@@ -45,8 +50,8 @@ def tabulate(jobs: dict[Path, Job]) -> pd.DataFrame:
     """Settings and figures of each job, and ``status``, ``error``, ``seconds``, ``folder``."""
     rows: list[dict[str, Any]] = []
     for path, job in jobs.items():
-        ended = is_done(path, job) and job.status == "done"
-        figures = json.loads((path / "metrics.json").read_text()) if ended else {}
+        ended = is_done(path) and job.status == "done"
+        figures = read_metrics(path) if ended else {}
         facts = {"status": job.status, "error": job.error, "seconds": job.seconds}
         rows.append(job.settings | figures | facts | {"folder": str(path)})
     table = pd.DataFrame(rows)

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alphazoo.errors import InputError
 
@@ -65,6 +65,21 @@ class AlphazooSweeper(Sweeper):
         except Exception as error:  # a process of the launcher was killed: what it ran has no end
             log.error("%s: %s", type(error).__name__, error)
 
+    def launch_missing(self, jobs: Mapping[Path, Sequence[str]]) -> None:
+        """Run jobs that have not ended yet."""
+        from alphazoo.sweep.jobs import is_done
+
+        self.launch({path: job for path, job in jobs.items() if not is_done(path)})
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job, without what Hydra knows of itself."""
+        config: DictConfig = self.hydra_context.config_loader.load_sweep_config(
+            master_config=self.config, sweep_overrides=[*overrides]
+        )
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
 
 class Grid(AlphazooSweeper):
     """Every combination, of those in the folder only what is missing."""
@@ -77,7 +92,7 @@ class Grid(AlphazooSweeper):
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        from alphazoo.sweep.jobs import assign, is_done, read_jobs
+        from alphazoo.sweep.jobs import assign
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.table import conclude
 
@@ -87,9 +102,47 @@ class Grid(AlphazooSweeper):
         self.validate_batch_is_legal(combinations)
         with only_here(folder):
             jobs = assign(folder, combinations)
-            done = {path for path, job in read_jobs(folder).items() if is_done(path, job)}
-            self.launch({path: job for path, job in jobs.items() if path not in done})
+            self.launch_missing(jobs)
             conclude(folder, jobs)
+
+
+class Benchmark(AlphazooSweeper):
+    """Models, feature sets and seeds with published settings, and the published table of them.
+
+    Args:
+        params: As those of the others; ``model``, ``features`` and ``seed`` are combined.
+        settings: What `alphazoo.sweep.plan` reads, see ``configs/hydra/sweeper/benchmark.yaml``.
+    """
+
+    def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
+        super().__init__(params)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run what is missing, base models first, and write the table.
+
+        Raises:
+            InputError: A setting or the data cannot be used, or the data have changed since a run.
+            JobsFailedError: Some jobs have no result; the others have.
+        """
+        from alphazoo.sweep.benchmark import conclude, read_data
+        from alphazoo.sweep.jobs import is_done, refuse_job
+        from alphazoo.sweep.locks import only_here
+        from alphazoo.sweep.plan import Plan
+
+        folder, overrides = self.begin(arguments)
+        published = self.hydra_context.config_loader.get_group_options("experiment")
+        plan = Plan(folder, overrides, self.config.hydra.sweeper, published, self.compose)
+        with only_here(folder):
+            data = read_data(plan)
+            self.launch_missing({e.folder: e.overrides for e in plan.entries if not e.base})
+            ready = {}
+            for entry in plan.entries:
+                if entry.base and is_done(entry.base):
+                    ready[entry.folder] = entry.overrides
+                elif entry.base and not is_done(entry.folder):
+                    refuse_job(entry.folder, entry.overrides, f"{entry.base} has no result")
+            self.launch_missing(ready)
+            conclude(folder, plan, data)
 
 
 class Search(AlphazooSweeper):

@@ -1,0 +1,161 @@
+"""The result of a benchmark: the published table of its runs, and a row for each of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from alphazoo.compare import Group, Name, compare, write_comparison
+from alphazoo.config import instantiate
+from alphazoo.data.module import MarketDataModule
+from alphazoo.errors import InputError, shorten
+from alphazoo.facts import fingerprint
+from alphazoo.files import write_table
+from alphazoo.runs import Run, read_facts
+from alphazoo.sweep.jobs import is_done, read_job
+from alphazoo.sweep.plan import Entry, Plan
+from alphazoo.sweep.table import check_ended, tabulate
+
+NAMES = ("model", "features")
+
+
+def read_data(plan: Plan) -> str:
+    """Read the data of each feature set, as its jobs will, and compare them with earlier runs.
+
+    Returns:
+        The fingerprint of the market.
+
+    Raises:
+        InputError: The data cannot be used, or have changed since a run.
+    """
+    configs = {features: recipe.config for (features, _), recipe in plan.recipes.items()}
+    for config in configs.values():
+        data: MarketDataModule = instantiate(config.datamodule)
+        data.setup()
+    known = fingerprint(data.market)
+    check_data([entry.folder for entry in plan.entries], known)
+    return known
+
+
+def check_data(folders: Iterable[Path], known: str) -> None:
+    """Refuse to compare runs on different data.
+
+    Args:
+        folders: Of runs; one that says nothing of its data has not begun.
+        known: The fingerprint that the data should have.
+
+    Raises:
+        InputError: A run has another one.
+    """
+    facts = {folder: read_facts(folder).get("data", {}) for folder in folders}
+    other = [
+        f"{folder} ({found['fingerprint']}, to {found['last']})"
+        for folder, found in facts.items()
+        if found and found["fingerprint"] != known
+    ]
+    if other:
+        raise InputError(
+            f"the data have changed: their fingerprint is {known}, and another one in "
+            f"{shorten(other, 3)}; take a new folder, or delete those runs"
+        )
+
+
+def conclude(folder: Path, plan: Plan, known: str) -> None:
+    """Print the table of a benchmark; write ``benchmark.md``, ``.csv``, ``.html``, ``.parquet``.
+
+    Args:
+        folder: Where to.
+        plan: What was run.
+        known: The fingerprint of the data.
+
+    Raises:
+        InputError: The data have changed while it ran.
+        JobsFailedError: Some jobs have no result; the table is of the others.
+    """
+    shown = [entry for entry in plan.entries if entry.shown]
+    write_table(_rows(shown), folder / "benchmark.parquet")
+    ended = [entry for entry in shown if is_done(entry.folder)]
+    check_data([entry.folder for entry in ended], known)
+    groups: dict[Name, Group] = defaultdict(list)
+    for entry in ended:
+        groups[entry.model, entry.features].append(Run.open(entry.folder))
+    if groups:
+        order = compare(groups, NAMES)[("IC", "mean")].sort_values(ascending=False).index
+        groups = {name: groups[name] for name in order}
+        notes = [*_notes(plan, shown, groups)]
+        table = write_comparison(
+            folder, groups, file="benchmark", title="Benchmark", names=NAMES, notes=notes
+        )
+        print("\n".join(notes), table.to_string(index=False), sep="\n\n")
+        print(f"results: {folder / 'benchmark.md'}")
+    check_ended([entry.folder for entry in plan.entries])
+
+
+def _rows(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Settings, figures, cost and facts of each run."""
+    table = tabulate({entry.folder: read_job(entry.folder) for entry in entries})
+    facts = [read_facts(entry.folder) for entry in entries]
+    about = {
+        "model": [entry.model for entry in entries],
+        "features": [entry.features for entry in entries],
+        "fingerprint": [found.get("data", {}).get("fingerprint") for found in facts],
+        "settings": [found.get("settings") for found in facts],
+    }
+    costs = pd.DataFrame([found.get("cost", {}) for found in facts])
+    rest = table.drop(columns=["seconds", "experiment"], errors="ignore")
+    return pd.concat([pd.DataFrame(about), costs, rest], axis=1)
+
+
+def _notes(plan: Plan, entries: Sequence[Entry], groups: Mapping[Name, Group]) -> Iterator[str]:
+    """What a reader of the table must know."""
+    runs = [run for group in groups.values() for run in group]
+    yield _data_note(runs[0])
+    yield _protocol_note(plan, groups)
+    told = [text for key, text in plan.told.items() if key not in ("sweep", "ckpt")]
+    if told:
+        yield f"Set for all: {', '.join(told)}."
+    for base in dict.fromkeys(recipe.base for recipe in plan.recipes.values() if recipe.base):
+        based = {model: None for (_, model), r in plan.recipes.items() if r.base == base}
+        yield (
+            f"{', '.join(based)}: start from the encoder of a trained {base} of the same features, "
+            "seed and settings, which is not in their seconds."
+        )
+    for (features, model), recipe in plan.recipes.items():
+        concepts = [text for text in recipe.added if text.startswith("data/concepts=")]
+        if concepts:
+            yield f"{model} on {features}: {concepts[0]}, as the data have no concepts."
+    if plan.absent:
+        pairs = [f"{model} on {features}" for features, model in plan.absent]
+        yield f"Left out, without published settings: {', '.join(pairs)}."
+    if len(runs) < len(entries):
+        yield f"{len(entries) - len(runs)} of {len(entries)} runs have no result."
+    machines = [run.facts["machine"] for run in runs if "machine" in run.facts]
+    kinds = [f"{m['device']}, {m['cores']} cores, {m['system']}" for m in machines]
+    yield f"Machine: {'; '.join(dict.fromkeys(kinds))}."
+
+
+def _data_note(run: Run) -> str:
+    data, config = run.facts["data"], run.config.data
+    spans = [
+        f"{name} {max(str(config[name][0] or ''), data['first'])} to "
+        f"{min(str(config[name][1] or data['last']), data['last'])}"
+        for name in ("train", "valid", "test")
+    ]
+    return (
+        f"Data: {data['market']}, {data['stocks']} stocks, {data['days']} days {data['first']} to "
+        f"{data['last']}, fingerprint {data['fingerprint']}; {', '.join(spans)}."
+    )
+
+
+def _protocol_note(plan: Plan, groups: Mapping[Name, Group]) -> str:
+    epochs: dict[int, dict[str, None]] = defaultdict(dict)
+    for name, runs in groups.items():
+        epochs[runs[0].config.trainer.max_epochs][name[0]] = None
+    most = "; ".join(f"{count} ({', '.join(epochs[count])})" for count in sorted(epochs))
+    share = f"{plan.budget:g} of the epochs and patience" if plan.budget != 1 else "all epochs"
+    return (
+        f"Published settings on daily batches, budget {plan.budget:g}: {share}; epochs at most "
+        f"{most}, of which the best by {next(iter(groups.values()))[0].config.monitor}; seeds "
+        f"{', '.join(plan.seeds)}."
+    )
