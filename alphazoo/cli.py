@@ -4,21 +4,21 @@ import os
 import sys
 from collections.abc import Callable
 
-from alphazoo import commands
+from alphazoo.commands import data, scoring, training, zoo
 from alphazoo.errors import AlphazooError, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "train": commands.train,
-    "predict": commands.predict,
-    "benchmark": commands.benchmark,
-    "evaluate": commands.evaluate,
-    "compare": commands.compare,
-    "ensemble": commands.ensemble,
-    "models": commands.models,
-    "import-qlib": commands.import_qlib,
-    "data check": commands.data_check,
-    "data audit": commands.data_audit,
-    "data export": commands.data_export,
+    "train": training.train,
+    "predict": scoring.predict,
+    "benchmark": training.benchmark,
+    "evaluate": scoring.evaluate,
+    "compare": scoring.compare,
+    "ensemble": scoring.ensemble,
+    "models": zoo.models,
+    "import-qlib": zoo.import_qlib,
+    "data check": data.check,
+    "data audit": data.audit,
+    "data export": data.export,
 }
 
 HELP = """\

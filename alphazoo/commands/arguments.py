@@ -1,0 +1,53 @@
+"""Arguments of a command: its own, and those of the config."""
+
+import os
+import sys
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+
+def split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """Arguments ``name=value`` of the command itself, and the others."""
+    pairs = [argument.split("=", 1) for argument in arguments]
+    own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
+    return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]
+
+
+def flags_as_keys(arguments: list[str], *names: str) -> list[str]:
+    """``--name value`` and ``--name=value`` as ``name=value``."""
+    found: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, _, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in names:
+            argument = f"{name}={value or next(rest, '')}"
+        found.append(argument)
+    return found
+
+
+def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
+    """Find the user's modules beside their yaml, in ``--config-dir``; the rest, and that folder."""
+    parts = [part for argument in arguments for part in argument.split("=", 1)]
+    for flag, folder in pairwise(parts):
+        if flag in ("--config-dir", "-cd"):
+            sys.path.insert(0, os.path.abspath(folder))
+            rest = [a for a in arguments if a not in (flag, folder, f"{flag}={folder}")]
+            return rest, [Path(folder).absolute()]
+    return arguments, []
+
+
+def compose_config(arguments: list[str]) -> Any:
+    """The config of a command that is not Hydra's own, with every value it needs."""
+    from alphazoo.config import check_complete, compose
+
+    rest, own = own_folder(arguments)
+    config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
+    check_complete(config)
+    return config
+
+
+def new_folder() -> str:
+    """As a run has it by default."""
+    return f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}"

@@ -1,0 +1,54 @@
+"""alphazoo data check, audit and export."""
+
+from alphazoo.commands.arguments import compose_config, split
+from alphazoo.errors import InputError, shorten
+
+
+def check(arguments: list[str]) -> None:
+    """Print what a source holds and what looks odd in it."""
+    from alphazoo.config import instantiate
+    from alphazoo.data.check import check_market
+
+    config = compose_config(arguments)
+    lines = check_market(instantiate(config.data.market)())
+    width = max(map(len, lines))
+    for subject, found in lines.items():
+        print(f"{subject:<{width}}  {found}")
+
+
+def audit(arguments: list[str]) -> None:
+    """Fail if features or the state of the market look ahead."""
+    from alphazoo.config import instantiate
+    from alphazoo.data.audit import find_look_ahead
+    from alphazoo.data.state import state_columns
+
+    config = compose_config(arguments)
+    features, market = instantiate(config.features), instantiate(config.data.market)()
+    found = find_look_ahead(market, features)
+    count = f"{len(features.columns)} features"
+    if market.indices:
+        count += f" and {len(state_columns(market.indices))} columns of the market's state"
+    if found:
+        columns = shorten(f"{name} (on {shorten(dates, 2)})" for name, dates in found.items())
+        raise InputError(f"{len(found)} of {count} look ahead: {columns}")
+    print(f"none of {count} changes without the days that follow")
+
+
+def export(arguments: list[str]) -> None:
+    """Write features and the raw forward return as a table."""
+    from alphazoo.config import instantiate
+    from alphazoo.data.export import export_features
+
+    own, rest = split(arguments, "out", "from", "to")
+    if "out" not in own:
+        raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
+    config = compose_config(rest)
+    count = export_features(
+        instantiate(config.data.market)(),
+        instantiate(config.features),
+        instantiate(config.label),
+        own["out"],
+        first=own.get("from"),
+        last=own.get("to"),
+    )
+    print(f"{own['out']}: {count:,} rows")

@@ -1,0 +1,90 @@
+"""alphazoo predict, evaluate, compare and ensemble: what is done with runs and scores."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alphazoo.commands.arguments import compose_config, new_folder, own_folder, split
+from alphazoo.commands.output import be_quiet, print_evaluation
+from alphazoo.errors import InputError
+
+
+def predict(arguments: list[str]) -> None:
+    """Score the newest day, or others, by a finished run; write and print the scores."""
+    from alphazoo.files import write_table
+    from alphazoo.predict import predict as predict_days
+    from alphazoo.predict import print_ranking
+
+    own, rest = split(arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out")
+    if ("run" in own) == ("model_uri" in own):
+        raise InputError(
+            "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
+            "model_uri=models:/NAME/VERSION instead of run"
+        )
+    be_quiet()
+    with _opened(own, rest) as (run, place):
+        scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
+    days = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
+    file = Path(own.get("out", place / f"{days}.parquet"))
+    write_table(scores, file)
+    print_ranking(scores)
+    print(f"{file}: {len(scores):,} scores")
+
+
+@contextmanager
+def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
+    """The run in a folder or a registry, and where its predictions go by default."""
+    from alphazoo.runs import Run
+
+    rest, folders = own_folder(overrides)
+    if "run" in own:
+        run = Run.open(own["run"], rest)
+        yield run, run.folder / "predictions"
+        return
+    from alphazoo.tracking.registry import fetch
+
+    with tempfile.TemporaryDirectory() as folder:
+        found, version = fetch(
+            own["model_uri"], Path(folder), tracking_uri=own.get("tracking_uri"), own=folders
+        )
+        yield Run.open(found, rest), Path("predictions") / version
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Evaluate a score file of any tool: analysis, backtest, report."""
+    from alphazoo.evaluation import evaluate_file
+
+    own, rest = split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
+    if "scores" not in own:
+        raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
+    folder = Path(own.get("out") or own.get("hydra.run.dir") or new_folder())
+    drop = own.get("drop_unknown", "false").lower() == "true"
+    figures = evaluate_file(compose_config(rest), own["scores"], folder, drop_unknown=drop).figures
+    print_evaluation(figures)
+    print(f"results: {folder}")
+
+
+def compare(arguments: list[str]) -> None:
+    """Put runs side by side."""
+    from alphazoo.compare import find_runs, group_runs, write_comparison
+
+    own, folders = split(arguments, "out")
+    folder, runs = Path(own.get("out") or new_folder()), find_runs(folders)
+    if not runs:
+        raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
+    print(write_comparison(folder, group_runs(runs)).to_string(index=False))
+    print(f"results: {folder}")
+
+
+def ensemble(arguments: list[str]) -> None:
+    """Average the scores of runs, and evaluate them like those of a run."""
+    from alphazoo.compare import find_runs
+    from alphazoo.ensemble import write_ensemble
+
+    own, folders = split(arguments, "out", "by")
+    folder = Path(own.get("out") or new_folder())
+    figures = write_ensemble(folder, find_runs(folders), by=own.get("by", "rank"))
+    print_evaluation(figures)
+    print(f"results: {folder}")
