@@ -3,7 +3,7 @@
     python tests/benchmarks/sweep.py [trainer.max_epochs=2] [any other override]
 
 Training is what Lightning's trainer does: fit, and scoring of valid and test days. The rest is the
-start of Python, configs, reading data, the backtest, the report and the table.
+start, configs, reading data, the backtest, the report and the table.
 """
 
 import sys
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-START = time.perf_counter()  # the start of Python itself is added below
+START = time.perf_counter()
 
 import lightning as L  # noqa: E402
 
