@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
+from torch import Tensor
 
 from alphazoo.config import flatten
+from alphazoo.data.concepts import Concepts
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
@@ -38,15 +41,17 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
         trainer: Knows the device.
 
     Returns:
-        ``data`` (with a ``fingerprint`` of all that is read of the market), ``settings`` (a digest
-        of those that figures depend on), ``git`` (commit of the working directory and whether
-        tracked files differ from it; None outside a repository), ``packages``, ``machine``.
+        ``data`` (with a ``fingerprint`` of all that is read of the market, and one of the
+        ``concepts``), ``settings`` (a digest of those that figures depend on), ``git`` (commit of
+        the working directory and whether tracked files differ from it; None outside a repository),
+        ``packages``, ``machine``.
     """
     market = data.market
     return {
         "data": {
             "market": market.name,
             "fingerprint": fingerprint(market),
+            "concepts": _concepts_digest(data.concepts),
             "days": len(market.dates),
             "stocks": len(market.symbols),
             "first": f"{market.dates[0]:%Y-%m-%d}",
@@ -67,16 +72,19 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
 
 def fingerprint(market: Market) -> str:
     """A digest of calendar, symbols, members and every value: other data, another one."""
-    digest = hashlib.blake2b(digest_size=8)
     days = [f"{day:%Y-%m-%d}" for day in market.dates]
     names = {symbol: sorted(index) for symbol, index in sorted(market.indices.items())}
-    digest.update(json.dumps([days, market.symbols, sorted(market.fields), names]).encode())
     panels = [market.members, *(market.fields[name] for name in sorted(market.fields))]
     panels += [market.indices[symbol][name] for symbol in names for name in names[symbol]]
-    for panel in (*panels, market.benchmark, market.factor):
-        if panel is not None:
-            digest.update(panel.contiguous().numpy().data)
-    return digest.hexdigest()
+    known = [panel for panel in (*panels, market.benchmark, market.factor) if panel is not None]
+    return _digest([days, market.symbols, sorted(market.fields), names], known)
+
+
+def _concepts_digest(concepts: Concepts | None) -> str | None:
+    if concepts is None:
+        return None
+    parts = (concepts.stocks, concepts.concepts, concepts.first, concepts.last, concepts.weights)
+    return _digest([*concepts.names], parts)
 
 
 def settings_digest(config: DictConfig) -> str:
@@ -84,8 +92,14 @@ def settings_digest(config: DictConfig) -> str:
     config = config.copy()
     config.folder = ""  # callbacks write there
     told = {key: str(value) for key, value in flatten(config, ELSEWHERE).items()}
-    text = json.dumps(told, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return _digest(told)
+
+
+def _digest(told: Any, panels: Iterable[Tensor] = ()) -> str:
+    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8)
+    for panel in panels:
+        digest.update(panel.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 @rank_zero_only

@@ -48,6 +48,22 @@ def test_a_fingerprint_tells_markets_apart_that_differ_in_one_value(
     assert fingerprint(other) != fingerprint(market)
 
 
+def test_other_concepts_have_another_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for concept in ("one", "two"):
+        table = pd.DataFrame({"symbol": ["S00000", "S00001"], "concept": ["one", concept]})
+        table.to_csv("concepts.csv", index=False)
+        told = [*SMALL, "trainer.max_epochs=1", "data/concepts=table", "hydra.run.dir=out"]
+        monkeypatch.setattr("sys.argv", ["alphazoo", "train", *told, "data.concepts=concepts.csv"])
+        main()
+        found.append(Run.open("out").facts["data"])
+    assert found[0]["concepts"] != found[1]["concepts"]
+    assert found[0]["fingerprint"] == found[1]["fingerprint"]
+
+
 def test_the_digest_of_settings_follows_those_that_change_figures_alone() -> None:
     known = settings_digest(small_config())
     assert settings_digest(small_config("folder=elsewhere", "report=true")) == known
