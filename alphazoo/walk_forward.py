@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise, takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import check_complete, instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.segments import Segment, bound
+from alphazoo.data.segments import Segment
+from alphazoo.data.stretches import stretches
 from alphazoo.errors import InputError
 from alphazoo.facts import FACTS, settings_digest
 from alphazoo.files import write_json, write_table
@@ -26,73 +26,7 @@ from alphazoo.tracking import Tracker, describe
 
 log = logging.getLogger(__name__)
 
-DAY = pd.Timedelta(days=1)
-
 Outcome = tuple[dict[str, float], pd.DataFrame, MarketDataModule]  # figures, scores, data
-
-
-def stretches(
-    dates: pd.DatetimeIndex,
-    segments: Mapping[str, Segment],
-    *,
-    months: int,
-    rolling: bool,
-    shortest: int,
-) -> list[dict[str, list[str]]]:
-    """Cut the test segment, and give each stretch the train and valid days before it.
-
-    Args:
-        dates: [D], the calendar.
-        segments: ``[from, to]`` of ``train``, ``valid`` and ``test``: those of the first stretch.
-        months: Length of a stretch; train and valid end so much later for every next one.
-        rolling: Whether train begins later, too.
-        shortest: A last stretch with fewer days belongs to the one before.
-
-    Returns:
-        ``[from, to]`` of each segment by name, for each stretch.
-
-    Raises:
-        InputError: The length is below 1, or an end between the segments is open.
-    """
-    if months < 1:
-        raise InputError(f"walk_forward.months is 1 or more, got {months}")
-    known = _ends(dates, segments)
-
-    def later(day: pd.Timestamp, count: int) -> pd.Timestamp:
-        return day + pd.DateOffset(months=months * count)
-
-    first, last = known["test"]
-    stop = min(last, dates[-1]) + DAY
-    starts = [*takewhile(lambda day: day < stop, (later(first, n) for n in count()))]
-    if len(starts) > 1 and ((dates >= starts[-1]) & (dates < stop)).sum() < shortest:
-        starts.pop()
-    found = []
-    for index, (start, after) in enumerate(pairwise([*starts, stop])):
-        moved = {
-            name: [later(known[name][0], index), later(known[name][1] + DAY, index) - DAY]
-            for name in ("train", "valid")
-        }
-        if not rolling:
-            moved["train"][0] = known["train"][0]
-        moved["test"] = [start, after - DAY]
-        found.append({name: [f"{day:%Y-%m-%d}" for day in pair] for name, pair in moved.items()})
-    return found
-
-
-def _ends(
-    dates: pd.DatetimeIndex, segments: Mapping[str, Segment]
-) -> dict[str, list[pd.Timestamp]]:
-    """First and last day of each segment; outer ends that are open are those of the calendar."""
-    ends = {
-        name: [bound(end, side, name) for end, side in zip(pair, ("left", "right"), strict=True)]
-        for name, pair in segments.items()
-    }
-    ends["train"][0] = ends["train"][0] or dates[0]
-    ends["test"][1] = ends["test"][1] or dates[-1]
-    for name, pair in ends.items():
-        if None in pair:
-            raise InputError(f"walk_forward needs both ends of data.{name}, one of them is null")
-    return {name: [day.normalize() for day in pair if day] for name, pair in ends.items()}
 
 
 def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcome:
@@ -122,35 +56,36 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
             "goes on with those in the folder"
         )
     market = instantiate(config.datamodule.market)()
-    segments = {name: config.data[name] for name in ("train", "valid", "test")}
-    settings = config.walk_forward
-    cuts = stretches(
-        market.dates,
-        cast("dict[str, Segment]", OmegaConf.to_container(OmegaConf.create(segments))),
-        months=settings.months,
-        rolling=settings.rolling,
-        shortest=config.label.sell + 1,
-    )
+    cuts = _cut(config, market)
     folder = Path(config.folder)
     begin_folder(config, keep=config.get("ckpt") == "last")
     describe(trackers, folder)
     windows: list[Window] = []
     for cut in cuts:
         log.info("window %d of %d: test %s to %s", len(windows) + 1, len(cuts), *cut["test"])
-        start = windows[-1].best if windows and settings.warm_start else None
+        start = windows[-1].best if windows and config.walk_forward.warm_start else None
         windows.append(_window(config, cut, market, start))
         for tracker in trackers:
             tracker.log_metrics(_figures(windows[-1], "window/"), len(windows))
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
-    names = [str(name) for name in compared if str(name).startswith("val/")]
-    rows = pd.concat([window.rows["test"] for window in windows])
-    figures = {name: float(compared[name].mean()) for name in names}
-    figures |= {f"test/{name}": value for name, value in summary(rows).items()}
-    tables = [name_rows(window.rows["test"], market, "test") for window in windows]
     made_of = Run.open(folder).newest.facts
     rank_zero_only(write_json)(folder / FACTS, {**made_of, "settings": settings_digest(config)})
-    return figures, pd.concat(tables, ignore_index=True), windows[-1].data
+    rows = pd.concat([window.rows["test"] for window in windows], ignore_index=True)
+    figures = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
+    figures |= {f"test/{name}": value for name, value in summary(rows).items()}
+    return figures, name_rows(rows, market, "test"), windows[-1].data
+
+
+def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
+    segments = {name: config.data[name] for name in ("train", "valid", "test")}
+    return stretches(
+        market.dates,
+        cast("dict[str, Segment]", OmegaConf.to_container(OmegaConf.create(segments))),
+        months=config.walk_forward.months,
+        rolling=config.walk_forward.rolling,
+        shortest=config.label.sell + 1,
+    )
 
 
 @dataclass(frozen=True)

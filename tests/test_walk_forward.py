@@ -11,12 +11,12 @@ from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.sources import synthetic
 from alphazoo.data.sources.synthetic import make_market
+from alphazoo.data.stretches import stretches
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.predict import predict
 from alphazoo.runs import Run
 from alphazoo.train import train
-from alphazoo.walk_forward import stretches
 
 DATES = pd.bdate_range("2010-01-04", "2020-12-31")
 SEGMENTS = {"train": [2010, 2014], "valid": ["2015", "2016"], "test": ["2017-01-01", None]}
