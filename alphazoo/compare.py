@@ -1,16 +1,15 @@
 """Compare runs: the table of published results and costs, mean and deviation over seeds, curves."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from alphazoo.config import flatten
 from alphazoo.errors import shorten
 from alphazoo.figures import compared_figures
 from alphazoo.files import replacing, write_table
+from alphazoo.groups import Group, Name
 from alphazoo.metrics import daily_ic
 from alphazoo.report import Section, Table, write_page
 from alphazoo.runs import Run
@@ -32,12 +31,6 @@ COSTS = {  # names in facts.json, and decimals
     "memory, GB": ("memory", 2),
     "GPU memory, GB": ("gpu_memory", 2),
 }
-# what tells nothing of a run: chance, where it ran, and what repeats other keys
-LEFT_OUT = (
-    *("seed", "folder", "ensemble", "ckpt", "datamodule", "logger", "features.cache"),
-    *("trainer.default_root_dir", "trainer.logger", "trainer.plugins", "trainer.callbacks"),
-    *("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.enable_progress_bar"),
-)
 DEFINITIONS = {
     "IC, rank IC": "Mean over days of the correlation, Pearson and Spearman, of scores and raw "
     "forward returns among the stocks of a day; ICIR divides it by the standard deviation of the "
@@ -52,47 +45,6 @@ DEFINITIONS = {
     "memory, GB": "Most that the process held in that time, libraries and data included; on a GPU "
     "most that tensors took there. A GB is 1e9 bytes.",
 }
-LONGEST = 24  # letters of a value in the name of a group
-
-Group = list[Run]
-Name = str | tuple[str, ...]  # of a group, in one column of a table or several
-
-
-def find_runs(folders: Iterable[str | Path]) -> list[Run]:
-    """Open runs; a folder of runs, such as that of a sweep, stands for all in it with a result.
-
-    Raises:
-        InputError: A folder is neither.
-    """
-    runs = []
-    for folder in map(Path, folders):
-        inside = sorted(file.parent for file in folder.glob("*/config.yaml"))
-        if (folder / "config.yaml").is_file() or not inside:
-            runs.append(Run.open(folder))
-            continue
-        ended = [path for path in inside if (path / "metrics.json").is_file()]
-        if len(ended) < len(inside):
-            others = shorten(path.name for path in inside if path not in ended)
-            count = f"{len(inside) - len(ended)} of {len(inside)} runs in {folder}"
-            log.warning("left out %s, which have no result: %s", count, others)
-        runs += map(Run.open, ended)
-    return runs
-
-
-def group_runs(runs: Sequence[Run]) -> dict[Name, Group]:
-    """Runs that differ by nothing but chance, by what tells them from the other groups."""
-    settings = {id(run): _settings(run) for run in runs}
-    models: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        models[_model(run)].append(run)
-    groups: dict[Name, Group] = defaultdict(list)
-    for model, alike in models.items():
-        keys = sorted(set().union(*(settings[id(run)] for run in alike)))
-        telling = [key for key in keys if len({settings[id(run)].get(key) for run in alike}) > 1]
-        for run in alike:
-            said = [f"{key}={settings[id(run)].get(key)}" for key in telling]
-            groups[" ".join([model, *said])].append(run)
-    return groups
 
 
 def compare(groups: Mapping[Name, Group], names: Sequence[str] = ("model",)) -> pd.DataFrame:
@@ -187,21 +139,6 @@ def write_comparison(
         definitions=DEFINITIONS,
     )
     return shown
-
-
-def _model(run: Run) -> str:
-    kind = str(run.config.model._target_).rpartition(".")[2]
-    made = run.config.get("ensemble")
-    return f"{kind}, {made.by} ensemble of {len(made.runs)}" if made else kind
-
-
-def _settings(run: Run) -> dict[str, str]:
-    """Dotted keys and values of a run, interpolations resolved."""
-    told = {key: str(value) for key, value in flatten(run.config, LEFT_OUT).items()}
-    found = {k: v if len(v) <= LONGEST else f"{v:.{LONGEST}}..." for k, v in told.items()}
-    if found["init_from"] != "None":
-        found["init_from"] = "a checkpoint"  # each seed has its own
-    return found
 
 
 def _figures(run: Run) -> dict[str, float | None]:

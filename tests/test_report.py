@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from conftest import SMALL, Alphazoo, small_config
 
-from alphazoo.compare import compare, find_runs, group_runs
+from alphazoo.compare import compare
 from alphazoo.config import compose
 from alphazoo.ensemble import average_scores
 from alphazoo.errors import InputError
+from alphazoo.groups import find_runs, group_runs
 from alphazoo.predict import predict
 from alphazoo.runs import Run
 from alphazoo.train import train

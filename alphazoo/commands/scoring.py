@@ -68,7 +68,8 @@ def evaluate(arguments: list[str]) -> None:
 
 def compare(arguments: list[str]) -> None:
     """Put runs side by side."""
-    from alphazoo.compare import find_runs, group_runs, write_comparison
+    from alphazoo.compare import write_comparison
+    from alphazoo.groups import find_runs, group_runs
 
     own, folders = split(arguments, "out")
     folder, runs = Path(own.get("out") or new_folder()), find_runs(folders)
@@ -80,8 +81,8 @@ def compare(arguments: list[str]) -> None:
 
 def ensemble(arguments: list[str]) -> None:
     """Average the scores of runs, and evaluate them like those of a run."""
-    from alphazoo.compare import find_runs
     from alphazoo.ensemble import write_ensemble
+    from alphazoo.groups import find_runs
 
     own, folders = split(arguments, "out", "by")
     folder = Path(own.get("out") or new_folder())

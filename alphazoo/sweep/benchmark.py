@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from alphazoo.compare import Group, Name, compare, write_comparison
+from alphazoo.compare import compare, write_comparison
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.facts import fingerprint
 from alphazoo.files import write_table
+from alphazoo.groups import Group, Name
 from alphazoo.runs import Run, read_facts
 from alphazoo.sweep.jobs import is_done, read_job
 from alphazoo.sweep.plan import Entry, Plan
