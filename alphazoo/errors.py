@@ -20,6 +20,10 @@ class JobsFailedError(AlphazooError):
     """Jobs of a sweep have no result."""
 
 
+class PrunedError(Exception):
+    """A trial of a search is worse than the others were at its age: no fault of anybody."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Name the nearest of the known names, or list some: the tail of an error message."""
     names = sorted(known)

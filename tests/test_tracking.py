@@ -18,9 +18,8 @@ from conftest import SMALL, Alphazoo, small_config
 from test_resume import stopped_in
 
 from alphazoo.config import config_dir
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, PrunedError
 from alphazoo.runs import Run
-from alphazoo.sweep.jobs import PrunedError
 from alphazoo.tracking import Tracker, last_step, need, tracked
 from alphazoo.train import train
 

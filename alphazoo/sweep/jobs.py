@@ -11,17 +11,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.errors import AlphazooError, InputError
+from alphazoo.errors import AlphazooError, InputError, PrunedError
 from alphazoo.files import write_json
 from alphazoo.sweep.locks import take_gpu
 
 log = logging.getLogger(__name__)
 
 STATUS = "status.json"
-
-
-class PrunedError(Exception):
-    """A trial is worse than the others were at its age."""
 
 
 @dataclass

@@ -17,9 +17,9 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import Trial, TrialState
 
 from alphazoo.config import instantiate
-from alphazoo.errors import InputError, check_choice, shorten
+from alphazoo.errors import InputError, PrunedError, check_choice, shorten
 from alphazoo.runs import read_metrics
-from alphazoo.sweep.jobs import PrunedError, is_done, read_job
+from alphazoo.sweep.jobs import is_done, read_job
 from alphazoo.sweep.space import Space
 from alphazoo.sweep.storage import find_trial, open_storage, quiet
 

@@ -20,10 +20,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import flatten, instantiate
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, PrunedError
 from alphazoo.files import write_json
 from alphazoo.runs import Run
-from alphazoo.sweep.jobs import PrunedError
 
 TRACKING = "tracking.json"
 KEPT = ("config.yaml", "facts.json", "metrics.json", "report.html", "windows.csv", "figures/*.png")
