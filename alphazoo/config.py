@@ -18,6 +18,14 @@ from alphazoo.errors import InputError, did_you_mean
 
 VERSION_BASE = "1.3"
 
+# keys of a run that say where its files are, where its data are, and what other keys say, too
+FILES = (
+    *("folder", "ckpt", "logger", "features.cache", "datamodule.features.cache"),
+    *("trainer.default_root_dir", "trainer.logger"),
+)
+SOURCES = ("data.path", "data.market", "datamodule.market")
+REPEATS = ("datamodule", "trainer.plugins", "trainer.callbacks")
+
 # Hydra takes sweepers from the namespace hydra_plugins alone, which may have several folders
 sys.path.append(str(Path(__file__).parent / "plugins"))
 

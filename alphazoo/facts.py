@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
-from alphazoo.config import flatten
+from alphazoo.config import FILES, SOURCES, flatten
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
@@ -24,12 +25,9 @@ from alphazoo.files import write_json
 from alphazoo.runs import read_facts
 
 FACTS = "facts.json"
-# settings that change no figure: where files are, and what comes after the training
-ELSEWHERE = (
-    *("folder", "ckpt", "logger", "report", "trainer.default_root_dir", "trainer.logger"),
-    *("data.path", "data.market", "datamodule.market", "features.cache"),
-    *("datamodule.features.cache", "trainer.enable_progress_bar"),
-)
+FEW = ("torch", "lightning", "numpy", "pandas")
+# settings that change no figure; of the data there is the fingerprint
+WITHOUT_EFFECT = (*FILES, *SOURCES, "report", "trainer.enable_progress_bar")
 
 
 def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dict[str, Any]:
@@ -51,7 +49,7 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
         "data": {
             "market": market.name,
             "fingerprint": fingerprint(market),
-            "concepts": _concepts_digest(data.concepts),
+            "concepts": concepts_digest(data.concepts),
             "days": len(market.dates),
             "stocks": len(market.symbols),
             "first": f"{market.dates[0]:%Y-%m-%d}",
@@ -80,7 +78,8 @@ def fingerprint(market: Market) -> str:
     return _digest([days, market.symbols, sorted(market.fields), names], known)
 
 
-def _concepts_digest(concepts: Concepts | None) -> str | None:
+def concepts_digest(concepts: Concepts | None) -> str | None:
+    """A digest of who belongs to what, and when; None where nobody does."""
     if concepts is None:
         return None
     parts = (concepts.stocks, concepts.concepts, concepts.first, concepts.last, concepts.weights)
@@ -91,7 +90,7 @@ def settings_digest(config: DictConfig) -> str:
     """A digest of the settings that figures depend on."""
     config = config.copy()
     config.folder = ""  # callbacks write there
-    told = {key: str(value) for key, value in flatten(config, ELSEWHERE).items()}
+    told = {key: str(value) for key, value in flatten(config, WITHOUT_EFFECT).items()}
     return _digest(told)
 
 
@@ -111,12 +110,13 @@ def add_fact(folder: Path, name: str, fact: Any) -> None:
 def _packages() -> dict[str, str]:
     """Versions of this package and of those that it asks for, as far as they are installed."""
     found = {}
-    for needed in ("alphazoo", *(requires("alphazoo") or ())):
-        name = re.split(r"[^\w.-]", needed, maxsplit=1)[0]
-        try:
+    try:
+        needed = ["alphazoo", *(requires("alphazoo") or ())]
+    except PackageNotFoundError:  # a checkout that is not installed
+        needed = [*FEW]
+    for name in (re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed):
+        with suppress(PackageNotFoundError):  # an extra
             found[name] = version(name)
-        except PackageNotFoundError:  # an extra
-            continue
     return dict(sorted(found.items()))
 
 

@@ -82,30 +82,19 @@ def fit(
         InputError: The data or a setting cannot be used; nothing is written.
     """
     check_complete(config)
-    if config.days_per_step < 1:
+    if not isinstance(config.days_per_step, int) or config.days_per_step < 1:
         raise InputError(f"days_per_step is 1 or more, got {config.days_per_step}")
     L.seed_everything(config.seed, workers=True, verbose=False)
     other = {} if market is None else {"market": market}
     data: MarketDataModule = instantiate(config.datamodule, **other)
     data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
-    model: StockModel = instantiate(config.model)
-    if config.monitor not in model.logged:
-        hint = did_you_mean(config.monitor, model.logged)
-        raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
+    model = _make_model(config)
     point = resume_point(config)
     if config.init_from and not point:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
     if start and not point:
         model.load_state_dict(read_checkpoint(start)["state_dict"])
-    model.optimizer = instantiate(config.optimizer)
-    model.lr_scheduler = instantiate(config.scheduler) or None
-    model.configure_optimizers()  # a learning rate that is none stops the run now
-    trainer: L.Trainer = instantiate(config.trainer)
-    if config.get("averaging"):
-        averaging = instantiate(config.averaging)
-        trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
-    trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
-    trainer.loggers = [*trainer.loggers, *trackers]
+    trainer = _make_trainer(config, callbacks, trackers)
     begin_folder(config, point)
     rank_zero_only(write_json)(Path(config.folder) / FACTS, facts(config, data, trainer))
     describe(trackers, Path(config.folder))
@@ -115,6 +104,29 @@ def fit(
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
     return Fitted(model, data, trainer, best)
+
+
+def _make_model(config: DictConfig) -> StockModel:
+    model: StockModel = instantiate(config.model)
+    if config.monitor not in model.logged:
+        hint = did_you_mean(config.monitor, model.logged)
+        raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
+    model.optimizer = instantiate(config.optimizer)
+    model.lr_scheduler = instantiate(config.scheduler) or None
+    model.configure_optimizers()  # a learning rate that is none stops the run now
+    return model
+
+
+def _make_trainer(
+    config: DictConfig, callbacks: Sequence[Callback], trackers: Sequence[Tracker]
+) -> L.Trainer:
+    trainer: L.Trainer = instantiate(config.trainer)
+    if config.get("averaging"):
+        averaging = instantiate(config.averaging)
+        trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
+    trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
+    trainer.loggers = [*trainer.loggers, *trackers]
+    return trainer
 
 
 @rank_zero_only

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from alphazoo.config import flatten
+from alphazoo.config import FILES, REPEATS, flatten
 from alphazoo.errors import shorten
 from alphazoo.runs import Run
 
@@ -13,9 +13,8 @@ log = logging.getLogger(__name__)
 
 # what tells nothing of a run: chance, where it ran, and what repeats other keys
 LEFT_OUT = (
-    *("seed", "folder", "ensemble", "ckpt", "datamodule", "logger", "features.cache"),
-    *("trainer.default_root_dir", "trainer.logger", "trainer.plugins", "trainer.callbacks"),
-    *("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.enable_progress_bar"),
+    *(*FILES, *REPEATS, "seed", "ensemble", "report", "trainer.accelerator", "trainer.devices"),
+    *("trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar"),
 )
 LONGEST = 24  # letters of a value in the name of a group
 

@@ -74,7 +74,13 @@ def predict(
 
     model: StockModel = instantiate(run.config.model)
     trainer: L.Trainer = instantiate(
-        run.config.trainer, logger=False, callbacks=[KeepFreedMemory()], enable_checkpointing=False
+        run.config.trainer,
+        devices=1,  # also of a run that had several
+        num_nodes=1,
+        strategy="auto",
+        logger=False,
+        callbacks=[KeepFreedMemory()],
+        enable_checkpointing=False,
     )
     scores = score_table(trainer, model, data, "predict", ckpt_path=str(checkpoint))
     return scores[["date", "symbol", "score"]]

@@ -1,6 +1,7 @@
 """Going on with a training: from which checkpoint, with which settings, in whose folder."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,19 +13,15 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from alphazoo.checkpoints import BEFORE, LAST
-from alphazoo.config import flatten
+from alphazoo.config import FILES, SOURCES, flatten
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import read_checkpoint
+from alphazoo.files import read_checkpoint, replacing
 from alphazoo.runs import Run
 
 log = logging.getLogger(__name__)
 
 # what changes nothing of a training that has ended: where files are, and what comes after it
-AFTER = (
-    *("folder", "ckpt", "logger", "report", "backtest"),
-    *("data.path", "data.market", "datamodule.market"),
-    *("features.cache", "datamodule.features.cache"),
-)
+AFTER = (*FILES, *SOURCES, "report", "backtest")
 # what may be other when a training goes on: how long it is, and on what it runs, too
 FREE = (*AFTER, "trainer", "patience")
 
@@ -58,30 +55,41 @@ def resume_point(config: DictConfig) -> ResumePoint | None:
         if not (own / LAST).is_file():
             log.info("%s has no %s: the training starts from the beginning", own, LAST)
             return None
-        file, checkpoint = own / LAST, _read_last(own)
+        file, checkpoint = _read_last(own)
     else:
         file = Path(asked).expanduser()
         checkpoint = read_checkpoint(file)
-    changed = changes(file.parent.parent, config, free=FREE)
-    if changed:
-        raise InputError(
-            f"{file} was made with other settings: {shorten(changed)}; a training goes on with its "
-            "own, save trainer, patience, logger, report and backtest"
-        )
+    check_same(file.parent.parent, config)
     log.info("going on from %s, after %d epochs", file, checkpoint["epoch"] + 1)
     return ResumePoint(file, checkpoint["global_step"], file.resolve().parent == own.resolve())
 
 
-def _read_last(folder: Path) -> dict[str, Any]:
+def check_same(folder: Path, config: DictConfig) -> None:
+    """Raise an `InputError` unless what was trained in a folder can go on as it is told now."""
+    changed = changes(folder, config, free=FREE)
+    if changed:
+        raise InputError(
+            f"{folder} was made with other settings: {shorten(changed)}; a training goes on with "
+            "its own, save trainer, patience, logger, report and backtest"
+        )
+
+
+def _read_last(folder: Path) -> tuple[Path, dict[str, Any]]:
     try:
-        return read_checkpoint(folder / LAST)
+        return folder / LAST, read_checkpoint(folder / LAST)
     except InputError:
         if not (folder / BEFORE).is_file():
             raise
         checkpoint = read_checkpoint(folder / BEFORE)
         log.warning("%s is damaged; the one before is used", folder / LAST)
-        (folder / BEFORE).replace(folder / LAST)
-        return checkpoint
+        rank_zero_only(_repair)(folder)
+        return folder / BEFORE, checkpoint
+
+
+def _repair(folder: Path) -> None:
+    """Else the damaged file would be put aside as the one before the next."""
+    with replacing(folder / LAST) as file:
+        shutil.copyfile(folder / BEFORE, file)
 
 
 def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[str]:
@@ -105,7 +113,8 @@ def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[
 def has_ended(config: DictConfig) -> bool:
     """Whether a run that is to go on has ended already, told the same but for its trackers."""
     folder = Path(config.folder)
-    results = ["metrics.json", "config.yaml", *(["report.html"] if config.report else [])]
+    results = ["scores.parquet", "metrics.json", "config.yaml"]
+    results += ["report.html"] if config.report else []
     told = all((folder / name).is_file() for name in results)
     return bool(config.get("ckpt") == "last" and told) and not changes(
         folder, config, free=("folder", "ckpt", "logger")

@@ -39,19 +39,20 @@ class SeedEpochs(L.Callback):
 
 
 class ShuffledDays(DistributedSampler[DayBatch]):
-    """Days in an order that is a function of the epoch and of the seed that torch has now.
+    """Days in an order that is a function of seed and epoch.
 
     The processes take turns, so that those of one step have the days that one process would have
     in as many. Where the days do not go round, the last step has a `Repeat` for some of them.
 
     Args:
         days: Of one epoch.
+        seed: The same for all processes.
         processes: How many the days are split over.
         rank: Which of them this is.
     """
 
-    def __init__(self, days: Days, *, processes: int, rank: int) -> None:
-        seed = epoch_seed(torch.initial_seed(), 0)  # to which the epoch is added
+    def __init__(self, days: Days, *, seed: int, processes: int, rank: int) -> None:
+        seed = epoch_seed(seed, 0)  # to which the epoch is added
         super().__init__(days, num_replicas=processes, rank=rank, seed=seed)
 
     def __iter__(self) -> Iterator[Any]:

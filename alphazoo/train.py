@@ -19,7 +19,7 @@ from alphazoo.errors import InputError
 from alphazoo.evaluation import evaluate, label_facts, market_facts, write_evaluation
 from alphazoo.facts import add_fact
 from alphazoo.figures import training_figures
-from alphazoo.files import replacing, write_json
+from alphazoo.files import write_json, write_table
 from alphazoo.fit import LOGGED_AS, fit, score_table
 from alphazoo.metrics import summary
 from alphazoo.resume import has_ended, in_use
@@ -149,10 +149,9 @@ def _origin(facts: dict[str, Any]) -> dict[str, str]:
 
 @rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
-    """Write ``metrics.json`` (undefined figures are null) and ``scores.parquet``."""
-    write_json(folder / "metrics.json", metrics)
-    with replacing(folder / "scores.parquet") as file:
-        scores.to_parquet(file, index=False)
+    """Write ``scores.parquet`` and ``metrics.json``, in which undefined figures are null."""
+    write_table(scores, folder / "scores.parquet")
+    write_json(folder / "metrics.json", metrics)  # the last: it says that the run has ended
 
 
 @rank_zero_only

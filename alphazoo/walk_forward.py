@@ -20,7 +20,7 @@ from alphazoo.facts import FACTS, settings_digest
 from alphazoo.files import write_json, write_table
 from alphazoo.fit import begin_folder, fit, name_rows, score_table
 from alphazoo.metrics import summary
-from alphazoo.resume import AFTER, changes
+from alphazoo.resume import AFTER, changes, check_same
 from alphazoo.runs import Run
 from alphazoo.tracking import Tracker, describe
 
@@ -57,8 +57,10 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         )
     market = instantiate(config.datamodule.market)()
     cuts = _cut(config, market)
-    folder = Path(config.folder)
-    begin_folder(config, keep=config.get("ckpt") == "last")
+    folder, again = Path(config.folder), config.get("ckpt") == "last"
+    if again:
+        check_same(folder, config)
+    begin_folder(config, keep=again)
     describe(trackers, folder)
     windows: list[Window] = []
     for cut in cuts:

@@ -246,7 +246,7 @@ def write_run(entry: Entry, **figures: float) -> None:
     config = compose(*entry.overrides, f"folder={entry.folder}")
     (entry.folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
     made = {"overrides": [*entry.overrides], "status": "done"}
-    data = {"market": "M", "fingerprint": "f00d", "days": 9, "stocks": 3}
+    data = {"market": "M", "fingerprint": "f00d", "concepts": None, "days": 9, "stocks": 3}
     facts = {
         "data": data | {"first": "2015-02-01", "last": "2017-01-01"},
         "settings": "5e7",
@@ -280,7 +280,7 @@ def test_the_table_is_mean_and_deviation_over_seeds_best_first(
 ) -> None:
     """GRU: 0.01, 0.02, 0.06 deviate from 0.03 by -0.02, -0.01, 0.03: the root of 0.0014 / 2."""
     with pytest.raises(JobsFailedError, match="1 of 6 jobs failed: .*tcn-2"):
-        conclude(tmp_path, plan, "f00d")
+        conclude(tmp_path, plan, dict.fromkeys(plan.recipes, ("f00d", None)))
     *notes, _, _, first, second = (tmp_path / "benchmark.md").read_text().splitlines()
     assert (
         first == "| tcn | alpha360 | 0.0600 ± 0.0283 |" + " - |" * 6 + " 7 ± 0 | 0.50 ± 0.00 | 2 |"
@@ -301,11 +301,13 @@ def test_the_table_is_mean_and_deviation_over_seeds_best_first(
     assert "0.0300 ± 0.0265" in (tmp_path / "benchmark.html").read_text()
 
 
-def test_runs_on_other_data_are_not_averaged(plan: Plan, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"fingerprint is beef, and another one in .*gru-0.* \(f00d"
-    ):
-        conclude(tmp_path, plan, "beef")
+@pytest.mark.parametrize("other", [("beef", None), ("f00d", "c0de")])
+def test_runs_on_other_data_are_not_averaged(
+    plan: Plan, tmp_path: Path, other: tuple[str, str | None]
+) -> None:
+    known = dict.fromkeys(plan.recipes, ("f00d", None)) | {("alpha360", "gru"): other}
+    with pytest.raises(InputError, match=rf"since .*gru-0.* \(fingerprint f00d.*now .*{other[0]}"):
+        conclude(tmp_path, plan, known)
     assert not (tmp_path / "benchmark.md").exists()
 
 
@@ -320,3 +322,13 @@ def test_data_that_have_changed_end_a_benchmark_before_it_goes_on(
     result = alphazoo(*TINY, "model=gru", "seed=0,1")
     assert "the data have changed" in str(result.code)
     assert not [*(tmp_path / "out").glob("alpha360_gru-1-*")]
+
+
+@pytest.mark.slow
+def test_jobs_run_in_processes(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    told = [*TINY, "model=gru,gats", "seed=0,1"]
+    alphazoo(*told)
+    alphazoo(*told, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "out=other")
+    one, two = (pd.read_parquet(tmp_path / name / "benchmark.parquet") for name in ("out", "other"))
+    figures = ["model", "seed", "test/ic", "fingerprint", "settings", "status"]
+    pd.testing.assert_frame_equal(one[figures], two[figures])

@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from conftest import SMALL, read_frame, small_config, small_frame
 
 from alphazoo.cli import main
 from alphazoo.data.market import Market
-from alphazoo.facts import fingerprint, settings_digest
+from alphazoo.facts import _packages, fingerprint, settings_digest
 from alphazoo.runs import Run
 
 
@@ -62,6 +63,16 @@ def test_other_concepts_have_another_digest(
         found.append(Run.open("out").facts["data"])
     assert found[0]["concepts"] != found[1]["concepts"]
     assert found[0]["fingerprint"] == found[1]["fingerprint"]
+
+
+def test_a_checkout_that_is_not_installed_names_the_packages_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("alphazoo.facts.requires", absent)
+    assert {"torch", "pandas"} <= {*_packages()}
 
 
 def test_the_digest_of_settings_follows_those_that_change_figures_alone() -> None:

@@ -104,6 +104,9 @@ def test_predict_writes_and_prints_a_ranking(alphazoo: Alphazoo, tmp_path: Path)
     june = pd.read_csv(tmp_path / "june.csv", parse_dates=["date"])
     assert list(june.columns) == ["date", "symbol", "score"]
     assert june["date"].nunique() == 22
+    several = ["trainer.strategy=ddp", "trainer.devices=2", "trainer.num_nodes=2"]
+    assert alphazoo("predict", "run=out", "date=2015-06-30", *several, "out=one.csv").code == 0
+    assert pd.read_csv(tmp_path / "one.csv")["score"].tolist() == pytest.approx(scores["score"])
 
 
 @pytest.mark.parametrize(

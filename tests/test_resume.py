@@ -234,6 +234,9 @@ def test_a_run_that_has_ended_is_left_as_it_is_unless_it_is_to_be_longer(
     assert "run has ended already" in result.out
     assert "results: run" in result.out
     assert {file: file.stat().st_mtime_ns for file in files} == before
+    (run / "scores.parquet").unlink()  # its process was killed before it wrote them
+    assert alphazoo("train", "run=run").code == 0
+    assert (run / "scores.parquet").exists()
     assert alphazoo("train", "run=run", "trainer.max_epochs=4").code == 0
     alphazoo("train", *short, "trainer.max_epochs=4", "hydra.run.dir=whole")
     check_same(tmp_path / "whole", run)
@@ -295,6 +298,10 @@ def test_a_walk_forward_goes_on_with_the_window_it_was_in(tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     with pytest.raises(InputError, match="walk_forward makes several: ckpt=last"):
         train(small_config(*WALK, f"folder={tmp_path / 'run'}", f"ckpt={first}"))
+    for other in ("model.lr=0.5", "walk_forward.months=3"):
+        with pytest.raises(InputError, match=f"other settings: .*{other}"):
+            train(small_config(*WALK, f"folder={tmp_path / 'run'}", "ckpt=last", other))
+    assert again.metrics == whole.metrics  # which are there yet
 
 
 def test_the_order_of_days_and_what_is_dropped_differ_by_epoch_and_seed(tmp_path: Path) -> None:

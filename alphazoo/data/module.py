@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from alphazoo.data.concepts import Concepts, ConceptSource, find_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
@@ -48,6 +48,7 @@ class MarketDataModule(L.LightningDataModule):
     segments: dict[str, Sequence[int]]
     _panels: DayPanels
     _moved: DayPanels | None = None  # on the device of the trainer, while it runs
+    _seed: int | None = None  # of the order of train days, likewise
 
     def __init__(
         self,
@@ -137,29 +138,28 @@ class MarketDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[DayBatch]:
         """Train days in random order, on the device of the trainer, like those of all loaders."""
-        days = self._device_days("train")
+        if self._seed is None or self.trainer is None:  # later, each process has its own
+            self._seed = torch.initial_seed()
+        days, (processes, rank) = self._device_days("train"), self._processes()
         own = torch.Generator()  # else a loader draws from torch's, sooner or later than the epoch
-        processes, rank = (
-            (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        )
-        order = ShuffledDays(days, processes=processes, rank=rank)
+        order = ShuffledDays(days, seed=self._seed, processes=processes, rank=rank)
         return DataLoader(days, batch_size=None, sampler=order, generator=own)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:
         """Valid days in order."""
-        return DataLoader(self._device_days("valid"), batch_size=None)
+        return self._in_order("valid")
 
     def test_dataloader(self) -> DataLoader[DayBatch]:
         """Test days in order."""
-        return DataLoader(self._device_days("test"), batch_size=None)
+        return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[DayBatch]:
         """All days from the start of test to the newest."""
-        return DataLoader(self._device_days("predict"), batch_size=None)
+        return self._in_order("predict")
 
     def teardown(self, stage: str) -> None:
         """Free the memory of the device."""
-        self._moved = None
+        self._moved = self._seed = None
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to make the same features again, and what days it saw."""
@@ -189,6 +189,18 @@ class MarketDataModule(L.LightningDataModule):
         self.setup()
         self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
         self._moved = None
+
+    def _processes(self) -> tuple[int, int]:
+        """How many share the days, and which this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _in_order(self, segment: str) -> DataLoader[DayBatch]:
+        """Every process has as many; for that some days are in two, whose scores count once."""
+        days, (processes, rank) = self._device_days(segment), self._processes()
+        share: DistributedSampler[DayBatch] = DistributedSampler(
+            days, num_replicas=processes, rank=rank, shuffle=False
+        )
+        return DataLoader(days, batch_size=None, sampler=share if processes > 1 else None)
 
     def _ends(self, segment: str) -> list[str]:
         """First day of a segment, and the last that its labels reach."""

@@ -172,8 +172,10 @@ class IGMTF(StockModel):
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
         made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
         if made_of != self._made_of:  # other weights, device or data
-            start = time.perf_counter()
-            share = days.rows[self.global_rank :: self.trainer.world_size]
+            start, processes = time.perf_counter(), self.trainer.world_size
+            if len(days) < processes:
+                raise InputError(f"{processes} processes have {len(days)} train days to remember")
+            share = days.rows[self.global_rank :: processes]
             self._keep(_merge(self._states_of(Days(share, days.panels))))
             self._made_of = made_of
             log.info("memory of %d train days: %.1f s", len(days), time.perf_counter() - start)

@@ -10,65 +10,78 @@ from alphazoo.compare import compare, write_comparison
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.facts import fingerprint
+from alphazoo.facts import concepts_digest, fingerprint
 from alphazoo.files import write_table
 from alphazoo.groups import Group, Name
 from alphazoo.runs import Run, read_facts
+from alphazoo.sweep.combine import Pair
 from alphazoo.sweep.jobs import is_done, read_job
 from alphazoo.sweep.plan import Entry, Plan
 from alphazoo.sweep.table import check_ended, tabulate
 
 NAMES = ("model", "features")
 
+Print = tuple[str, str | None]  # of the market, and of the concepts
+Prints = dict[Pair, Print]
 
-def read_data(plan: Plan) -> str:
+
+def read_data(plan: Plan) -> Prints:
     """Read the data of each feature set, as its jobs will, and compare them with earlier runs.
 
     Returns:
-        The fingerprint of the market.
+        What tells them from other data.
 
     Raises:
         InputError: The data cannot be used, or have changed since a run.
     """
-    configs = {features: recipe.config for (features, _), recipe in plan.recipes.items()}
-    for config in configs.values():
-        data: MarketDataModule = instantiate(config.datamodule)
-        data.setup()
-    known = fingerprint(data.market)
-    check_data([entry.folder for entry in plan.entries], known)
+    read: dict[str, Print] = {}
+    known: Prints = {}
+    for pair, recipe in plan.recipes.items():
+        which = f"{pair[0]} {recipe.config.data.concepts}"
+        if which not in read:
+            data: MarketDataModule = instantiate(recipe.config.datamodule)
+            data.setup()
+            read[which] = (fingerprint(data.market), concepts_digest(data.concepts))
+        known[pair] = read[which]
+    check_data(plan.entries, known)
     return known
 
 
-def check_data(folders: Iterable[Path], known: str) -> None:
+def check_data(entries: Iterable[Entry], known: Prints) -> None:
     """Refuse to compare runs on different data.
 
     Args:
-        folders: Of runs; one that says nothing of its data has not begun.
-        known: The fingerprint that the data should have.
+        entries: Of runs; one whose folder says nothing of its data has not begun.
+        known: What the data should be.
 
     Raises:
-        InputError: A run has another one.
+        InputError: A run has others.
     """
-    facts = {folder: read_facts(folder).get("data", {}) for folder in folders}
-    other = [
-        f"{folder} ({found['fingerprint']}, to {found['last']})"
-        for folder, found in facts.items()
-        if found and found["fingerprint"] != known
-    ]
+    other = []
+    for entry in entries:
+        found = read_facts(entry.folder).get("data", {})
+        wanted = known[entry.features, entry.model]
+        if found and (found["fingerprint"], found["concepts"]) != wanted:
+            made = _say(found["fingerprint"], found["concepts"])
+            other.append(f"{entry.folder} ({made}, to {found['last']}), now {_say(*wanted)}")
     if other:
         raise InputError(
-            f"the data have changed: their fingerprint is {known}, and another one in "
-            f"{shorten(other, 3)}; take a new folder, or delete those runs"
+            f"the data have changed since {shorten(other, 3)}: take a new folder, or delete those "
+            "runs"
         )
 
 
-def conclude(folder: Path, plan: Plan, known: str) -> None:
+def _say(data: str, concepts: str | None) -> str:
+    return f"fingerprint {data}" + (f", concepts {concepts}" if concepts else "")
+
+
+def conclude(folder: Path, plan: Plan, known: Prints) -> None:
     """Print the table of a benchmark; write ``benchmark.md``, ``.csv``, ``.html``, ``.parquet``.
 
     Args:
         folder: Where to.
         plan: What was run.
-        known: The fingerprint of the data.
+        known: What the data are, see `read_data`.
 
     Raises:
         InputError: The data have changed while it ran.
@@ -77,7 +90,7 @@ def conclude(folder: Path, plan: Plan, known: str) -> None:
     shown = [entry for entry in plan.entries if entry.shown]
     write_table(_rows(shown), folder / "benchmark.parquet")
     ended = [entry for entry in shown if is_done(entry.folder)]
-    check_data([entry.folder for entry in ended], known)
+    check_data(ended, known)
     groups: dict[Name, Group] = defaultdict(list)
     for entry in ended:
         groups[entry.model, entry.features].append(Run.open(entry.folder))
@@ -153,10 +166,11 @@ def _protocol_note(plan: Plan, groups: Mapping[Name, Group]) -> str:
     epochs: dict[int, dict[str, None]] = defaultdict(dict)
     for name, runs in groups.items():
         epochs[runs[0].config.trainer.max_epochs][name[0]] = None
+    monitors = dict.fromkeys(runs[0].config.monitor for runs in groups.values())
     most = "; ".join(f"{count} ({', '.join(epochs[count])})" for count in sorted(epochs))
     share = f"{plan.budget:g} of the epochs and patience" if plan.budget != 1 else "all epochs"
     return (
         f"Published settings on daily batches, budget {plan.budget:g}: {share}; epochs at most "
-        f"{most}, of which the best by {next(iter(groups.values()))[0].config.monitor}; seeds "
+        f"{most}, of which the best by {' or '.join(monitors)}; seeds "
         f"{', '.join(plan.seeds)}."
     )

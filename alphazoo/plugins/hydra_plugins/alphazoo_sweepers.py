@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class AlphazooSweeper(Sweeper):
-    """What both sweepers share: the launcher, and the folder of the sweep.
+    """What all sweepers share: the launcher, and the folder of the sweep.
 
     Args:
         params: Overrides by key, used beside those of the command line, which come first.
