@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-EPOCHS = 3
+EPOCHS = 5
 PROCESSES = {"one process": ["trainer=cpu"], "two processes": ["trainer=ddp", "trainer.devices=2"]}
 
 
