@@ -18,7 +18,7 @@ from conftest import SMALL, Alphazoo, small_config
 from omegaconf import OmegaConf
 from test_resume import stopped_in
 
-from alphazoo.config import config_dir
+from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.runs import Run
@@ -327,7 +327,7 @@ def test_what_the_user_says_of_a_version_may_be_anything(
     asked = ["predict", "model_uri=models:/bad/1", DAY]
     assert "makes ${oc.env:STOCKS}, which no" in str(alphazoo(*asked).code)
     assert alphazoo(*asked, "data.n_stocks=12").code == 0
-    mine = "+datamodule.label._target_=test_tracking.OwnLabel"
+    mine = "label._target_=test_tracking.OwnLabel"
     assert alphazoo(*asked, "data.n_stocks='${oc.decode:${oc.env:STOCKS}}'", mine).code == 0
 
 
@@ -358,6 +358,30 @@ def test_bad_input_of_the_registry_is_one_message(
     assert not (tmp_path / "other.db").exists()
     both = alphazoo("predict", "run=out", "model_uri=models:/a/1", DAY)
     assert "expected: alphazoo predict run=FOLDER" in str(both.code)
+
+
+def test_the_password_of_a_server_is_in_no_file_and_no_message(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And another password is no other server: the run goes on."""
+    from alphazoo.tracking import mlflow
+
+    monkeypatch.setattr(mlflow, "connect", lambda _: client(store))
+    caplog.set_level("INFO")
+    for word, runs in (("secret", 1), ("p@secret", 1), ("secret", 2)):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{word}@server:5000/path@x")
+        asked = instantiate(compose("logger=mlflow").logger.mlflow, folder=tmp_path)
+        assert asked.run_id
+        assert len(runs_of(store)) == runs
+        known = asked.recall()
+        assert known["store"] == known["asked"] == "http://server:5000/path@x"
+        if runs == 1 and "@" in word:
+            asked.remember(**{**known, "run": "0" * 32})
+    assert f"http://server:5000/path@x has no run {'0' * 32}: a new one begins" in caplog.text
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(

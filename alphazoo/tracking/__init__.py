@@ -90,11 +90,12 @@ def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
 def _refuse_passwords(config: DictConfig) -> None:
     """Keep passwords out of ``config.yaml``, where a variable of the environment stays its name."""
     for tracker, node in config.logger.items():
-        for key, value in OmegaConf.to_container(node).items():  # type: ignore[union-attr]
+        said: Any = OmegaConf.to_container(node)
+        for key, value in said.items():
             if PASSWORD.search(ENV.sub("", str(value))):
                 raise InputError(
-                    f"logger.{tracker}.{key} holds a password, which config.yaml would show: set "
-                    "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                    f"logger.{tracker!s}.{key!s} holds a password, which config.yaml would show: "
+                    "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
                     "MLFLOW_TRACKING_PASSWORD, or write ${oc.env:NAME} for it"
                 )
 
