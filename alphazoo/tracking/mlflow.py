@@ -11,8 +11,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from alphazoo.errors import InputError
 from alphazoo.runs import Run
 from alphazoo.tracking import Tracker, finite
-from alphazoo.tracking.registry import register
-from alphazoo.tracking.store import SQLITE, absolute, connect, in_short, reported
+from alphazoo.tracking.registry import NAME, register
+from alphazoo.tracking.store import SQLITE, absolute, connect, hide_password, in_short, reported
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,8 @@ class MLflow(Tracker):
             registered.
 
     Raises:
-        InputError: The package is missing, or nothing answers at the address.
+        InputError: The package is missing, nothing answers at the address, or no model can have
+            the name.
     """
 
     name = "mlflow"
@@ -49,8 +50,16 @@ class MLflow(Tracker):
         model_name: str | None,
     ) -> None:
         super().__init__(folder)
+        if not tracking_uri:
+            raise InputError(
+                f"expected logger.mlflow.tracking_uri=sqlite:///FILE or a URL, got {tracking_uri!r}"
+            )
+        if model_name is not None and not NAME.fullmatch(str(model_name)):
+            raise InputError(
+                f"logger.mlflow.model_name is a name without / : @ and quotes, got {model_name!r}"
+            )
         self.asked, self.experiment_name = tracking_uri, experiment_name
-        self.run_name, self.model_name = run_name, model_name
+        self.run_name, self.model_name = run_name, model_name and str(model_name)
         self._run_id: str | None = None
         self._lost = False
         self._connect()
@@ -58,7 +67,9 @@ class MLflow(Tracker):
     @rank_zero_only
     def _connect(self) -> None:
         known = self.recall()
-        self.store = known["store"] if known.get("asked") == self.asked else absolute(self.asked)
+        went_on = self.asked.startswith(SQLITE) and known.get("asked") == self.asked
+        self.store = known["store"] if went_on else absolute(self.asked)
+        self.shown = hide_password(self.store)
         self.client = connect(self.store)
         with reported(self.store):
             self.experiment_id = self._find_experiment()
@@ -78,7 +89,7 @@ class MLflow(Tracker):
                     raise
         if found.lifecycle_stage == "deleted":
             raise InputError(
-                f"the experiment {self.experiment_name!r} of {self.store} is deleted: restore it, "
+                f"the experiment {self.experiment_name!r} of {self.shown} is deleted: restore it, "
                 "or choose another with logger.mlflow.experiment_name"
             )
         return str(found.experiment_id)
@@ -90,16 +101,16 @@ class MLflow(Tracker):
             from mlflow.exceptions import MlflowException
 
             known = self.recall()
-            if known.get("store") == self.store:
+            if known.get("store") == self.shown:
                 try:
                     self.client.update_run(known["run"], status="RUNNING")
                     self._run_id = known["run"]
                 except MlflowException:
-                    log.info("%s has no run %s: a new one begins", self.store, known["run"])
+                    log.info("%s has no run %s: a new one begins", self.shown, known["run"])
         if self._run_id is None:
             run = self.client.create_run(self.experiment_id, run_name=self.run_name)
             self._run_id = str(run.info.run_id)
-            self.remember(asked=self.asked, store=self.store, run=self._run_id)
+            self.remember(asked=hide_password(self.asked), store=self.shown, run=self._run_id)
         return self._run_id
 
     @rank_zero_only
@@ -147,7 +158,7 @@ class MLflow(Tracker):
                 version = register(
                     self.client, self.run_id, self.model_name, Run.open(self.folder).newest
                 )
-                log.info("registered: models:/%s/%s in %s", self.model_name, version, self.store)
+                log.info("registered: models:/%s/%s in %s", self.model_name, version, self.shown)
 
     @rank_zero_only
     def end(self, status: str) -> None:

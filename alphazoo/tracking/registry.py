@@ -1,22 +1,21 @@
 """MLflow's registry of models: a run becomes a version of a name, and any version predicts.
 
 A version is the config, facts and best checkpoint of a run: text, and tensors that are read without
-running anything. A config names what is made of it; one from a registry may name only what some
-yaml file here does, as anybody who can write to the registry could else run anything.
+running anything. No other file of a version is read, and its config is one to distrust, see
+`alphazoo.tracking.trust`.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
-
-from alphazoo.config import compose, config_dir
+from alphazoo.config import compose
 from alphazoo.errors import InputError, did_you_mean, shorten
 from alphazoo.runs import Run
 from alphazoo.tracking.store import SQLITE, absolute, connect, reported
+from alphazoo.tracking.trust import check_trusted
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 PARTS = ("config.yaml", "facts.json", "checkpoints/best.ckpt")
 MARK = "alphazoo"  # tag of a version: the version of this package
 LATEST = "latest"
-URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+NAME = re.compile(r"[^/@:'\"]+")  # that `URI` can say, and a query for versions
+URI = re.compile(rf"models:/(?P<name>{NAME.pattern})(/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 
 
 def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
@@ -62,23 +62,29 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
 
 
 def fetch(
-    uri: str, folder: Path, *, tracking_uri: str | None = None, own: Sequence[Path] = ()
-) -> tuple[Path, str]:
+    uri: str,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    tracking_uri: str | None = None,
+    own: Sequence[Path] = (),
+) -> tuple[Run, str]:
     """Download a version of a model: a run without scores, which predicts like any other.
 
     Args:
         uri: ``models:/NAME/3``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` or
             ``models:/NAME/STAGE``, the newest version of a stage.
-        folder: Where to.
+        folder: Where to, an empty one.
+        overrides: Changes of its config, as on the command line.
         tracking_uri: Of the store; None: that of ``logger=mlflow``.
         own: Folders of yaml files of the user, beside those of this package.
 
     Returns:
-        The folder of the run, and ``NAME/VERSION``.
+        The run, and ``NAME/VERSION``.
 
     Raises:
-        InputError: There is no such version, it is not of this package, or its config names
-            something that no yaml file does.
+        InputError: There is no such version, it is not of this package, or its config is not
+            trusted, see `check_trusted`.
     """
     store = absolute(tracking_uri or compose("logger=mlflow").logger.mlflow.tracking_uri)
     file = Path(store.removeprefix(SQLITE))
@@ -88,31 +94,29 @@ def fetch(
         )
     client = connect(store)
     with reported(store):
-        return _download(client, store, uri, folder, own)
+        version = _download(client, store, uri, folder)
+    run = Run.open(folder, overrides)
+    run.config.pop("logger", None)
+    check_trusted(uri, Run.open(folder).config, run.config, own)
+    return run, version
 
 
-def _download(
-    client: "MlflowClient", store: str, uri: str, folder: Path, own: Sequence[Path]
-) -> tuple[Path, str]:
-    from mlflow.artifacts import download_artifacts
+def _download(client: "MlflowClient", store: str, uri: str, folder: Path) -> str:
+    from mlflow.artifacts import download_artifacts, list_artifacts
 
     chosen = find_version(client, uri)
     if MARK not in chosen.tags:
         raise InputError(f"{uri} is version {chosen.version} and was not written by alphazoo")
     source = client.get_model_version_download_uri(chosen.name, chosen.version)
-    download_artifacts(source, dst_path=str(folder), tracking_uri=store)
-    file = next(folder.rglob("config.yaml"), None)
-    if file is None:
+    listed = list_artifacts(artifact_uri=source, tracking_uri=store)
+    found = {Path(file.path).name for file in listed}
+    if "config.yaml" not in found:
         raise InputError(f"{uri} is version {chosen.version}, whose files lack config.yaml")
-    unknown = sorted(
-        _targets([file], resolve=True) - _targets([*_yaml(config_dir()), *_yaml(*own)])
-    )
-    if unknown:
-        raise InputError(
-            f"the config of {uri} makes {shorten(unknown)}, which no yaml file of alphazoo or of a "
-            "--config-dir names: refused, as it could run anything"
-        )
-    return file.parent, f"{chosen.name}/{chosen.version}"
+    for part in PARTS:
+        if Path(part).parts[0] in found:
+            place = str((folder / part).parent)
+            download_artifacts(f"{source}/{part}", dst_path=place, tracking_uri=store)
+    return f"{chosen.name}/{chosen.version}"
 
 
 def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
@@ -157,23 +161,3 @@ def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
 def _versions(client: "MlflowClient", name: str) -> "dict[int, ModelVersion]":
     found = client.search_model_versions(f"name = '{name}'")
     return dict(sorted((int(version.version), version) for version in found))
-
-
-def _yaml(*folders: Path) -> list[Path]:
-    return [file for folder in folders for file in folder.rglob("*.yaml")]
-
-
-def _targets(files: Sequence[Path], *, resolve: bool = False) -> set[str]:
-    """What configs make, by their ``_target_``; resolved, as interpolations make nodes, too."""
-
-    def walk(node: Any) -> Iterator[str]:
-        if isinstance(node, dict):
-            if "_target_" in node:
-                yield str(node["_target_"])
-            node = list(node.values())
-        if isinstance(node, list):
-            for child in node:
-                yield from walk(child)
-
-    configs = (OmegaConf.to_container(OmegaConf.load(file), resolve=resolve) for file in files)
-    return {name for config in configs for name in walk(config)}

@@ -86,4 +86,4 @@ def in_short(error: Exception) -> str:
 
 def hide_password(text: str) -> str:
     """Leave out who logs in to an address."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"(?<!/)//(?!/)[^/\s]*@", "//", text)
