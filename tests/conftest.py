@@ -3,9 +3,10 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import lightning as L
 import numpy as np
@@ -58,6 +59,13 @@ SEGMENTS = [override for override in SMALL if "data." in override and "n_" not i
 def _one_thread() -> None:
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Lightning leaves in it what processes of one training know each other by."""
+    with patch.dict(os.environ):
+        yield
 
 
 def real_data(name: str) -> Path:
