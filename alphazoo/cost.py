@@ -2,11 +2,11 @@
 
 import ctypes
 import gc
-import resource
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Cost(L.Callback):
 
     def total(self) -> dict[str, float]:
         """So far: ``seconds``, ``memory`` and, with a GPU, ``gpu_memory``, in GB (1e9 bytes)."""
-        peaks = {"memory": _peak()}
+        peaks = _peak()
         if torch.cuda.is_initialized():
             peaks["gpu_memory"] = torch.cuda.max_memory_allocated() / 1e9
         seconds = time.monotonic() - self._start + self._before.get("seconds", 0.0)
@@ -65,11 +65,15 @@ def _forget_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _peak() -> float:
-    """Most memory that the process held, in GB."""
+def _peak() -> dict[str, float]:
+    """Most ``memory`` that the process held, in GB; nothing where the system does not say."""
     if sys.platform == "linux":
         for line in (PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e9
+                return {"memory": int(line.split()[1]) * 1024 / 1e9}
+    if find_spec("resource") is None:  # Windows
+        return {}
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}

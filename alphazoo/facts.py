@@ -22,9 +22,8 @@ from alphazoo.data.concepts import Concepts
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
-from alphazoo.runs import read_facts
+from alphazoo.runs import FACTS, read_facts
 
-FACTS = "facts.json"
 FEW = ("torch", "lightning", "numpy", "pandas")
 # settings that change no figure; of the data there is the fingerprint
 WITHOUT_EFFECT = (*FILES, *SOURCES, "report", "trainer.enable_progress_bar")
@@ -99,6 +98,19 @@ def _digest(told: Any, panels: Iterable[Tensor] = ()) -> str:
     for panel in panels:
         digest.update(panel.contiguous().numpy().data)
     return digest.hexdigest()
+
+
+@rank_zero_only
+def write_facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> None:
+    """Write what a run is made of into its folder."""
+    write_json(Path(config.folder) / FACTS, facts(config, data, trainer))
+
+
+@rank_zero_only
+def take_facts(config: DictConfig, folder: Path) -> None:
+    """Write those of another run, but for the settings: one that it is a part of has its own."""
+    found = {**read_facts(folder), "settings": settings_digest(config)}
+    write_json(Path(config.folder) / FACTS, found)
 
 
 @rank_zero_only

@@ -17,11 +17,12 @@ from alphazoo.config import check_complete, instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.facts import FACTS, facts
-from alphazoo.files import read_checkpoint, replacing, write_json
+from alphazoo.facts import write_facts
+from alphazoo.files import read_checkpoint, replacing
 from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
 from alphazoo.resume import ResumePoint, resume_point
+from alphazoo.runs import FACTS
 from alphazoo.tracking import TRACKING, Tracker, describe
 from alphazoo.warm_start import warm_start
 
@@ -96,7 +97,7 @@ def fit(
         model.load_state_dict(read_checkpoint(start)["state_dict"])
     trainer = _make_trainer(config, callbacks, trackers)
     begin_folder(config, point)
-    rank_zero_only(write_json)(Path(config.folder) / FACTS, facts(config, data, trainer))
+    write_facts(config, data, trainer)
     describe(trackers, Path(config.folder))
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import override
 from alphazoo.errors import InputError
 
+FACTS = "facts.json"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -114,6 +116,6 @@ def read_metrics(folder: Path) -> dict[str, float | None]:
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """What a run is made of, see `alphazoo.facts`; empty where nothing says so."""
-    file = folder / "facts.json"
+    file = folder / FACTS
     facts: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return facts

@@ -16,8 +16,8 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment
 from alphazoo.data.stretches import stretches
 from alphazoo.errors import InputError
-from alphazoo.facts import FACTS, settings_digest
-from alphazoo.files import write_json, write_table
+from alphazoo.facts import take_facts
+from alphazoo.files import write_table
 from alphazoo.fit import begin_folder, fit, name_rows, score_table
 from alphazoo.metrics import summary
 from alphazoo.resume import AFTER, changes, check_same
@@ -71,8 +71,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
             tracker.log_metrics(_figures(windows[-1], "window/"), len(windows))
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
-    made_of = Run.open(folder).newest.facts
-    rank_zero_only(write_json)(folder / FACTS, {**made_of, "settings": settings_digest(config)})
+    take_facts(config, Run.open(folder).newest.folder)
     rows = pd.concat([window.rows["test"] for window in windows], ignore_index=True)
     figures = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
     figures |= {f"test/{name}": value for name, value in summary(rows).items()}
