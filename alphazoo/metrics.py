@@ -61,12 +61,15 @@ def correlate(scores: Panel, returns: Panel) -> pd.DataFrame:
 
 
 def pearson(x: Panel, y: Panel) -> npt.NDArray[np.float64]:
-    """Correlation [D] of the rows of two panels [D, N] that are NaN in the same places."""
+    """Correlation [D] of the rows of two panels [D, N] that are NaN in the same places.
+
+    Free of scale: values of 1e-300 or 1e300 correlate like those of 1.
+    """
     known = np.isfinite(x)
     counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
     centred = []
     for panel in (x, y):
-        filled = np.where(known, panel, 0.0)
+        filled = _unit_scale(np.where(known, panel, 0.0))
         filled -= filled.sum(axis=1, keepdims=True) / counts
         filled *= known
         centred.append(filled)
@@ -75,6 +78,13 @@ def pearson(x: Panel, y: Panel) -> npt.NDArray[np.float64]:
     xx[is_constant(x) | is_constant(y)] = np.nan
     correlation: npt.NDArray[np.float64] = np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)
     return correlation
+
+
+def _unit_scale(panel: Panel) -> Panel:
+    """Each row by a power of two, which loses no bit, so that its largest value is about 1."""
+    exponents = np.frexp(np.abs(panel).max(axis=1, initial=0.0))[1]
+    scaled: Panel = np.ldexp(panel, -exponents[:, None])
+    return scaled
 
 
 def is_constant(panel: Panel) -> npt.NDArray[np.bool_]:
