@@ -134,10 +134,9 @@ class Label:
 def _residual(returns: Tensor, memberships: Tensor) -> Tensor:
     """What a least-squares fit of returns [N] on memberships [N, C] does not explain: [N]."""
     nobody = (memberships == 0).all(dim=1, keepdim=True)
-    groups = torch.cat(
-        [memberships != 0, nobody], dim=1
-    ).double()  # [N, C + 1], rarely of full rank
-    # "gelsy", torch's default on a CPU, reads uninitialised memory where the rank is not full:
+    groups = torch.cat([memberships != 0, nobody], dim=1).double()  # [N, C + 1]
+    # The rank is rarely full, and there the default "gelsy" reads uninitialised memory:
     # https://github.com/pytorch/pytorch/issues/187411
     fitted = torch.linalg.lstsq(groups, returns.double().unsqueeze(1), driver="gelsd").solution
-    return returns - (groups @ fitted).squeeze(1).to(returns.dtype)
+    explained: Tensor = (groups @ fitted).squeeze(1)
+    return returns - explained.to(returns.dtype)
