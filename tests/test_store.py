@@ -7,14 +7,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import conftest
 import pytest
 import torch
 from conftest import small_config
 from torch import Tensor
 
 from alphazoo.config import instantiate
+from alphazoo.data import alpha158, store
 from alphazoo.data.market import Market
+from alphazoo.data.panels import Panels
 from alphazoo.data.store import stored_panel
 from alphazoo.errors import InputError
 
@@ -39,16 +43,9 @@ def market() -> Market:
     return instantiate(small_config().data.market)().until(N_DAYS - 1)
 
 
-def panel(folder: Path, market: Market, change: Change, name: str = "change") -> Tensor:
-    return stored_panel(
-        folder,
-        market,
-        name=name,
-        columns=["close", "change"],
-        code=[__file__],
-        lookback=3,
-        compute=change,
-    )
+def panel(folder: Path, market: Market, change: Change, **other: Any) -> Tensor:
+    settings = {"name": "change", "columns": ["close", "change"], "code": [__file__], "lookback": 3}
+    return stored_panel(folder, market, compute=change, **{**settings, **other})
 
 
 def expected(market: Market) -> Tensor:
@@ -73,6 +70,26 @@ def test_features_are_computed_once(tmp_path: Path, market: Market) -> None:
     assert change.asked == [N_DAYS] * 3
 
 
+@pytest.mark.parametrize("other", [{"columns": ["change", "close"]}, {"code": [conftest.__file__]}])
+def test_other_columns_or_code_are_other_features(
+    tmp_path: Path, market: Market, other: dict[str, list[str]]
+) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    panel(tmp_path, market, change, **other)
+    assert change.asked == [N_DAYS] * 2
+
+
+def test_the_code_that_stores_features_is_part_of_their_key(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    monkeypatch.setattr(store, "__file__", conftest.__file__)  # as if it were another version
+    panel(tmp_path, market, change)
+    assert change.asked == [N_DAYS] * 2
+
+
 def test_new_days_extend_what_is_there(tmp_path: Path, market: Market) -> None:
     change = Change()
     panel(tmp_path, market.until(79), change)
@@ -82,16 +99,39 @@ def test_new_days_extend_what_is_there(tmp_path: Path, market: Market) -> None:
     assert change.asked == [80, 10]  # a shorter history needs nothing
 
 
+@pytest.mark.parametrize("field", ["open", "high", "low", "close", "volume", "vwap"])
 def test_a_revised_day_and_those_after_it_are_computed_again(
-    tmp_path: Path, market: Market
+    tmp_path: Path, market: Market, field: str
 ) -> None:
     change = Change()
     panel(tmp_path, market, change)
-    close = market.field("close").clone()
-    close[70] *= 2
-    revised = replace(market, fields={**market.fields, "close": close})
+    values = market.field(field).clone()
+    values[70] *= 2
+    revised = replace(market, fields={**market.fields, field: values})
     assert same(panel(tmp_path, revised, change), expected(revised))
     assert change.asked == [N_DAYS, 20]
+
+
+def test_extended_features_are_those_computed_at_once(tmp_path: Path) -> None:
+    """All columns, bit for bit, over suspensions longer than any window, entries and exits."""
+    market = instantiate(small_config("data.n_days=220").data.market)()
+    fields = {name: field.clone() for name, field in market.fields.items()}
+    for field in fields.values():
+        field[20:, 0] = torch.nan  # is delisted
+        field[40:150, 1] = torch.nan  # suspended for 110 days
+        field[10:218, 2] = torch.nan  # until the last two days
+        field[:130, 3] = torch.nan  # is listed on a day that extends an entry
+        field[:218, 4] = torch.nan  # listed on the last two days
+        field[:, 5] = torch.nan  # without any price
+    market = replace(market, fields=fields)
+    features = Panels(columns=alpha158.COLUMNS, window=1, functions=[], cache=str(tmp_path))
+    for stop in (70, 100, 130, 131, 149, 210, 219, 220):
+        stored = features.bind(market.until(stop - 1))
+    features.cache = None
+    at_once = features.bind(market)
+    stocks = torch.arange(len(market.symbols))
+    for row in range(len(market.dates)):
+        assert same(stored(row, stocks), at_once(row, stocks)), f"row {row}"
 
 
 def cut(entry: Path) -> None:

@@ -3,7 +3,7 @@
 An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which says what it
 was computed from: a checksum of every day of the market. What a new market has in common with it,
 from the first day on, is kept; only later days are computed. The key of an entry is a digest of
-the columns, the code that computes them, the symbols and the start of the history.
+the columns, the code that computes and stores them, the symbols and the start of the history.
 """
 
 import hashlib
@@ -55,7 +55,8 @@ def stored_panel(
         name: Of the feature set.
         columns: [F], its columns.
         code: Files of the code that computes them: another text is another entry.
-        lookback: Days before a day that its features depend on.
+        lookback: Days before a day that its features depend on; of earlier days they may know only
+            that a stock had a value.
         compute: Does it for the last days of a history of some of the stocks.
 
     Returns:
@@ -67,7 +68,7 @@ def stored_panel(
     days = _checksums(market)
     key = {
         "features": [name, *columns],
-        "code": [zlib.crc32(Path(file).read_bytes()) for file in code],
+        "code": [zlib.crc32(Path(file).read_bytes()) for file in (__file__, *code)],
         "symbols": market.symbols,
         "start": [f"{market.dates[0]:%Y-%m-%d}", *days[:START]],
     }
@@ -138,8 +139,7 @@ def _write(
         entry,
         n_bytes / 1e9,
     )
-    since = _since(market, known - lookback)
-    fields = {name: field[since:] for name, field in market.fields.items()}
+    fields = _recent(market, known - lookback)
     with replacing(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
             file.truncate(n_bytes)
@@ -163,18 +163,25 @@ def _write(
     return meta
 
 
-def _since(market: Market, row: int) -> int:
-    """The row to begin with, so that a stock that was listed before ``row`` still is.
+def _recent(market: Market, row: int) -> dict[str, Tensor]:
+    """Fields from a row on, and before them one day with the last value of every stock until then.
 
-    A stock that was suspended for longer than any window would else look like a new one.
+    Without that day, a stock that has been suspended for longer than any window would look like one
+    that is not listed yet.
     """
     if row <= 0:
-        return 0
-    traded = market.field("close").isfinite()
-    later = traded[row:].any(dim=0)
-    last = torch.where(traded[:row], torch.arange(row).unsqueeze(1), -1).amax(dim=0)  # [S]
-    before = last[later & (last >= 0)]
-    return min(row, int(before.min())) if len(before) else row
+        return dict(market.fields)
+    return {
+        name: torch.cat([_last_known(field[:row]), field[row:]])
+        for name, field in market.fields.items()
+    }
+
+
+def _last_known(field: Tensor) -> Tensor:
+    """[1, S], the last finite value of each stock; NaN without one."""
+    days = torch.arange(len(field)).unsqueeze(1)
+    last = torch.where(field.isfinite(), days, 0).amax(dim=0, keepdim=True)
+    return field.gather(0, last)
 
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
