@@ -11,6 +11,7 @@ import torch
 from conftest import (
     FEATURES,
     SCALERS,
+    SMALL,
     make_data,
     read_frame,
     real_data,
@@ -497,3 +498,16 @@ def test_statistics_of_a_part_of_the_days_are_close() -> None:
     exact = data.scaler.state_dict()
     error = (part.state_dict()["center"] - exact["center"]).abs() / exact["scale"].clamp(min=1e-6)
     assert 0 < error.max() < 0.3
+
+
+def test_data_that_share_a_scaler_are_each_scaled_by_their_own_train_days() -> None:
+    config = small_config("features=alpha360")
+    scaler = instantiate(config.scaler)
+    early, late = (
+        instantiate(compose(*SMALL, f"data.train=[{start}, 2015-04-15]").datamodule, scaler=scaler)
+        for start in ("2015-02-01", "2015-03-15")
+    )
+    early.days("train")
+    alone = make_data(small_config("data.train=[2015-03-15, 2015-04-15]"))
+    assert torch.equal(late.days("test")[0].features, alone.days("test")[0].features)
+    assert not torch.equal(late.days("test")[0].features, early.days("test")[0].features)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeDay, fit, small_config
+from conftest import MakeDay, fit, make_data, small_config
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
@@ -283,3 +283,22 @@ def test_igmtf_makes_its_memory_when_the_weights_are_others(
     fresh = copy.deepcopy(run.model).eval()
     fresh.remember(run.data.train_days())
     assert torch.equal(fresh(run.day), run.model.eval()(run.day))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "data.train=['2015-02-01', '2015-04-14']",  # one day fewer
+        "data.seed=1",  # as many days, other prices
+        "scaler=zscore",
+    ],
+)
+def test_igmtf_remembers_the_train_days_of_the_data_it_scores(tmp_path: Path, other: str) -> None:
+    config = small_config("model=igmtf", "model.hidden_size=4", f"folder={tmp_path}")
+    run = fit(config)
+    other_data = make_data(small_config("model=igmtf", other))
+    run.trainer.test(run.model, other_data, verbose=False)
+    fresh = copy.deepcopy(run.model)
+    fresh.remember(other_data.days("train"))
+    day = other_data.days("test")[0]
+    assert torch.equal(fresh.eval()(day), run.model.eval()(day))

@@ -1,7 +1,8 @@
 """One trading day is one item: `DayBatch` holds it, `Days` yields it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,9 @@ class DayBatch(NamedTuple):
         return self.concepts
 
 
+_keys = count()
+
+
 @dataclass(frozen=True, eq=False)
 class DayPanels:
     """What days are made of; a day is made where these tensors are.
@@ -64,6 +68,7 @@ class DayPanels:
         present: [D, S] bool.
         concepts: Who belongs to what, and when.
         market: What its indices did.
+        key: Tells these panels from all others of the process; a copy on a device has the same.
     """
 
     windows: Windows
@@ -73,6 +78,7 @@ class DayPanels:
     present: Tensor
     concepts: Concepts
     market: MarketState
+    key: int = field(default_factory=_keys.__next__)
 
     def day(self, row: int) -> DayBatch:
         """Make the day at a row of the calendar."""

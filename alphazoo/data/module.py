@@ -1,5 +1,6 @@
 """MarketDataModule: a market's days as train, valid, test and predict loaders."""
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ class MarketDataModule(L.LightningDataModule):
         self._source = market
         self.features = features
         self.label = label
-        self.scaler = scaler
+        self.scaler = copy.deepcopy(scaler)  # its statistics are those of these train days
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks

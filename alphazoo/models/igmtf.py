@@ -170,8 +170,9 @@ class IGMTF(StockModel):
             )
         days = data.train_days()
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
-        made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
-        if made_of != self._made_of:  # other weights, device or data
+        seen = (days.panels.key, tuple(days.rows), _digest(days[0].features))  # scaled as now
+        made_of = (_digest(weights), self.device, *seen)
+        if made_of != self._made_of:
             start, processes = time.perf_counter(), self.trainer.world_size
             if len(days) < processes:
                 raise InputError(f"{processes} processes have {len(days)} train days to remember")
