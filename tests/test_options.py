@@ -217,7 +217,7 @@ def test_hist_scores_without_members_and_needs_concepts(make_day: MakeDay) -> No
     assert model(day._replace(concepts=torch.zeros(4, 3))).isfinite().all()
     with pytest.raises(InputError, match=r"the model needs concepts: set data.concepts=FILE"):
         model(day._replace(concepts=torch.empty(4, 0)))
-    with pytest.raises(Exception, match=r"neighbours is 1 or more, got 0"):
+    with pytest.raises(Exception, match=r"neighbours must be at least 1, got 0"):
         make("hist", "neighbours=0")
 
 
@@ -258,9 +258,9 @@ def test_igmtf_scores_before_the_first_train_day(make_day: MakeDay) -> None:
 def test_igmtf_refuses_a_memory_that_is_too_small(make_day: MakeDay) -> None:
     with pytest.raises(InputError, match="IGMTF has no memory"):
         make("igmtf")(make_day(3))
-    with pytest.raises(InputError, match="k_day=10, but the memory has 9 train days"):
+    with pytest.raises(InputError, match="k_day=10, but the memory has 9 training days"):
         make("igmtf").remember(past(make_day, 9))
-    with pytest.raises(InputError, match="k_day=10, but the memory has 9 train days"):
+    with pytest.raises(InputError, match="k_day=10, but the memory has 9 training days"):
         make("igmtf", "exclude_self=true").remember(past(make_day, 10))
     with pytest.raises(InputError, match="n_neighbor=99, but the memory has 50 rows"):
         make("igmtf", "n_neighbor=99").remember(past(make_day, 10))

@@ -420,7 +420,7 @@ def test_a_checkpoint_of_other_indices_is_refused(tmp_path: Path) -> None:
     data = make_data(gated_config(tmp_path))
     data.days("train")
     saved = data.state_dict()
-    message = r"made with data.indices=\['MARKET'\], here it is \[\]"
+    message = r"made with data.indices=\['MARKET'\], but this run has \[\]"
     with pytest.raises(InputError, match=message):
         make_data(small_config()).load_state_dict(saved)
 

@@ -90,7 +90,7 @@ def qlib_names(model: GRU) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_of_another_model_is_named(base: Run, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"last.ckpt is that of a model GRU, here it is GATs"):
+    with pytest.raises(InputError, match=r"last.ckpt holds a GRU model, expected GATs"):
         GATs.load_from_checkpoint(base.last_checkpoint)
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match="is not a checkpoint of alphazoo"):

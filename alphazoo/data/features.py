@@ -1,4 +1,4 @@
-"""Features: what a model sees of each stock, gathered day by day from the market's panels."""
+"""Features: the inputs of a model for each stock, gathered day by day from the market's panels."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,14 +13,14 @@ from alphazoo.errors import InputError, shorten
 
 
 class FeatureSet(ABC):
-    """A choice of features; bound to a market it gives the window of any day.
+    """A choice of features; bound to a market, it returns the windows of any day.
 
     Args:
         columns: [F], names of the features of one day.
-        window: T, days a model looks back on, today included.
+        window: T, number of days in a window, today included.
 
     Attributes:
-        cache: Folder that keeps what is computed once; None where nothing is kept.
+        cache: Folder that stores computed features; None does not store them.
     """
 
     cache: str | None = None
@@ -28,15 +28,16 @@ class FeatureSet(ABC):
     def __init__(self, columns: Sequence[str], window: int) -> None:
         if window < 1 or not columns:
             raise InputError(
-                f"need a window of 1 day or more and a column, got {window}, {list(columns)}"
+                "features need a window of at least 1 day and at least one column, "
+                f"got window={window}, columns={list(columns)}"
             )
         if twice := [name for name, count in Counter(columns).items() if count > 1]:
-            raise InputError(f"features.columns has names that stand twice: {shorten(twice)}")
+            raise InputError(f"features.columns has duplicate names: {shorten(twice)}")
         self.columns = list(columns)
         self.window = window
 
     def check_history(self, market: Market) -> None:
-        """Refuse a market that is shorter than the window."""
+        """Raise an `InputError` if the market has fewer days than the window."""
         if self.window > len(market.dates):
             raise InputError(
                 f"features.window is {self.window} days, but market {market.name!r} has only "
@@ -45,28 +46,28 @@ class FeatureSet(ABC):
 
     @abstractmethod
     def bind(self, market: Market) -> "Windows":
-        """Tie the features to a market."""
+        """Bind the features to a market."""
 
 
 class Windows(ABC):
-    """The features of a market, unscaled. Features of day t depend on days up to t alone."""
+    """The unscaled features of a market. Features of day t depend only on days up to t."""
 
     @abstractmethod
     def __call__(self, day: int, stocks: Tensor) -> Tensor:
-        """Gather the windows of some stocks that end on a day.
+        """Return the windows of some stocks that end on a day.
 
         Args:
             day: Row of the calendar.
             stocks: [N], columns of the universe.
 
         Returns:
-            [T, N, F], oldest first; NaN where unknown. Time comes first in memory, as recurrent
-            layers read it.
+            [T, N, F], oldest day first; NaN where unknown. Time is the first dimension in memory,
+            because recurrent layers read it in this order.
         """
 
     @abstractmethod
     def columns(self, days: Tensor) -> Iterator[Tensor]:
-        """Yield each column that is scaled by statistics of its own, one at a time.
+        """Yield each column that has its own scaling statistics, one at a time.
 
         Args:
             days: [d], rows of the calendar.
@@ -78,8 +79,8 @@ class Windows(ABC):
     @property
     @abstractmethod
     def statistics_shape(self) -> tuple[int, int]:
-        """(T, F) where each lag has statistics of its own, (1, F) where all lags share them."""
+        """(T, F) if each lag has its own statistics, (1, F) if all lags share them."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
-        """Copy with the panels on that device."""
+        """Return a copy with the panels on the device."""

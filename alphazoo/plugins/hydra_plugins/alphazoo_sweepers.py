@@ -1,4 +1,4 @@
-"""What `alphazoo train -m` sweeps with; Hydra looks for sweepers in this namespace alone.
+"""The sweepers of `alphazoo train -m`; Hydra looks for sweepers only in this namespace.
 
 Hydra imports this file at every start, so it imports nothing heavy.
 """
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class AlphazooSweeper(Sweeper):
-    """What all sweepers share: the launcher, and the folder of the sweep.
+    """Base class of all sweepers; it sets up the launcher and the folder of the sweep.
 
     Args:
-        params: Overrides by key, used beside those of the command line, which come first.
+        params: Overrides by key; overrides on the command line take precedence.
     """
 
     hydra_context: HydraContext
@@ -38,7 +38,7 @@ class AlphazooSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra hands over."""
+        """Store the context and config that Hydra passes, and create the launcher."""
         from hydra.core.plugins import Plugins
 
         self.hydra_context = hydra_context
@@ -48,7 +48,7 @@ class AlphazooSweeper(Sweeper):
         )
 
     def begin(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
-        """Make the folder and parse the overrides, by key, of which the last counts."""
+        """Create the folder and parse the overrides by key; the last one of a key counts."""
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -57,22 +57,22 @@ class AlphazooSweeper(Sweeper):
         return folder, {o.get_key_element(): o for o in parser.parse_overrides(given)}
 
     def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
-        """Run jobs, each of which leaves a status in its folder."""
+        """Run jobs; each writes its status into its folder."""
         told = [[*job, f"hydra.sweep.subdir={path.name}"] for path, job in jobs.items()]
         try:
             if told:
                 self.launcher.launch(told, initial_job_idx=0)
-        except Exception as error:  # a process of the launcher was killed: what it ran has no end
+        except Exception as error:  # a process was killed: its jobs have no final status
             log.error("%s: %s", type(error).__name__, error)
 
     def launch_missing(self, jobs: Mapping[Path, Sequence[str]]) -> None:
-        """Run jobs that have not ended yet."""
+        """Run the jobs that have not finished yet."""
         from alphazoo.sweep.jobs import is_done
 
         self.launch({path: job for path, job in jobs.items() if not is_done(path)})
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job, without what Hydra knows of itself."""
+        """Return the config of a job, without Hydra's own node."""
         config: DictConfig = self.hydra_context.config_loader.load_sweep_config(
             master_config=self.config, sweep_overrides=[*overrides]
         )
@@ -82,13 +82,13 @@ class AlphazooSweeper(Sweeper):
 
 
 class Grid(AlphazooSweeper):
-    """Every combination, of those in the folder only what is missing."""
+    """Runs every combination of the overrides, except those already finished in the folder."""
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the jobs, then print and write their table.
 
         Raises:
-            JobsFailedError: Some jobs have no result; the others have.
+            JobsFailedError: Some jobs have no result; all other jobs have one.
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -98,7 +98,7 @@ class Grid(AlphazooSweeper):
 
         folder, overrides = self.begin(arguments)
         combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
-        # an unknown key ends the sweep before it begins
+        # an unknown key raises an error before any job starts
         self.validate_batch_is_legal(combinations)
         with only_here(folder):
             jobs = assign(folder, combinations)
@@ -107,11 +107,13 @@ class Grid(AlphazooSweeper):
 
 
 class Benchmark(AlphazooSweeper):
-    """Models, feature sets and seeds with published settings, and the published table of them.
+    """Runs models, feature sets and seeds with the published settings, and writes a table of them.
+
+    The table compares the results with the published ones.
 
     Args:
-        params: As those of the others; ``model``, ``features`` and ``seed`` are combined.
-        settings: What `alphazoo.sweep.plan` reads, see ``configs/hydra/sweeper/benchmark.yaml``.
+        params: As for the other sweepers; ``model``, ``features`` and ``seed`` are combined.
+        settings: Read by `alphazoo.sweep.plan`, see ``configs/hydra/sweeper/benchmark.yaml``.
     """
 
     def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
@@ -121,8 +123,8 @@ class Benchmark(AlphazooSweeper):
         """Run what is missing, base models first, and write the table.
 
         Raises:
-            InputError: A setting or the data cannot be used, or the data have changed since a run.
-            JobsFailedError: Some jobs have no result; the others have.
+            InputError: A setting or the data are invalid, or the data have changed since a run.
+            JobsFailedError: Some jobs have no result; all other jobs have one.
         """
         from alphazoo.sweep.benchmark import conclude, read_data
         from alphazoo.sweep.jobs import is_done, refuse_job
@@ -146,23 +148,23 @@ class Benchmark(AlphazooSweeper):
 
 
 class Search(AlphazooSweeper):
-    """Trials whose settings Optuna chooses by a figure of the valid days.
+    """Runs trials whose settings Optuna chooses by a validation metric.
 
-    Several processes may work on one study; each ends when the study has ended.
+    Several processes may work on one study; each stops when the study is complete.
 
     Args:
-        params: The search space, and other overrides, by key.
-        settings: What `alphazoo.sweep.study` reads, see ``configs/hydra/sweeper/optuna.yaml``.
+        params: The search space and other overrides, by key.
+        settings: Read by `alphazoo.sweep.study`, see ``configs/hydra/sweeper/optuna.yaml``.
     """
 
     def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
         super().__init__(params)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run trials until the study has as many as it should; print and write their table.
+        """Run trials until the study is complete, then print and write their table.
 
         Raises:
-            InputError: The space, the storage or the study cannot be used, or Optuna is absent.
+            InputError: The space, the storage or the study is invalid, or Optuna is not installed.
             JobsFailedError: Some trials of this worker have no result.
         """
         if find_spec("optuna") is None:
@@ -194,7 +196,7 @@ class Search(AlphazooSweeper):
                     ]
                     for number, drawn in trials.items()
                 }
-                for path in jobs:  # another storage may have had a trial of that name
+                for path in jobs:  # a study in another storage may have used this name
                     (path / STATUS).unlink(missing_ok=True)
                 with study.alive(trials):
                     self.launch(jobs)
