@@ -4,29 +4,50 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import check_complete, instantiate
+from alphazoo.data.concept_state import join_concepts
+from alphazoo.data.concepts import Concepts
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment
 from alphazoo.data.stretches import stretches
 from alphazoo.errors import InputError
 from alphazoo.facts import take_facts
-from alphazoo.files import write_table
+from alphazoo.files import read_checkpoint, write_table
 from alphazoo.fit import begin_folder, fit, name_rows, score_table
+from alphazoo.lineage import Lineage, read_lineage, seen_before
 from alphazoo.metrics import summary
 from alphazoo.resume import AFTER, changes, check_same
-from alphazoo.runs import Run
+from alphazoo.runs import Run, read_facts
+from alphazoo.same_data import check_data
+from alphazoo.scores import locate
 from alphazoo.tracking import Tracker, describe
 
 log = logging.getLogger(__name__)
 
-Outcome = tuple[dict[str, float], pd.DataFrame, MarketDataModule]  # figures, scores, data
+ROWS = "rows.parquet"  # in the folder of a window: its scores, when it has ended
+
+
+class Outcome(NamedTuple):
+    """What a run comes to.
+
+    Attributes:
+        figures: Of ``metrics.json``.
+        scores: The score table.
+        data: Of the training that knows most.
+        concepts: Those that the scored days were made with; None where there are none.
+    """
+
+    figures: dict[str, float]
+    scores: pd.DataFrame
+    data: MarketDataModule
+    concepts: Concepts | None
 
 
 def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcome:
@@ -35,7 +56,9 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     Each training is a run in a folder of its own, ``windows/<first test day>``; ``windows.csv``
     compares them. No day of the test segment is left out between two stretches: a label that
     reaches into the next one teaches nobody. With ``ckpt=last`` trainings that have ended are not
-    made again, and the one that was stopped goes on. To trackers all of it is one run, with figures
+    made again, and the one that was stopped goes on. Where the data have grown since, the days that
+    are new or whose returns were not known yet are scored by the trainings there are, and new
+    stretches trained. To trackers all of it is one run, with figures
     ``window/...`` by number of the training, whose curves are in the logs of its own folder alone.
 
     Args:
@@ -44,10 +67,12 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
 
     Returns:
         Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days; the
-        score table of the test days; the data of the last training.
+        scores of the test days; the data of the last training. Concepts that are computed from
+        train days are those of each training, named after it, on the days that it scores.
 
     Raises:
-        InputError: As `stretches` and `alphazoo.fit.fit`, or ``ckpt`` is that of one training.
+        InputError: As `stretches` and `alphazoo.fit.fit`, ``ckpt`` is that of one training, or the
+            data have changed since an earlier one.
     """
     check_complete(config)
     if config.get("ckpt") not in (None, "last"):
@@ -55,11 +80,15 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
             f"ckpt={config.ckpt} is of one training, and walk_forward makes several: ckpt=last "
             "goes on with those in the folder"
         )
-    market = instantiate(config.datamodule.market)()
+    reader: MarketDataModule = instantiate(config.datamodule)
+    now = reader.read_fingerprint()
+    market = now.market
     cuts = _cut(config, market)
     folder, again = Path(config.folder), config.get("ckpt") == "last"
     if again:
         check_same(folder, config)
+        for file in sorted(folder.glob("windows/*/config.yaml")):
+            check_data(read_facts(file.parent).get("data", {}), now, str(file.parent))
     begin_folder(config, keep=again)
     describe(trackers, folder)
     windows: list[Window] = []
@@ -71,11 +100,14 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
             tracker.log_metrics(_figures(windows[-1], "window/"), len(windows))
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
-    take_facts(config, Run.open(folder).newest.folder)
+    newest = windows[-1].data
+    take_facts(config, Run.open(folder).newest.folder, newest)
     rows = pd.concat([window.rows["test"] for window in windows], ignore_index=True)
     figures = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
     figures |= {f"test/{name}": value for name, value in summary(rows).items()}
-    return figures, name_rows(rows, market, "test"), windows[-1].data
+    figures |= _seen_before(windows)
+    scores = name_rows(rows, market, "test")
+    return Outcome(figures, scores, newest, _concepts(cuts, windows, market))
 
 
 def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
@@ -97,11 +129,13 @@ class Window:
         rows: Scores of its valid and test days, see `alphazoo.models.base.StockModel.scores`.
         best: The checkpoint of its best epoch.
         data: Its days.
+        lineage: Of its model, see `alphazoo.lineage`.
     """
 
     rows: dict[str, pd.DataFrame]
     best: str | None
     data: MarketDataModule
+    lineage: Lineage
 
 
 def _window(
@@ -113,21 +147,86 @@ def _window(
     told.walk_forward = {}
     told.data.update(cut)
     told.data.test = [cut["test"][0], None]  # of the later days none is looked at
-    file = Path(told.folder) / "rows.parquet"
-    if file.is_file() and not changes(file.parent, told, free=AFTER):
-        data: MarketDataModule = instantiate(told.datamodule, market=market)
-        data.setup()
-        found = dict(iter(pd.read_parquet(file).groupby("split")))
-        rows = {name: found[name].reset_index(drop=True) for name in ("valid", "test")}
-        return Window(rows, str(file.parent / "checkpoints" / "best.ckpt"), data)
+    days = market.rows(*cut["test"])
+    finished = _finished(told, market, days)
+    if finished is not None:
+        return finished
     run = fit(told, market=market, start=start)
     score_table(run.trainer, run.model, run.data, "valid", ckpt_path=run.best)
-    run.data.predict_days(market.rows(*cut["test"]))
+    run.data.predict_days(days)
     score_table(run.trainer, run.model, run.data, "predict", ckpt_path=run.best)
     rows = {"valid": run.model.scores("val"), "test": run.model.scores("predict")}
-    whole = [table.assign(split=name) for name, table in rows.items()]
-    rank_zero_only(write_table)(pd.concat(whole, ignore_index=True), file)
-    return Window(rows, run.best, run.data)
+    rank_zero_only(_write_rows)(rows, market, Path(told.folder) / ROWS)
+    return Window(rows, run.best, run.data, run.model.lineage)
+
+
+def _finished(told: DictConfig, market: Market, days: range) -> Window | None:
+    """A stretch that was trained and scored on all its days, whose returns are as they were."""
+    folder = Path(told.folder)
+    file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
+    if not (file.is_file() and best.is_file()) or changes(folder, told, free=AFTER):
+        return None
+    table = pd.read_parquet(file)
+    if "symbol" not in table:  # of an earlier version, by columns of the market of then
+        return None
+    data: MarketDataModule = instantiate(told.datamodule, market=market)
+    checkpoint = read_checkpoint(best)
+    data.load_state_dict(checkpoint["MarketDataModule"])
+    data.predict_days(days)
+    rows = _read_rows(table, market)
+    scored, asked = rows["test"]["date"].unique(), data.segments["predict"]
+    reach = min(asked[-1] + data.label.sell, len(market.dates) - 1)
+    known = pd.Timestamp(read_facts(folder)["data"]["last"]) >= market.dates[reach]
+    if not known or [*scored] != [*asked]:
+        return None
+    return Window(rows, str(best), data, read_lineage(checkpoint))
+
+
+def _write_rows(rows: Mapping[str, pd.DataFrame], market: Market, file: Path) -> None:
+    """Write rows by date and symbol: the market may have other columns when they are read."""
+    named = [
+        table.drop(columns="stock").assign(
+            date=market.dates[table["date"]],
+            symbol=pd.Index(market.symbols)[table["stock"]],
+            split=split,
+        )
+        for split, table in rows.items()
+    ]
+    write_table(pd.concat(named, ignore_index=True), file)
+
+
+def _read_rows(table: pd.DataFrame, market: Market) -> dict[str, pd.DataFrame]:
+    """What `_write_rows` wrote, by rows and columns of the market of now."""
+    dates, stocks = locate(table, market)
+    placed = table.drop(columns="symbol").assign(date=dates)
+    placed.insert(1, "stock", stocks)
+    return {
+        str(split): part.drop(columns="split").reset_index(drop=True)
+        for split, part in placed.groupby("split")
+    }
+
+
+def _seen_before(windows: Sequence[Window]) -> dict[str, float]:
+    """Days that models had seen before, see `alphazoo.lineage.seen_before`; over all windows."""
+    found = [seen_before(window.lineage, window.data) for window in windows]
+    names = sorted(set().union(*found))
+    return {name: sum(counts.get(name, 0.0) for counts in found) for name in names}
+
+
+def _concepts(
+    cuts: Sequence[Mapping[str, Sequence[str]]], windows: Sequence[Window], market: Market
+) -> Concepts | None:
+    """Concepts of the test days: where trainings have computed some, each its own."""
+    newest = windows[-1].data
+    if not newest.computes_concepts:
+        return newest.concepts
+    return join_concepts(
+        {
+            cut["test"][0]: (window.data.concepts, market.rows(*cut["test"]))
+            for cut, window in zip(cuts, windows, strict=True)
+            if window.data.concepts is not None
+        }
+    )
 
 
 def _compare(cut: Mapping[str, Sequence[str]], window: Window) -> dict[str, Any]:

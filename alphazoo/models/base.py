@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.files import read_checkpoint
+from alphazoo.lineage import Lineage, read_lineage
 from alphazoo.metrics import ScoreTable, summary
 
 FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
@@ -44,7 +45,7 @@ class StockModel(L.LightningModule, ABC):
     Attributes:
         optimizer: Makes an optimiser from parameters, ``lr`` and ``weight_decay``.
         logged: Figures that training logs, which ``monitor`` can choose from.
-        base: Where the encoder came from, see `alphazoo.warm_start`; None: from nowhere.
+        lineage: The checkpoints that the model came from, see `alphazoo.lineage`.
         lr_scheduler: A scheduler in the form of Lightning's ``configure_optimizers``, where
             ``scheduler`` makes it from the optimiser; None keeps the learning rate.
     """
@@ -52,13 +53,13 @@ class StockModel(L.LightningModule, ABC):
     logged: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in FIGURES))
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
-    base: dict[str, Any] | None = None
 
     def __init__(self, *, lr: float, weight_decay: float) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.lr = lr
         self.weight_decay = weight_decay
+        self.lineage: Lineage = []
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
         self.losses = (
             MeanMetric()
@@ -86,12 +87,12 @@ class StockModel(L.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whose weights these are and where they came from."""
-        checkpoint["alphazoo"] = {"model": type(self).__name__, "base": self.base}
+        checkpoint["alphazoo"] = {"model": type(self).__name__, "lineage": self.lineage}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model."""
+        """Refuse the weights of another model; take its lineage, unless a run has set one."""
         _check_kind(checkpoint, type(self).__name__, "the checkpoint")
-        self.base = checkpoint["alphazoo"]["base"]
+        self.lineage = self.lineage or read_lineage(checkpoint)
 
     def configure_optimizers(self) -> Any:
         """Adam with the model's learning rate, unless the attributes say otherwise."""
