@@ -95,15 +95,15 @@ class Fingerprint:
             return Difference(CHANGED, f"the data were of {then}, now they are of {now}", last)
         months = _hash_months(market, n_days)
         parts = self._name(_join(months.values()), n_days - 1)
-        then = {name: digest for name, digest in record["parts"].items() if self._counts(name)}
-        if parts == then:
+        known = {name: digest for name, digest in record["parts"].items() if self._counts(name)}
+        if parts == known:
             return Difference(SAME if n_days == len(market.dates) else GROWN, "", last)
         folded = {month: _fold(found) for month, found in months.items()}
         since = [
             month for month in record["months"] if folded.get(month) != record["months"][month]
         ]
         since = since or [month for month in folded if month not in record["months"]]
-        what = _explain(then, parts) + (f" (from {min(since)} on)" if since else "")
+        what = _explain(known, parts) + (f" (from {min(since)} on)" if since else "")
         return Difference(CHANGED, what, last)
 
     def _counts(self, part: str) -> bool:
@@ -164,8 +164,10 @@ def _hash_months(market: Market, n_days: int | None = None) -> dict[str, Parts]:
 
 def _month_starts(dates: pd.DatetimeIndex) -> dict[str, int]:
     """The first row of each month that has a day."""
-    months = dates.strftime("%Y-%m").tolist()
-    return {month: row for row, month in reversed([*enumerate(months)])}
+    starts: dict[str, int] = {}
+    for row, month in enumerate(dates.strftime("%Y-%m")):
+        starts.setdefault(month, row)
+    return starts
 
 
 def _first_rows(market: Market) -> Tensor:
