@@ -275,7 +275,7 @@ def test_concepts_of_a_function_are_computed_and_those_of_a_table_are_data() -> 
 
 
 def test_a_data_module_takes_the_computed_concepts_of_a_checkpoint(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def first_concept(
         self: Label, returns: torch.Tensor, present: torch.Tensor, concepts: Concepts
@@ -309,6 +309,7 @@ def test_a_data_module_takes_the_computed_concepts_of_a_checkpoint(
     assert not torch.equal(days[0].concepts, days[2].concepts)
     del state["concepts"]  # of an earlier version
     after.load_state_dict(state)
+    assert "does not hold its concepts" in caplog.text
 
 
 def test_scores_of_old_days_stay_when_symbols_come(tmp_path: Path) -> None:

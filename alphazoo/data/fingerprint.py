@@ -182,19 +182,18 @@ def _first_rows(market: Market) -> Tensor:
 def _hash_month(market: Market, start: int, stop: int) -> Parts:
     """Digests of some rows, and of the whole history of the stocks that become a member there."""
     first = _first_rows(market)
-    old, new = first < start, (first >= start) & (first < stop)
-    everybody = bool(old.all())
+    old = (first < start).nonzero().squeeze(1)
+    new = ((first >= start) & (first < stop)).nonzero().squeeze(1)
 
     def panel(values: Tensor) -> bytes:
-        rows = values[start:stop]
-        before = rows if everybody else rows[:, old]
-        return _digest(_plain(before), _plain(values[:stop, new]))
+        rows, history = values[start:stop].index_select(1, old), values[:stop].index_select(1, new)
+        return _digest(_plain(rows), _plain(history))
 
     def series(values: Tensor) -> bytes:
         return _digest(_plain(values[start:stop]))
 
-    names = [market.symbols[int(stock)] for stock in new.nonzero()]
-    days = [f"{day:%Y-%m-%d}" for day in market.dates[start:stop]]
+    names = [market.symbols[int(stock)] for stock in new]
+    days = [*market.dates[start:stop].strftime("%Y-%m-%d")]
     parts = {
         "calendar": _digest(json.dumps(days).encode()),
         "symbols": _digest(json.dumps(names).encode()),

@@ -216,9 +216,11 @@ class MarketDataModule(L.LightningDataModule):
         self.scaler.load_state_dict(state_dict["scaler"])
         self.setup()
         self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
-        concepts = state_dict.get("concepts")  # those of a run of an earlier version are computed
-        if concepts is not None and self.computes_concepts:
+        concepts = state_dict.get("concepts")
+        if self.computes_concepts and concepts is not None:
             self._restore_concepts(concepts)
+        elif self.computes_concepts:
+            log.warning("the checkpoint does not hold its concepts: they are computed again")
         self._moved = None
 
     def _restore_concepts(self, state: Mapping[str, Any]) -> None:
