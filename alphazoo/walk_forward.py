@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,19 +18,17 @@ from alphazoo.data.segments import Segment
 from alphazoo.data.stretches import stretches
 from alphazoo.errors import InputError
 from alphazoo.facts import take_facts
-from alphazoo.files import read_checkpoint, write_table
-from alphazoo.fit import begin_folder, fit, name_rows, score_table
-from alphazoo.lineage import Lineage, read_lineage, seen_before
+from alphazoo.files import write_table
+from alphazoo.fit import begin_folder, name_rows
+from alphazoo.lineage import seen_before
 from alphazoo.metrics import summary
-from alphazoo.resume import AFTER, changes, check_same
+from alphazoo.resume import check_same
 from alphazoo.runs import Run, read_facts
 from alphazoo.same_data import check_data
-from alphazoo.scores import locate
 from alphazoo.tracking import Tracker, describe
+from alphazoo.window import Window, run_window
 
 log = logging.getLogger(__name__)
-
-ROWS = "rows.parquet"  # in the folder of a window: its scores, when it has ended
 
 
 class Outcome(NamedTuple):
@@ -95,7 +92,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     for cut in cuts:
         log.info("window %d of %d: test %s to %s", len(windows) + 1, len(cuts), *cut["test"])
         start = windows[-1].best if windows and config.walk_forward.warm_start else None
-        windows.append(_window(config, cut, market, start))
+        windows.append(run_window(config, cut, market, start))
         for tracker in trackers:
             tracker.log_metrics(_figures(windows[-1], "window/"), len(windows))
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
@@ -119,91 +116,6 @@ def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
         rolling=config.walk_forward.rolling,
         shortest=config.label.sell + 1,
     )
-
-
-@dataclass(frozen=True)
-class Window:
-    """One training of a walk forward.
-
-    Attributes:
-        rows: Scores of its valid and test days, see `alphazoo.models.base.StockModel.scores`.
-        best: The checkpoint of its best epoch.
-        data: Its days.
-        lineage: Of its model, see `alphazoo.lineage`.
-    """
-
-    rows: dict[str, pd.DataFrame]
-    best: str | None
-    data: MarketDataModule
-    lineage: Lineage
-
-
-def _window(
-    config: DictConfig, cut: dict[str, list[str]], market: Market, start: str | None
-) -> Window:
-    """Train and score a stretch, or take what an earlier process has finished of it."""
-    told = config.copy()
-    told.folder = str(Path(config.folder) / "windows" / cut["test"][0])
-    told.walk_forward = {}
-    told.data.update(cut)
-    told.data.test = [cut["test"][0], None]  # of the later days none is looked at
-    days = market.rows(*cut["test"])
-    finished = _finished(told, market, days)
-    if finished is not None:
-        return finished
-    run = fit(told, market=market, start=start)
-    score_table(run.trainer, run.model, run.data, "valid", ckpt_path=run.best)
-    run.data.predict_days(days)
-    score_table(run.trainer, run.model, run.data, "predict", ckpt_path=run.best)
-    rows = {"valid": run.model.scores("val"), "test": run.model.scores("predict")}
-    rank_zero_only(_write_rows)(rows, market, Path(told.folder) / ROWS)
-    return Window(rows, run.best, run.data, run.model.lineage)
-
-
-def _finished(told: DictConfig, market: Market, days: range) -> Window | None:
-    """A stretch that was trained and scored on all its days, whose returns are as they were."""
-    folder = Path(told.folder)
-    file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
-    if not (file.is_file() and best.is_file()) or changes(folder, told, free=AFTER):
-        return None
-    table = pd.read_parquet(file)
-    if "symbol" not in table:  # of an earlier version, by columns of the market of then
-        return None
-    data: MarketDataModule = instantiate(told.datamodule, market=market)
-    checkpoint = read_checkpoint(best)
-    data.load_state_dict(checkpoint["MarketDataModule"])
-    data.predict_days(days)
-    rows = _read_rows(table, market)
-    scored, asked = rows["test"]["date"].unique(), data.segments["predict"]
-    reach = min(asked[-1] + data.label.sell, len(market.dates) - 1)
-    known = pd.Timestamp(read_facts(folder)["data"]["last"]) >= market.dates[reach]
-    if not known or [*scored] != [*asked]:
-        return None
-    return Window(rows, str(best), data, read_lineage(checkpoint))
-
-
-def _write_rows(rows: Mapping[str, pd.DataFrame], market: Market, file: Path) -> None:
-    """Write rows by date and symbol: the market may have other columns when they are read."""
-    named = [
-        table.drop(columns="stock").assign(
-            date=market.dates[table["date"]],
-            symbol=pd.Index(market.symbols)[table["stock"]],
-            split=split,
-        )
-        for split, table in rows.items()
-    ]
-    write_table(pd.concat(named, ignore_index=True), file)
-
-
-def _read_rows(table: pd.DataFrame, market: Market) -> dict[str, pd.DataFrame]:
-    """What `_write_rows` wrote, by rows and columns of the market of now."""
-    dates, stocks = locate(table, market)
-    placed = table.drop(columns="symbol").assign(date=dates)
-    placed.insert(1, "stock", stocks)
-    return {
-        str(split): part.drop(columns="split").reset_index(drop=True)
-        for split, part in placed.groupby("split")
-    }
 
 
 def _seen_before(windows: Sequence[Window]) -> dict[str, float]:
