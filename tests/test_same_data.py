@@ -25,6 +25,7 @@ from alphazoo.models.linear import Linear
 from alphazoo.predict import predict
 from alphazoo.runs import Run
 from alphazoo.train import train
+from alphazoo.window import _finished
 
 DAYS = pd.bdate_range("2015-01-01", periods=140)
 OLD = DAYS[129]  # the first of July: a last stretch too short for itself
@@ -206,6 +207,20 @@ def test_windows_that_have_ended_are_not_trained_again(
     joined = june.merge(old, on=["date", "symbol"], suffixes=("", "_old"))
     assert joined["score"].tolist() == joined["score_old"].tolist()
     assert june["return"].isna().sum() == 0
+
+
+def test_a_window_is_taken_as_it_is_if_it_scored_the_days_asked_for(
+    tables: Path, walked: Path
+) -> None:
+    """Else a last stretch that loses its days to the next would score them, too."""
+    told(tables, "old", walked)
+    config = Run.open(walked / "windows" / "2015-05-01").config
+    market = Market.from_table(config.data.path, columns={})
+    taken = [
+        _finished(config, market, market.rows("2015-05-01", last))
+        for last in ("2015-05-29", "2015-05-28", "2015-06-01")
+    ]
+    assert [found is not None for found in taken] == [True, False, False]
 
 
 def test_returns_that_were_unknown_are_taken_up(tables: Path, tmp_path: Path) -> None:
