@@ -66,8 +66,10 @@ def _finished(told: DictConfig, market: Market, days: range) -> Window | None:
     file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
     if not (file.is_file() and best.is_file()) or changes(folder, told, free=AFTER):
         return None
-    table = pd.read_parquet(file)
-    if "symbol" not in table:  # of an earlier version, by columns of the market of then
+    table, record = pd.read_parquet(file), read_facts(folder).get("data")
+    if (
+        not record or "symbol" not in table
+    ):  # of an earlier version, by columns of the market of then
         return None
     data: MarketDataModule = instantiate(told.datamodule, market=market)
     checkpoint = read_checkpoint(best)
@@ -76,7 +78,7 @@ def _finished(told: DictConfig, market: Market, days: range) -> Window | None:
     rows = _read_rows(table, market)
     scored, asked = rows["test"]["date"].unique(), data.segments["predict"]
     reach = min(asked[-1] + data.label.sell, len(market.dates) - 1)
-    known = pd.Timestamp(read_facts(folder)["data"]["last"]) >= market.dates[reach]
+    known = pd.Timestamp(record["last"]) >= market.dates[reach]
     if not known or [*scored] != [*asked]:
         return None
     return Window(rows, str(best), data, read_lineage(checkpoint))
