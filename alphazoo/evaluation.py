@@ -120,8 +120,12 @@ def write_evaluation(
     market: Market,
     training: Iterable[tuple[str, Figure]] = (),
     config: str = "",
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest."""
+    """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest.
+
+    ``notes`` are caveats beside those of the market.
+    """
     write_analysis(folder / "analysis", found.analysis)
     if found.backtest is not None:
         found.backtest.write(folder)
@@ -132,7 +136,7 @@ def write_evaluation(
         found.analysis,
         found.backtest,
         facts=facts,
-        caveats=caveats(market),
+        caveats=[*notes, *caveats(market)],
         training=training,
         config=config,
     )

@@ -6,7 +6,9 @@ From a table, or built from the train days.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -61,8 +63,29 @@ class Concepts:
 
 # makes them from a market and the rows of its train days
 ConceptSource = Callable[[Market, Sequence[int]], Concepts]
+Source = TypeVar("Source", bound=Callable[..., Concepts])
+
+_DATA: set[object] = set()  # sources whose concepts are data
 
 
+def from_data(source: Source) -> Source:
+    """Mark a source whose concepts are data, like prices: they are read anew by every run."""
+    _DATA.add(source)
+    return source
+
+
+def are_computed(source: str | Path | ConceptSource | None) -> bool:
+    """Whether a source computes its concepts from the train days.
+
+    Such concepts are part of what a run has learnt and belong to its checkpoint. So are those of
+    every function that is not marked by `from_data`.
+    """
+    while isinstance(source, partial):
+        source = source.func
+    return callable(source) and source not in _DATA
+
+
+@from_data
 def no_concepts(market: Market, train: Sequence[int]) -> Concepts:
     """C = 0."""
     nobody = np.empty(0, dtype=np.int64)
@@ -89,6 +112,7 @@ def find_concepts(
         raise InputError(f"cannot make the concepts: {error}") from error
 
 
+@from_data
 def read_concepts(
     market: Market,
     train: Sequence[int],
@@ -146,29 +170,35 @@ def correlation_groups(
 ) -> Concepts:
     """Group stocks whose returns move together on the train days, and on these alone.
 
-    Hierarchical clustering (Ward) of daily returns less the mean of the day's stocks, each stock
-    scaled to length 1, so that the squared distance of two is 2 - 2 times their correlation.
+    Hierarchical clustering (Ward) of the daily returns of members less the mean of the day's
+    members, each stock scaled to length 1, so that the squared distance of two is 2 - 2 times their
+    correlation. A return counts on days on which its stock is a member of the universe; indices
+    and stocks that are no members have no group and do not change those of others.
 
     Args:
-        market: Gives the closes.
+        market: Gives closes and members.
         train: Rows of the train days; no other day is looked at.
         n_groups: Number of groups.
-        min_days: Stocks with fewer returns have no group.
+        min_days: Stocks with fewer returns on days of membership have no group.
 
     Raises:
         InputError: There are fewer stocks with that many returns than groups.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    close = market.field("close")[min(train) : max(train) + 1].double()
-    returns = close[1:] / close[:-1] - 1  # [days, S]
-    stocks = (returns.isfinite().sum(dim=0) >= min_days).nonzero().squeeze(1)
+    days = slice(min(train), max(train) + 1)
+    close, members = market.field("close")[days], market.members[days]  # [D, S]
+    counts = close[1:].isfinite() & close[:-1].isfinite() & members[1:]
+    enough = counts.sum(dim=0) >= min_days
+    enough &= torch.tensor([symbol not in market.indices for symbol in market.symbols])
+    stocks = enough.nonzero().squeeze(1)
     if not 1 <= n_groups <= len(stocks):
         raise InputError(
             f"data.concepts.n_groups={n_groups}: {len(stocks)} stocks have {min_days} returns "
-            "on the train days"
+            "on the train days on which they are members"
         )
-    moves = returns[:, stocks]
+    close = close[:, stocks].double()
+    moves = (close[1:] / close[:-1] - 1).where(counts[:, stocks], torch.nan)
     moves = (moves - moves.nanmean(dim=1, keepdim=True)).nan_to_num()
     unit = moves / moves.norm(dim=0).clamp_min(1e-12)
     groups = fcluster(linkage(unit.T.numpy(), "ward"), n_groups, "maxclust") - 1

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from alphazoo.data.concepts import Concepts, ConceptSource, find_concepts
+from alphazoo.data.concept_state import concepts_state, restore_concepts
+from alphazoo.data.concepts import Concepts, ConceptSource, are_computed, find_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.features import FeatureSet
+from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import Scaler
@@ -133,6 +136,28 @@ class MarketDataModule(L.LightningDataModule):
         self.setup()
         return self._panels.concepts if self._panels.concepts.names else None
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What tells the data from others; computed concepts follow from the market."""
+        return Fingerprint(self.market, None if self.computes_concepts else self.concepts)
+
+    def read_fingerprint(self) -> Fingerprint:
+        """Read the market and the concepts that are data, and make no days of them."""
+        market = self._read()
+        source = None if self.computes_concepts else self._concepts
+        return Fingerprint(market, find_concepts(source, market, []))
+
+    @property
+    def computes_concepts(self) -> bool:
+        """Whether the concepts are computed from the train days, see `are_computed`."""
+        return are_computed(self._concepts)
+
+    @property
+    def ends(self) -> dict[str, list[str]]:
+        """First day, and last day that a label reaches, of train and validation."""
+        self.setup()
+        return {name: self._ends(name) for name in ("train", "valid")}
+
     def train_days(self) -> Days:
         """The train days in order, on the device of the trainer: what a model may remember."""
         return self._device_days("train")
@@ -163,18 +188,21 @@ class MarketDataModule(L.LightningDataModule):
         self._moved = self._seed = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to make the same features again, and what days it saw."""
+        """What a checkpoint needs to make the same days again, and which data and days it saw."""
         self.setup()
+        computed = self.computes_concepts
         return {
             "columns": list(self.features.columns),
             "window": self.features.window,
             "scaler": self.scaler.state_dict(),
             "market": self._panels.market.state_dict(),
-            "days": {name: self._ends(name) for name in ("train", "valid")},
+            "days": self.ends,
+            "data": self.fingerprint.record,
+            "concepts": concepts_state(self._panels.concepts, self.market) if computed else None,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the statistics of a checkpoint.
+        """Take the statistics of a checkpoint, and the concepts that its run has computed.
 
         Raises:
             InputError: It was made with other features or indices.
@@ -189,7 +217,22 @@ class MarketDataModule(L.LightningDataModule):
         self.scaler.load_state_dict(state_dict["scaler"])
         self.setup()
         self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
+        concepts = state_dict.get("concepts")
+        if self.computes_concepts and concepts is not None:
+            self._restore_concepts(concepts)
+        elif self.computes_concepts:
+            log.warning("the checkpoint does not hold its concepts: they are computed again")
         self._moved = None
+
+    def _restore_concepts(self, state: Mapping[str, Any]) -> None:
+        panels = self._panels
+        if state == concepts_state(panels.concepts, self.market):
+            return
+        concepts = restore_concepts(state, self.market)
+        labels = panels.labels
+        if self.label.neutral:
+            labels = self.label.scaled(panels.returns, panels.present, concepts)
+        self._panels = replace(panels, concepts=concepts, labels=labels)
 
     def _processes(self) -> tuple[int, int]:
         """How many share the days, and which this is."""

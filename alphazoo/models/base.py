@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.files import read_checkpoint
+from alphazoo.lineage import Lineage, read_lineage
 from alphazoo.metrics import ScoreTable, summary
 
 FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
@@ -44,7 +45,7 @@ class StockModel(L.LightningModule, ABC):
     Attributes:
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
         logged: Names of the metrics that training logs; ``monitor`` must be one of them.
-        base: Origin of the initial encoder weights, see `alphazoo.warm_start`; None if random.
+        lineage: The checkpoints that the weights came from, see `alphazoo.lineage`.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
@@ -52,13 +53,13 @@ class StockModel(L.LightningModule, ABC):
     logged: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in FIGURES))
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
-    base: dict[str, Any] | None = None
 
     def __init__(self, *, lr: float, weight_decay: float) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.lr = lr
         self.weight_decay = weight_decay
+        self.lineage: Lineage = []
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
         # over training days; Lightning's own mean would round the number of days per process
         self.losses = MeanMetric()
@@ -84,13 +85,13 @@ class StockModel(L.LightningModule, ABC):
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the name of the model class and the origin of its initial weights."""
-        checkpoint["alphazoo"] = {"model": type(self).__name__, "base": self.base}
+        """Store the name of the model class and the lineage of its weights."""
+        checkpoint["alphazoo"] = {"model": type(self).__name__, "lineage": self.lineage}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Reject the weights of another model."""
+        """Reject the weights of another model; take their lineage unless the run has set one."""
         _check_kind(checkpoint, type(self).__name__, "the checkpoint")
-        self.base = checkpoint["alphazoo"]["base"]
+        self.lineage = self.lineage or read_lineage(checkpoint)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and scheduler set as attributes; by default Adam without one."""

@@ -32,6 +32,7 @@ LEFT_OUT = (
     *("ckpt", "datamodule", "logger", "trainer.default_root_dir"),
     *("trainer.logger", "trainer.plugins", "trainer.callbacks"),
 )
+DIGESTS = ("facts.data.parts", "facts.data.months")  # many, and of no use beside the fingerprint
 ENV = re.compile(r"\$\{oc\.env:\w+\}")
 PASSWORD = re.compile(r"//[^/@:\s]*:[^/\s]+@")
 
@@ -106,7 +107,7 @@ def describe(trackers: Sequence[Logger], folder: Path) -> None:
     if not trackers:
         return
     run = Run.open(folder)
-    made_of = flatten(OmegaConf.create({"facts": run.facts}))
+    made_of = flatten(OmegaConf.create({"facts": run.facts}), DIGESTS)
     for tracker in trackers:
         tracker.log_hyperparams({**flatten(run.config, LEFT_OUT), **made_of})
 

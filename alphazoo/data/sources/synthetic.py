@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.clean import Panel, index_symbols
-from alphazoo.data.concepts import Concepts, always
+from alphazoo.data.concepts import Concepts, always, from_data
 from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice
@@ -131,6 +131,7 @@ def make_market(
     )
 
 
+@from_data
 def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
     """The sectors of a synthetic market.
 

@@ -4,7 +4,7 @@ Hydra imports this file at every start, so it imports nothing heavy.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,30 @@ class AlphazooSweeper(Sweeper):
         except Exception as error:  # a process was killed: its jobs have no final status
             log.error("%s: %s", type(error).__name__, error)
 
-    def launch_missing(self, jobs: Mapping[Path, Sequence[str]]) -> None:
-        """Run the jobs that have not finished yet."""
+    def launch_missing(
+        self, jobs: Mapping[Path, Sequence[str]], outdated: Collection[Path] = ()
+    ) -> None:
+        """Run the jobs that have not finished, and resume those with new days to score."""
+        from alphazoo.sweep.data import going_on
         from alphazoo.sweep.jobs import is_done
 
-        self.launch({path: job for path, job in jobs.items() if not is_done(path)})
+        wanted = {path: job for path, job in jobs.items() if not is_done(path)}
+        wanted |= {path: going_on(job) for path, job in jobs.items() if path in outdated}
+        self.launch(wanted)
+
+    def find_outdated(self, jobs: Mapping[Path, Sequence[str]]) -> list[Path]:
+        """Compare the data of finished jobs with those of now, see `alphazoo.sweep.data`."""
+        from alphazoo.sweep.data import about_data, find_outdated, read_fingerprint, read_once
+
+        configs: dict[tuple[str, ...], DictConfig] = {}
+        read, finished = read_once(read_fingerprint), []
+        for path, job in jobs.items():
+            if (path / "metrics.json").is_file():
+                about = about_data(job)
+                config = configs.get(about) or self.compose(about)
+                configs[about] = config
+                finished.append((path, config, read(config)))
+        return find_outdated(finished)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the config of a job, without Hydra's own node."""
@@ -82,12 +101,13 @@ class AlphazooSweeper(Sweeper):
 
 
 class Grid(AlphazooSweeper):
-    """Runs every combination of the overrides, except those already finished in the folder."""
+    """Runs every combination that is not finished in the folder, or has new days to score."""
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the jobs, then print and write their table.
 
         Raises:
+            InputError: The data have changed since a job finished.
             JobsFailedError: Some jobs have no result; all other jobs have one.
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -102,7 +122,7 @@ class Grid(AlphazooSweeper):
         self.validate_batch_is_legal(combinations)
         with only_here(folder):
             jobs = assign(folder, combinations)
-            self.launch_missing(jobs)
+            self.launch_missing(jobs, self.find_outdated(jobs))
             conclude(folder, jobs)
 
 
@@ -136,14 +156,15 @@ class Benchmark(AlphazooSweeper):
         plan = Plan(folder, overrides, self.config.hydra.sweeper, published, self.compose)
         with only_here(folder):
             data = read_data(plan)
-            self.launch_missing({e.folder: e.overrides for e in plan.entries if not e.base})
+            alone = {e.folder: e.overrides for e in plan.entries if not e.base}
+            self.launch_missing(alone, data.outdated)
             ready = {}
             for entry in plan.entries:
                 if entry.base and is_done(entry.base):
                     ready[entry.folder] = entry.overrides
                 elif entry.base and not is_done(entry.folder):
                     refuse_job(entry.folder, entry.overrides, f"{entry.base} has no result")
-            self.launch_missing(ready)
+            self.launch_missing(ready, data.outdated)
             conclude(folder, plan, data)
 
 
@@ -164,7 +185,8 @@ class Search(AlphazooSweeper):
         """Run trials until the study is complete, then print and write their table.
 
         Raises:
-            InputError: The space, the storage or the study is invalid, or Optuna is not installed.
+            InputError: The space, the storage or the study is invalid, the data have changed since
+                a trial, or Optuna is not installed.
             JobsFailedError: Some trials of this worker have no result.
         """
         if find_spec("optuna") is None:
@@ -187,6 +209,7 @@ class Search(AlphazooSweeper):
         settings = self.config.hydra.sweeper
         with storage_errors(settings.storage):
             study = Study(settings, space, self.config.monitor, self.config.mode)
+            self._compare_trials(folder, settings.study)
             while trials := study.ask(settings.n_jobs, settings.n_trials):
                 jobs = {
                     folder / f"{settings.study}-{number}": [
@@ -205,3 +228,20 @@ class Search(AlphazooSweeper):
                 ran |= jobs
             print(study.best())
         conclude(folder, ran)
+
+    def _compare_trials(self, folder: Path, study: str) -> None:
+        """Warn of trials with fewer test days: they are chosen by validation days, as they were."""
+        from alphazoo.sweep.jobs import read_jobs
+
+        trials = {
+            path: job.overrides
+            for path, job in read_jobs(folder).items()
+            if path.name.startswith(f"{study}-")
+        }
+        outdated = self.find_outdated(trials)
+        if outdated:
+            log.warning(
+                "%d trials were scored before the data grew: their test days are fewer than those "
+                "of trials to come, their validation days are the same",
+                len(outdated),
+            )
