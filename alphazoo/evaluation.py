@@ -132,7 +132,7 @@ def write_evaluation(
         found.analysis,
         found.backtest,
         facts=facts,
-        caveats=caveats(market),
+        caveats=caveats(market, found.backtest),
         training=training,
         config=config,
     )
@@ -159,9 +159,11 @@ def label_facts(config: DictConfig) -> dict[str, str]:
     return facts
 
 
-def caveats(market: Market) -> Sequence[str]:
+def caveats(market: Market, backtest: Backtest | None = None) -> Sequence[str]:
     """What makes results on these data look better, or other, than they are."""
     found = [f"{note}." for note in market.notes]
+    if backtest is not None:
+        found += backtest.caveats
     if not (market.members.any(dim=0) & ~market.members[-1]).any():
         found.append(
             "No stock ever leaves the universe: it seems to be of survivors, whose past returns "
