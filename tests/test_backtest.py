@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import small_frame
 
+from alphazoo.backtest.account import Account
 from alphazoo.backtest.dividends import mean_dividends
-from alphazoo.backtest.exchange import Exchange
+from alphazoo.backtest.exchange import Exchange, Quotes
 from alphazoo.backtest.limits import find_board
 from alphazoo.backtest.result import Backtest
 from alphazoo.backtest.risk import definitions, risk_figures
@@ -71,6 +72,7 @@ def backtest(
     exchange: Exchange = FREE,
     account: float = 1000.0,
     benchmark: str | None = "cash",
+    periods: int = 252,
     **options: object,
 ) -> Backtest:
     table = scores if isinstance(scores, pd.DataFrame) else scores_of(market, scores)
@@ -81,7 +83,7 @@ def backtest(
         exchange=exchange,
         account=account,
         benchmark=benchmark,
-        periods=252,
+        periods=periods,
         **options,
     )
 
@@ -225,7 +227,7 @@ BOARDED = dataclasses.replace(FREE, limit="a_shares")
 def traded_after(symbol: str, move: float, day: str, **columns: float) -> bool:
     """Whether a stock of a board can be traded on a day on which it moves so far."""
     market = market_of([[10.0], [10 * (1 + move)]])
-    fields = {n: torch.full((2, 1), v) for n, v in columns.items()}
+    fields = {n: torch.tensor([[np.nan], [v]]) for n, v in columns.items()}
     dates = pd.DatetimeIndex([pd.Timestamp(day) - pd.Timedelta(days=3), pd.Timestamp(day)])
     market = dataclasses.replace(
         market, dates=dates, symbols=(symbol,), fields={**market.fields, **fields}
@@ -332,6 +334,16 @@ def test_nothing_is_bought_without_a_free_place() -> None:
     result = backtest(market_of(prices), scores, strategy)
     four = {"S000", "S001", "S002", "S003"}
     assert [set(held_on(result, day)) for day in range(3)] == [four - {"S003"}, four, four]
+
+
+def test_of_too_many_stocks_the_worst_are_sold() -> None:
+    """Five are held where there should be two: one a day leaves, none is bought."""
+    market = market_of(np.full((2, 9), 10.0))
+    account = Account(100.0, 9, FREE)
+    account.amounts[:5] = account.days_held[:5] = 1
+    account.open_day(1, Quotes(*(field[0] for field in FREE.quotes(market, range(1, 2)))))
+    topk(2, 1).trade(account, np.array([9.0, 8, 7, 6, 5, 4, 3, 2, 1]))
+    assert account.held.tolist() == [0, 1, 2, 3]
 
 
 def test_a_position_is_kept_for_hold_thresh_closes() -> None:
@@ -625,19 +637,20 @@ def test_the_index_is_the_benchmark_where_there_is_one() -> None:
 
 
 def test_beside_an_index_there_is_the_universe() -> None:
-    """Both stocks are held and rise by 2% and 4%, the index by 1%."""
+    """The stocks rise by 2% and 4%, the index by 1%; S000 is bought for half, at 0.1%."""
     level = np.array([100, 100, 101, 101], dtype=np.float32)
     prices = [[10, 10], [10, 10], [10.2, 10.4], [10.2, 10.4]]
     market = market_of(prices, benchmark=level)
-    result = backtest(market, [[2, 1]], EqualTopk(1, 1.0), benchmark=None)
+    result = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark=None)
     assert result.days["universe"].tolist() == pytest.approx([0, 0.03], abs=1e-6)
     figures = result.figures
+    earned = -0.0005 + 10 / 999.5
     assert figures["universe_return/mean"] == pytest.approx(0.015, abs=1e-6)
-    assert figures["excess_return_with_cost/mean"] == pytest.approx(0.005, abs=1e-6)
+    assert figures["excess_return_with_cost/mean"] == pytest.approx(earned / 2 - 0.005, abs=1e-6)
     over = figures["excess_return_over_universe_with_cost/mean"]
-    assert over == pytest.approx(-0.005, abs=1e-6)
+    assert over == pytest.approx(earned / 2 - 0.015, abs=1e-6)
     assert result.figures.keys() == result.definitions.keys()
-    other = backtest(market, [[2, 1]], EqualTopk(1, 1.0), benchmark="universe")
+    other = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark="universe")
     assert other.figures["excess_return_with_cost/mean"] == pytest.approx(over)
     assert "universe" not in other.days
 
@@ -662,9 +675,10 @@ def paying_market() -> Market:
 
 def test_dividends_are_measured_where_the_benchmark_is_an_index() -> None:
     """Of three members on 249 days: 3%, 2% and 2%; the split does not count."""
-    result = backtest(paying_market(), np.tile([4, 3, 2, 1], (248, 1)), topk(1, 1), benchmark=None)
+    scores = np.tile([4, 3, 2, 1], (248, 1))
+    result = backtest(paying_market(), scores, topk(1, 1), benchmark=None, periods=240)
     growth = np.log(1.03) + 2 * np.log(1.02) - np.log(1.01)  # up on even days, down at the end
-    expected = 252 * growth / (3 * 249)
+    expected = 240 * growth / (3 * 249)
     assert result.dividend_yield == pytest.approx(expected, rel=1e-4)
     assert result.figures["dividend_yield"] == result.dividend_yield
     assert result.caveats[0].startswith(
