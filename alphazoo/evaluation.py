@@ -21,11 +21,16 @@ from alphazoo.data.concepts import Concepts, find_concepts
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.files import write_json
+from alphazoo.folders import clear
 from alphazoo.report import write_report
 from alphazoo.scores import join_returns, read_scores
 
 log = logging.getLogger(__name__)
 
+WRITTEN = (
+    *("report.html", "figures", "analysis"),
+    *("backtest.parquet", "positions.parquet", "trades.parquet"),
+)
 PACKAGES = ("alphazoo", "torch", "lightning", "numpy", "pandas")
 
 
@@ -121,7 +126,11 @@ def write_evaluation(
     training: Iterable[tuple[str, Figure]] = (),
     config: str = "",
 ) -> None:
-    """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest."""
+    """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest.
+
+    Those of an earlier evaluation are deleted.
+    """
+    clear(folder, WRITTEN)
     write_analysis(folder / "analysis", found.analysis)
     if found.backtest is not None:
         found.backtest.write(folder)
