@@ -299,6 +299,19 @@ def test_columns_of_the_data_that_are_no_limits_are_refused(column: dict[str, fl
         traded_after("SH600000", 0.1, "2020-01-02", **column)
 
 
+def test_a_table_may_bring_limits() -> None:
+    """ST0 rises by 6% every day: with a limit of 5% on every second day it can be traded on the
+    others.
+    """
+    frame = small_frame(n_days=6, n_stocks=1)
+    for name in ("open", "high", "low", "close"):
+        frame[name] = 10 * 1.06 ** np.arange(6)
+    frame["limit"] = [np.nan, 0.05] * 3
+    market = Market.from_table(frame, extra=["limit"])
+    tradable = BOARDED.quotes(market, range(1, 6)).tradable[:, 0]
+    assert tradable.tolist() == [False, True, False, True, False]
+
+
 def test_there_is_no_limit_before_limits_were_introduced() -> None:
     assert traded_after("SH600000", 0.5, "1996-12-13")
     assert not traded_after("SH600000", 0.5, "1996-12-16")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,20 +109,19 @@ def test_dividends_are_a_caveat_and_the_universe_a_column(tmp_path: Path) -> Non
     label = instantiate(config.label)
     scores = wide.melt(ignore_index=False, value_name="score").reset_index()
     scores = join_returns(scores, market, label)
-    judge = partial(evaluate, scores, market, label=label)
-    traded = judge(backtest=instantiate(config.backtest))
-    write_evaluation(tmp_path, traded, "a title", facts={}, market=market)
+    found = evaluate(scores, market, label=label, backtest=instantiate(config.backtest))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "earlier.png").touch()
+    write_evaluation(tmp_path, found, "a title", facts={}, market=market)
     page = (tmp_path / "report.html").read_text()
     expected = 252 * np.log(1.01) / 121  # the days of the backtest
-    assert f"dividends of about {expected:.1%} a year" in page
-    over = traded.figures["backtest/excess_return_over_universe_with_cost/annualised_sum"]
+    for note in (". Unless the index", ", which a price index lacks"):  # data and portfolio
+        assert f"dividends of about {expected:.1%} a year{note}" in page
+    over = found.figures["backtest/excess_return_over_universe_with_cost/annualised_sum"]
     assert f"{over:.2%}" in page
     assert "<th>excess return over universe with cost</th>" in page
-    assert (tmp_path / "trades.parquet").exists()
-
-    write_evaluation(tmp_path, judge(backtest=None), "a title", facts={}, market=market)
-    assert "dividends of about" not in (tmp_path / "report.html").read_text()
-    assert not (tmp_path / "trades.parquet").exists()  # nothing of an earlier evaluation is left
+    assert (tmp_path / "figures" / "value.png").exists()
+    assert not (tmp_path / "figures" / "earlier.png").exists()  # of another evaluation
 
 
 def test_results_of_a_run_are_not_replaced(runs: list[Run], alphazoo: Alphazoo) -> None:

@@ -86,7 +86,8 @@ class Exchange:
         tradable = history.notna().to_numpy()[rows.start :]
         reached = self._reached(market, rows)
         if reached is not None:
-            tradable = tradable & ~(np.round(np.abs(price / before - 1), DECIMALS) >= reached)
+            move = np.abs(price / before - 1)
+            tradable = tradable & ~(move.round(DECIMALS, out=move) >= reached)
         if market.factor is None:
             return Quotes(price, tradable, np.full_like(price, np.nan))
         return Quotes(price, tradable, market.factor[rows.start : rows.stop].double().numpy())

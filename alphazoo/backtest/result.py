@@ -74,6 +74,12 @@ class Backtest:
         if benchmark.universe is not None:
             days["universe"] = benchmark.universe
         paid = None if benchmark.dividends is None else benchmark.dividends * periods
+        notes = [f"the benchmark is {benchmark.name}"]
+        if paid is not None and paid >= PAYING:
+            notes.append(
+                f"the stocks' returns include dividends of about {paid:.1%} a year, "
+                "which a price index lacks"
+            )
         return cls(
             days=days,
             positions=_positions(account, market),
@@ -81,7 +87,7 @@ class Backtest:
             benchmark=benchmark.name,
             periods=periods,
             dividend_yield=paid,
-            notes=(f"the benchmark is {benchmark.name}", *_notes(account, market)),
+            notes=(*notes, *_notes(account, market)),
         )
 
     @property
@@ -106,8 +112,8 @@ class Backtest:
         if paid is not None and paid >= PAYING:
             found.append(
                 f"The stocks' returns include dividends of about {paid:.1%} a year. Unless the "
-                "index is a total-return index, its returns do not, and excess returns over it are "
-                "flattered by about as much; those over the universe are not."
+                "index is a total-return index, its returns lack them, and excess returns over it "
+                "are flattered by about as much; those over the universe are not."
             )
         count = _days_per_year(self.days["date"])
         if len(self.days) >= ENOUGH and not 0.9 < count / self.periods < 1.1:
