@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
@@ -18,6 +17,7 @@ from alphazoo.data.fingerprint import GROWN
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint, replacing
+from alphazoo.folders import held
 from alphazoo.lineage import Lineage, check_lineage, descend, read_lineage
 from alphazoo.runs import Run
 from alphazoo.same_data import ANEW, check_data
@@ -172,13 +172,5 @@ def in_use(folder: Path) -> Iterator[None]:
     if rank:  # the first process keeps the folder for all of a run
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "run.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"{folder} is in use: another process trains in it") from error
-    try:
+    with held(folder, "trains in it"):
         yield
-    finally:
-        lock.release()
