@@ -7,11 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from conftest import SMALL, Alphazoo
 from filelock import FileLock
 from omegaconf import OmegaConf
 
 import alphazoo.folders
-from alphazoo.config import compose
+from alphazoo.config import compose, config_dir
 from alphazoo.errors import InputError
 from alphazoo.folders import held, new_folder, results_folder
 
@@ -98,8 +99,6 @@ def test_the_folder_of_a_run_is_chosen_once_per_config(tmp_path: Path) -> None:
 
 
 def test_hydra_takes_a_new_folder() -> None:
-    from alphazoo.config import config_dir
-
     hydra = OmegaConf.load(config_dir() / "train.yaml").hydra
     for node in (hydra.run, hydra.sweep):
         assert OmegaConf.to_container(node)["dir"].startswith("${new_folder:")  # type: ignore
@@ -125,6 +124,17 @@ def test_a_process_may_hold_a_folder_twice(tmp_path: Path) -> None:
         other = FileLock(tmp_path / "run.lock", timeout=0)
         with pytest.raises(TimeoutError):  # what another process would see
             other.acquire()
+
+
+def test_nothing_is_written_to_the_folder_of_another_training(
+    alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    """Hydra would write its part of the config before the training is refused."""
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / "run.lock"):
+        result = alphazoo("train", *SMALL, "hydra.run.dir=run")
+    assert str(result.code) == "error: run is in use: another process trains in it"
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["run.lock"]
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
