@@ -1,5 +1,6 @@
 """Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +12,10 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.data.strays import describe_days, find_stray_days
 from alphazoo.errors import InputError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from alphazoo.data.sources.synthetic import SyntheticMarket
@@ -99,7 +103,7 @@ class Market:
             raise InputError(f"market {name!r} has no volume: every day would be a suspended day")
         for panel in fields.values():
             panel[suspended] = np.nan
-        return cls(
+        market = cls(
             name=name,
             dates=dates,
             symbols=tuple(symbols),
@@ -114,6 +118,19 @@ class Market:
             },
             **extra,
         )
+        market._warn_of_stray_days()
+        return market
+
+    def _warn_of_stray_days(self) -> None:
+        present = self.present
+        rows = find_stray_days(present)
+        if len(rows):
+            log.warning(
+                "market %r has %s: other stocks lose the labels that reach over them; delete their "
+                "rows if the market was closed",
+                self.name,
+                describe_days(rows, self.dates, present),
+            )
 
     @staticmethod
     def from_qlib(path: str, **options: Any) -> "Market":

@@ -18,6 +18,7 @@ from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.features import FeatureSet
 from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.labels import Label
+from alphazoo.data.losses import count_losses, describe_losses, stray_losses
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import Segment, split_days
@@ -89,6 +90,7 @@ class MarketDataModule(L.LightningDataModule):
         present = market.present
         returns = self.label.returns(market.field("close"))
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
+        self._log_losses(market, rows)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
         self.market = market
@@ -268,6 +270,15 @@ class MarketDataModule(L.LightningDataModule):
         if self._moved is None:
             self._moved = self._panels.to(device)
         return Days(days.rows, self._moved)
+
+    def _log_losses(self, market: Market, kept: dict[str, range]) -> None:
+        """Say how many labels are lost, and to what."""
+        segments = split_days(market.dates, self.dates, purge=0, embargo=0)
+        counts = count_losses(market, self.label, segments, kept, self.min_stocks)
+        log.info("%s", describe_losses(counts, self.label, self.min_stocks))
+        lost = stray_losses(market, self.label)
+        if lost:
+            log.warning("%s labels are lost to days with few members, see above", f"{lost:,}")
 
     def _usable(self, name: str, days: range, counts: Tensor, labelled: Tensor) -> list[int]:
         """Days of a segment with enough stocks and a label."""
