@@ -113,6 +113,7 @@ def test_odd_levels_and_prices_are_listed() -> None:
     day = frame.groupby("symbol").cumcount()
     lots = (frame["symbol"] == "ST1") & (day >= 60)
     frozen = (frame["symbol"] == "ST2") & (day >= 40) & (day < 55)
+    frame["volume"] = 5000.0 + 10 * day
     frame.loc[lots, "volume"] /= 100
     frame.loc[frozen, "adjusted_close"] = 20.0
     lines = check_market(read(frame))

@@ -115,8 +115,8 @@ def _volume_units(market: Market) -> str:
     """Stocks whose volume changes by a factor of about 100 or 1000 within a day, and stays there.
 
     The median of the `LEVEL` traded days before is compared with that of those after, within a
-    factor of 1.5, and the day with the day before, within a factor of 10. A stock that trades again
-    after a long suspension can look the same.
+    factor of 1.5, and the day with the day before, within a factor of 10. After a suspension the
+    volume of a stock can be anything.
     """
     volume = market.field("volume").double().log10().numpy()
     steps = np.diff(pd.DataFrame(volume).ffill().to_numpy(), axis=0)
@@ -127,13 +127,14 @@ def _volume_units(market: Market) -> str:
         levels = pd.Series(volume[traded, stock])
         before = levels.rolling(LEVEL).median().shift()
         after = levels[::-1].rolling(LEVEL).median()[::-1]
+        change, jump = (after - before).abs(), levels.diff().abs()
         for unit in np.log10(UNITS):
-            stays = ((after - before).abs() - unit).abs() < np.log10(1.5)
-            jumps = (levels.diff().abs() - unit).abs() < np.log10(10)
-            for place in np.flatnonzero(stays & jumps)[:1].tolist():
+            near = ((change - unit).abs() < np.log10(1.5)) & ((jump - unit).abs() < 1)
+            near &= np.diff(traded, prepend=0) == 1
+            for place in np.flatnonzero(near)[:1].tolist():
+                factor = 10 ** (after - before)[place]
                 day = market.dates[int(traded[place])]
-                change = 10 ** (after - before)[place]
-                found.append(f"{market.symbols[stock]} {day:%Y-%m-%d} x {change:.3g}")
+                found.append(f"{market.symbols[stock]} {day:%Y-%m-%d} x {factor:.3g}")
     return f"{len(found)} ({shorten(found)})" if found else "none"
 
 
