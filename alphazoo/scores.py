@@ -72,7 +72,7 @@ def read_scores(
     names = _find_names(column_names(opened), columns or {}, source)
     numbers = [name for name in ("score", "return") if name in names]
     found = read_columns(opened, names, key="columns", optional=OPTIONAL, numbers=numbers)
-    rules = DateRules(date_format, timezone, setting="{} of read_scores")
+    rules = DateRules(date_format, timezone, setting="{}={} in read_scores")
     dates, days = parse_dates(found, "date", rules)
     symbols, stocks = parse_symbols(found)
     refuse_twice(found, dates, symbols, days, stocks)

@@ -150,7 +150,7 @@ def read_concepts(
     found = read_columns(opened, names, key=key, optional=OPTIONAL, numbers=["weight"])
     if "from" not in names:
         log.warning("%s has no dates: its concepts are taken to hold in the past, too", found.name)
-    rules = DateRules(date_format, timezone, setting="data.concepts.{}")
+    rules = DateRules(date_format, timezone, setting="data.concepts.{}={}")
     return _place(_periods(found, labels, market, rules), market, found.name)
 
 

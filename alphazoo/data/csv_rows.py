@@ -154,15 +154,18 @@ def _newlines(content: Content, stop: int) -> int:
 
 
 def _check_rows(file: Path) -> None:
-    """Refuse the first row whose fields are not those of the header, and quotes without an end."""
+    """Refuse a row with other fields than the header, a damaged quote, and a file without rows."""
     rows = _rows(file)
     _, header = next(rows)
+    index = -1
     for index, (line, fields) in enumerate(rows):
         if len(fields) != len(header):
             raise InputError(
                 f"{file}, row {index + 1} (line {line}) has {len(fields)} fields, the header has "
                 f"{len(header)}: {','.join(fields)[:80]!r}"
             )
+    if index < 0:
+        raise InputError(f"{file} has no rows")
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:

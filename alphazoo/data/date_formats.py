@@ -152,8 +152,9 @@ def _misfit(texts: Sequence[str], formats: Sequence[str]) -> WrongDateError:
         fault += f" by {best}"
     if n_fit:
         fault += f", by which {n_fit} of {len(texts)} different dates are written"
-    unknown = not n_fit and len(formats) > 1
-    return WrongDateError(index, fault + _hint(texts[index]), "%d/%m/%Y" if unknown else "")
+    hint = _hint(texts[index])
+    unknown = not (n_fit or hint) and len(formats) > 1
+    return WrongDateError(index, fault + hint, "FORMAT" if unknown else "")
 
 
 def _hint(text: str) -> str:

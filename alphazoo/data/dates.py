@@ -34,7 +34,7 @@ class DateRules:
         date_format: As of `datetime.strptime`; None: found, see `alphazoo.data.date_formats`.
         timezone: Where the stocks trade, such as ``Asia/Shanghai``: timestamps in UTC, or in
             another zone, are converted to it. None: a day is what the timestamp says.
-        setting: How a user gives these two: a key and ``{}``.
+        setting: How a user gives one of them: text with ``{}`` for its name, then its value.
     """
 
     date_format: str | None = None
@@ -45,7 +45,7 @@ class DateRules:
         """The tail of an error that a setting helps against."""
         if not self.setting:
             return "write dates as YYYY-MM-DD"
-        return f"set {self.setting.format(name)}={value}, or write dates as YYYY-MM-DD"
+        return f"set {self.setting.format(name, value)}, or write dates as YYYY-MM-DD"
 
 
 def parse_dates(
@@ -159,7 +159,7 @@ def _local_days(moments: Sequence[datetime], rules: DateRules, *, ends: bool) ->
         return [moment.date() for moment in moments]  # dates, whatever their zone
     utc = zoned[0] and not any(moment.utcoffset() for moment in moments)
     if rules.timezone:
-        zone = find_zone(rules.timezone, rules.setting.format("timezone"))
+        zone = find_zone(rules.timezone)
         moments = [
             (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)
             for moment in moments
@@ -182,7 +182,9 @@ def _check_weekdays(
     timestamps are midnights east of Greenwich, and one from Tuesday to Saturday where they are
     evenings west of it. Timestamps in UTC must show that they are neither.
     """
-    count = Counter(day.weekday() for day in set(days))
+    # of London those of the winter are midnights in UTC, too
+    timed = {day for day, moment in zip(days, moments, strict=True) if moment.time() != MIDNIGHT}
+    count = Counter(day.weekday() for day in timed)
     early = count[SUNDAY] >= 2 * count[FRIDAY] and (utc or count[SUNDAY] > 0)
     late = count[SATURDAY] >= 2 * count[MONDAY] and (utc or count[SATURDAY] > 0)
     if converted and early and not late:  # so trade Tel Aviv and Riyadh
@@ -193,11 +195,11 @@ def _check_weekdays(
         example = next(moment for moment in moments if moment.time() != MIDNIGHT)
         raise _WrongZoneError(
             f"timestamps such as {example} may be of another time zone: {count[SUNDAY]} days are "
-            f"Sundays, {count[FRIDAY]} Fridays, {count[SATURDAY]} Saturdays, {count[MONDAY]} Mondays"
+            f"Sundays, {count[FRIDAY]} Fridays, {count[SATURDAY]} Saturdays"
         )
 
 
-def find_zone(name: str, setting: str) -> ZoneInfo:
+def find_zone(name: str) -> ZoneInfo:
     """The time zone of a name such as ``Asia/Shanghai``.
 
     Raises:
@@ -207,5 +209,5 @@ def find_zone(name: str, setting: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InputError(
-            f"{setting or 'timezone'}={name} is no time zone; expected a name such as Asia/Shanghai"
+            f"timezone={name} is no time zone: expected a name such as Asia/Shanghai"
         ) from error

@@ -63,8 +63,8 @@ def setting_text(value: object, key: str) -> str:
     """
     if isinstance(value, float | bool) or not isinstance(value, str | int):
         raise InputError(
-            f"{key} is text, but arrived as {value!r}: put quotes around it, "
-            f"'{key}=\\'TEXT\\'' on the command line"
+            f"{key} is text, but arrived as {value!r}: put it in quotes, on the command line as "
+            f"\"{key}='TEXT'\""
         )
     return str(value).strip(AROUND)
 

@@ -77,7 +77,7 @@ def read_table(
     opened = open_table(table, "data.path")
     found = read_columns(opened, names, key="data.columns", optional=OPTIONAL, numbers=numbers)
     source = found.name
-    rules = DateRules(date_format, timezone, setting="data.{}")
+    rules = DateRules(date_format, timezone, setting="data.{}={}")
     dates, rows = parse_dates(found, "date", rules)
     symbols, stocks = parse_symbols(found)
     refuse_twice(found, dates, symbols, rows, stocks)
