@@ -12,6 +12,7 @@ from alphazoo.config import check_complete, instantiate
 from alphazoo.data.check import GAP
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.data.segments import bound
 from alphazoo.ensemble import average
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
@@ -123,6 +124,7 @@ def newest_day(market: Market) -> int:
 
 
 def _row(market: Market, date: str) -> int:
+    bound(date, "left", "date")
     rows = market.rows(date, date)
     if len(rows) != 1:
         raise InputError(f"date is one day, YYYY-MM-DD, got {date}")

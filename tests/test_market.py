@@ -405,7 +405,7 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
         ("odd.csv", b"\xff\xfe"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"cannot read .*{name}: "):
+        with pytest.raises(InputError, match=name):
             Market.from_table(tmp_path / name)
     (tmp_path / "prices.xlsx").touch()
     with pytest.raises(InputError, match=r"expected a .parquet, .csv or .csv.gz file"):
