@@ -233,7 +233,11 @@ def test_qlib_counts_blank_lines_and_takes_open_ends(tmp_path: Path) -> None:
     market = Market.from_qlib(folder, universe="open")
     assert market.symbols == ("ST0",)
     assert market.members[:, 0].tolist() == [False] + [True] * 9
-    (folder / "calendars" / "day.txt").write_text("2015-01-01\n\n\n2015-01-32\n")
+    calendar = folder / "calendars" / "day.txt"
+    calendar.write_text("".join(f"{day:%Y-%m-%d %H:%M}\n" for day in utc("Asia/Shanghai")))
+    with pytest.raises(InputError, match="day.txt: timestamps such as .*write dates as YYYY-MM-DD"):
+        Market.from_qlib(folder, universe="open")
+    calendar.write_text("2015-01-01\n\n\n2015-01-32\n")
     with pytest.raises(InputError, match="day.txt, line 4: '2015-01-32' is not a date"):
         Market.from_qlib(folder, universe="open")
 

@@ -17,16 +17,8 @@ from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
 from alphazoo.data.segments import FIRST, LAST
 from alphazoo.data.symbols import explain_unknown, find_symbols, parse_symbols, setting_text
-from alphazoo.data.tables import (
-    AnyTable,
-    Rows,
-    Table,
-    column_names,
-    open_table,
-    parse_labels,
-    parse_numbers,
-    read_columns,
-)
+from alphazoo.data.tables import AnyTable, Rows, Table, column_names, open_table, read_columns
+from alphazoo.data.values import parse_labels, parse_numbers
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,8 @@ class DateRules:
     Attributes:
         date_format: As of `datetime.strptime`; None: found, see `alphazoo.data.date_formats`.
         timezone: Where the stocks trade, such as ``Asia/Shanghai``: timestamps in UTC, or in
-            another zone, are converted to it. None: a day is what the timestamp says.
+            another zone, are converted to it, unless all of them are midnights, which are dates.
+            None: a day is what the timestamp says.
         setting: How a user gives one of them: text with ``{}`` for its name, then its value.
     """
 
@@ -89,7 +90,7 @@ def parse_dates(
         raise InputError(f"{table.place(name, row)}: {error}{help_}") from None
     except _WrongZoneError as error:
         help_ = rules.advise("timezone", "Asia/Shanghai")
-        raise InputError(f"{table.name}, column {table.names[name]!r}: {error}: {help_}") from None
+        raise InputError(f"{table.title(name)}: {error}: {help_}") from None
     stamps = np.array(days, dtype="datetime64[D]")
     unique, of_value = np.unique(stamps, return_inverse=True)
     return pd.DatetimeIndex(unique.astype("datetime64[ns]")), np.append(of_value, -1)[codes]

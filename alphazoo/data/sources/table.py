@@ -12,15 +12,8 @@ from alphazoo.data.clean import REQUIRED, Panel, index_symbols
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
 from alphazoo.data.symbols import find_symbol, parse_symbols, setting_text
-from alphazoo.data.tables import (
-    AnyTable,
-    Rows,
-    open_table,
-    parse_flags,
-    parse_numbers,
-    read_columns,
-    refuse_twice,
-)
+from alphazoo.data.tables import AnyTable, Rows, open_table, read_columns
+from alphazoo.data.values import parse_flags, parse_numbers, refuse_twice
 from alphazoo.errors import InputError, did_you_mean
 
 log = logging.getLogger(__name__)
