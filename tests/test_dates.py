@@ -110,6 +110,8 @@ def test_what_is_no_date_is_refused(values: list[object], message: str) -> None:
 def test_rows_that_repeat_a_date_have_its_first_row_in_errors() -> None:
     with pytest.raises(InputError, match="row 4: 'soon'"):
         read(["2015-01-02", "2015-01-02", "2015-01-05", "soon", "2015-01-05", "soon"])
+    with pytest.raises(InputError, match="row 2: '2015-02-30'"):
+        read(["2015-01-02 09:30", "2015-02-30 09:30", "2015-02-30 10:30"])
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,13 @@ def test_a_market_from_sunday_to_thursday_is_read() -> None:
     sundays = DAYS - pd.Timedelta(days=1)
     assert read(sundays).equals(sundays)
     assert read(sundays.tz_localize("Asia/Riyadh")).equals(sundays)
+
+
+def test_twelve_hours_are_those_of_a_clock() -> None:
+    column = utc("Asia/Shanghai").strftime("%m/%d/%Y %I:%M %p")  # 04:00 PM
+    assert read(column, timezone="Asia/Shanghai").equals(DAYS)
+    sundays = DAYS - pd.Timedelta(days=1)
+    assert read(sundays.strftime("%m/%d/%Y %I:%M:%S %p")).equals(sundays)  # 12:00:00 AM
 
 
 def test_a_few_days_of_utc_are_not_certain() -> None:
