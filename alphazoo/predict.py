@@ -14,6 +14,7 @@ from alphazoo.data.check import GAP
 from alphazoo.data.fingerprint import CHANGED, UNKNOWN
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.data.segments import bound
 from alphazoo.ensemble import average
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
@@ -142,6 +143,7 @@ def newest_day(market: Market) -> int:
 
 
 def _row(market: Market, date: str) -> int:
+    bound(date, "left", "date")
     rows = market.rows(date, date)
     if len(rows) != 1:
         raise InputError(f"date is one day, YYYY-MM-DD, got {date}")

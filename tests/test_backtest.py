@@ -791,9 +791,12 @@ def good_scores() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"symbol": ["S001", "S01", "S002"] * 2}, "1 symbols that market 'toy' lacks: S01; there"),
+        (
+            {"symbol": ["S001", "S01", "S002"] * 2},
+            "1 symbols that market 'toy' lacks: S01; did you mean 'S001'",
+        ),
         ({"date": ["2019-12-31", "2020-01-04"] * 3}, "2 dates that are no trading days of market"),
-        ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date': 1 values are not"),
+        ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date', row 6: 'soon' is not a date"),
         ({"symbol": "S001"}, "4 rows whose date and symbol stand twice: 2020-01-01 S001, 2020"),
         ({"score": "high"}, "'high' is not a number"),
         ({"score": [1, 1, 1, 2, 1, 3]}, "the scores of 1 days are all equal, .*: 2020-01-01"),
@@ -808,7 +811,9 @@ def test_scores_that_do_not_fit_are_refused(change: dict[str, object], message: 
 
 def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
     market, table = market_of(PRICES), good_scores()
-    with pytest.raises(InputError, match="no column 'score' .*; did you mean 'scores'"):
+    with pytest.raises(
+        InputError, match="no column score: call one so, .*; there is date, symbol, scores"
+    ):
         backtest(market, table.rename(columns={"score": "scores"}), topk(1, 1))
     with pytest.raises(InputError, match="has no rows"):
         backtest(market, table[:0], topk(1, 1))

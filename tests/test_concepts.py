@@ -78,10 +78,10 @@ def test_several_columns_are_concepts_side_by_side(market: SyntheticMarket) -> N
         ({}, {"frm": "from"}, "unknown key 'frm'; did you mean 'from'"),
         ({"from": ["2015-02-01", None]}, None, "S00000 in 'a' from 2015-02-01 .* before it starts"),
         ({"symbol": ["S00000", "S00000"]}, None, "S00000 in 'a' .* overlaps another period"),
-        ({"from": ["soon", None]}, None, "1 values are not dates, .*'soon'"),
+        ({"from": ["soon", None]}, None, "column 'from', row 1 .line 2.: 'soon' is not a date"),
         ({"weight": [1, -2]}, None, "weight of S00001 in 'a' is -2, expected a number above 0"),
         ({"symbol": ["X", "Y"]}, None, "none of its symbols is in market .*: X, Y"),
-        ({"symbol": ["", "S00001"]}, None, "a row without symbol"),
+        ({"symbol": ["", "S00001"]}, None, "column 'symbol', row 1 .line 2.: no symbol"),
     ],
 )
 def test_wrong_tables_are_refused(

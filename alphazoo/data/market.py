@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.data.segments import bound
 from alphazoo.data.strays import describe_days, find_stray_days
 from alphazoo.errors import InputError, did_you_mean
 
@@ -161,14 +162,18 @@ class Market:
     def rows(self, first: str | None = None, last: str | None = None) -> range:
         """Rows of the calendar from one date to another, both included; None is an open end.
 
+        Args:
+            first: A date, month or year, see `alphazoo.data.segments.bound`.
+            last: Likewise.
+
         Raises:
             InputError: An end is no date, or there is no trading day between them.
         """
-        try:
-            span = self.dates.slice_indexer(first, last)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"from and to are dates, got {first} and {last}") from error
-        rows = range(*span.indices(len(self.dates)))
+        start, stop = bound(first, "left", "from"), bound(last, "right", "to")
+        rows = range(
+            0 if start is None else int(self.dates.searchsorted(start, "left")),
+            len(self.dates) if stop is None else int(self.dates.searchsorted(stop, "right")),
+        )
         if not rows:
             raise InputError(
                 f"no trading day from {first} to {last}: market {self.name!r} has "
