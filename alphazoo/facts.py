@@ -16,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from alphazoo.config import FILES, SOURCES, flatten
-from alphazoo.data.fingerprint import concepts_digest
+from alphazoo.data.fingerprint import Fingerprint, concepts_digest
+from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
 from alphazoo.runs import FACTS, read_facts
@@ -52,6 +53,11 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
             "processes": trainer.world_size,
         },
     }
+
+
+def fingerprint(market: Market) -> str:
+    """A digest of a market, as ``facts.json`` has it: other data, another digest."""
+    return str(Fingerprint(market).record["fingerprint"])
 
 
 def data_facts(data: MarketDataModule) -> dict[str, Any]:
