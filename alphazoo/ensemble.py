@@ -10,7 +10,7 @@ from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice
 from alphazoo.fit import LOGGED_AS, begin_folder
-from alphazoo.metrics import summary
+from alphazoo.metrics import summary, to_unit
 from alphazoo.runs import Run
 from alphazoo.train import report, write_results
 
@@ -63,6 +63,10 @@ def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
     days = scores.groupby(level="date")
     if by == "rank":
         return days.rank(pct=True).mean(axis=1)
+    exact = scores.astype("float64")
+    largest = exact.abs().groupby(level="date").transform("max")
+    scores = exact.assign(**{name: to_unit(exact[name], largest[name]) for name in exact})
+    days = scores.groupby(level="date")
     standard = (scores - days.transform("mean")) / days.transform("std")
     return standard.where(days.transform("max") > days.transform("min"), 0.0).mean(axis=1)
 
