@@ -90,7 +90,7 @@ def test_t_statistics_and_averages_do_not_depend_on_the_scale(scale: float) -> N
     random = np.random.default_rng(0)
     series = random.standard_normal(50)
     assert t_statistic(series * scale, 3) == pytest.approx(t_statistic(series, 3), rel=1e-12)
-    index = pd.MultiIndex.from_product([range(5), "ABCD"], names=["date", "symbol"])
+    index = pd.MultiIndex.from_product([range(5), [*"ABCD"]], names=["date", "symbol"])
     scores = pd.DataFrame(random.standard_normal((20, 2)), index=index)
     expected = scores.groupby(level="date").transform(lambda x: (x - x.mean()) / x.std())
     for given in (scores, scores * [1, scale]):
@@ -99,7 +99,7 @@ def test_t_statistics_and_averages_do_not_depend_on_the_scale(scale: float) -> N
 
 
 def test_scores_of_equal_size_up_to_the_last_bit_have_an_ic() -> None:
-    scores = 1e8 * (1 + np.arange(4) * np.finfo(float).eps)
+    scores = 2.0**27 * (1 + np.arange(4) * np.finfo(float).eps)
     found = daily_ic(toy(([*scores], [1.0, 2, 3, 4])))["ic"][0]
     assert found == pytest.approx(1)
 
