@@ -12,7 +12,7 @@ from alphazoo.errors import InputError, check_choice
 from alphazoo.facts import data_facts
 from alphazoo.files import write_json
 from alphazoo.fit import LOGGED_AS, begin_folder
-from alphazoo.metrics import summary
+from alphazoo.metrics import summary, to_unit
 from alphazoo.runs import FACTS, Run
 from alphazoo.same_data import check_data
 from alphazoo.train import report, write_results
@@ -66,7 +66,11 @@ def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
     days = scores.groupby(level="date")
     if by == "rank":
         return days.rank(pct=True).mean(axis=1)
-    standard = (scores - days.transform("mean")) / days.transform("std")
+    exact = scores.astype("float64")
+    largest = exact.abs().groupby(level="date").transform("max")
+    exact[:] = to_unit(exact.to_numpy(), largest.to_numpy())
+    days = exact.groupby(level="date")
+    standard = (exact - days.transform("mean")) / days.transform("std")
     return standard.where(days.transform("max") > days.transform("min"), 0.0).mean(axis=1)
 
 

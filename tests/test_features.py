@@ -424,6 +424,25 @@ def test_each_scaler_by_its_definition() -> None:
         assert scaled[4] == 0
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_scaling_within_a_day_does_not_depend_on_the_unit(unit: float) -> None:
+    """float32 holds neither the square of 1e30 nor that of 1e-30."""
+    torch.manual_seed(0)
+    values = torch.randn(1, 50)
+    expected = stats.zscore(values[0].double().numpy(), ddof=1).clip(-2, 2)
+    found = DayZScore(clip=2.0)((values * unit).unsqueeze(2))[0, :, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_stocks", [5, 7, 300])
+def test_a_column_that_is_constant_among_the_stocks_of_a_day_is_zero(n_stocks: int) -> None:
+    """The rounded mean of equal values is not always that value."""
+    for value in (0.1, 3.3, 1e30):
+        x = torch.full((1, n_stocks, 1), value)
+        x[0, 0] = torch.nan
+        assert DayZScore(clip=3.0)(x).count_nonzero() == 0
+
+
 @pytest.mark.parametrize("value", [3.3, torch.nan, torch.inf])
 def test_a_column_that_is_constant_on_the_train_days_stays_zero(value: float) -> None:
     values = torch.full((30, 5), value)

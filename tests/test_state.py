@@ -198,7 +198,10 @@ def test_the_index_of_the_synthetic_market_is_the_mean_of_its_stocks() -> None:
     ("options", "message"),
     [
         (["data=qlib", "data.indices=[st77]"], "no folder .*features/st77; did you mean 'ST7'?"),
-        (["data=table", "data.indices=[ST77]"], "no rows of 'ST77' .data.indices.; did you mean 'ST7'?"),
+        (
+            ["data=table", "data.indices=[ST77]"],
+            "no rows of 'ST77' .data.indices.; did you mean 'ST7'?",
+        ),
         (["data.indices=[MARKT]"], "unknown index 'MARKT'; did you mean 'MARKET'?"),
         (["data.indices=MARKET"], "data.indices is a list of symbols, got 'MARKET'"),
         (["data.indices=null"], "data.indices is a list of symbols, got None"),

@@ -165,7 +165,7 @@ class StockModel(L.LightningModule, ABC):
 
     def _score(self, name: str, day: DayBatch) -> Tensor:
         scores: Tensor = self(day)
-        if not scores.isfinite().all():
+        if not scores.float().isfinite().all():  # tables keep float32
             raise DivergedError(self._explain("scores are not finite", scores, day))
         self._table(name).update(day, scores)
         return scores
