@@ -56,7 +56,7 @@ class IGMTF(StockModel):
     """
 
     _memory: "_Memory | None" = None
-    _made_of: tuple[object, ...] = ()  # the weights and data that the memory was made of
+    _made_of: tuple[object, ...] = ()  # the weights and train days that the memory was made of
 
     def __init__(
         self,
@@ -170,8 +170,8 @@ class IGMTF(StockModel):
             )
         days = data.train_days()
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
-        made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
-        if made_of != self._made_of:  # other weights, device or data
+        made_of = (_digest(weights), self.device, days.origin)
+        if made_of != self._made_of:
             start, processes = time.perf_counter(), self.trainer.world_size
             if len(days) < processes:
                 raise InputError(f"{processes} processes have {len(days)} train days to remember")
