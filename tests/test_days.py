@@ -1,5 +1,8 @@
 """Days and segments: one date per batch, every stock of it, no label across a border."""
 
+import copy
+from dataclasses import replace
+
 import lightning as L
 import pandas as pd
 import pytest
@@ -8,7 +11,7 @@ from conftest import Run, make_data, small_config, small_frame
 
 from alphazoo import Alpha360, Label, RobustZScore
 from alphazoo.config import instantiate
-from alphazoo.data.days import DayBatch
+from alphazoo.data.days import DayBatch, Days
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.scaling import Scaler
@@ -240,3 +243,19 @@ def test_a_fit_that_failed_leaves_no_seed_for_the_next_one() -> None:
     data = make_data(small_config())
     assert len(order_of_fit(data, seed=1, fails=True)) == 3
     assert order_of_fit(data, seed=2) == order_of_fit(make_data(small_config()), seed=2)
+
+
+def test_the_origin_of_days_tells_panels_rows_and_statistics_apart() -> None:
+    data = make_data(small_config())
+    days = data.days("train")
+    same, moved = Days(list(days.rows), days.panels), days.panels.to(torch.device("cpu"))
+    assert days.origin == same.origin == Days(days.rows, moved).origin
+    others = [Days([*days.rows[:-1], days.rows[-1] + 1], days.panels)]
+    ranked = [make_data(small_config("scaler=day_rank")).days("train") for _ in range(2)]
+    others += ranked  # without statistics, of two markets that may differ
+    center = days.panels.scaler.state_dict()["center"]
+    other_scaler = copy.deepcopy(days.panels.scaler)
+    other_scaler.load_state_dict({**other_scaler.state_dict(), "center": center + 1})
+    others.append(Days(days.rows, replace(days.panels, scaler=other_scaler)))
+    origins = [str(days.origin), *(str(other.origin) for other in others)]
+    assert len(set(origins)) == len(origins)
