@@ -11,10 +11,8 @@ import torch
 from conftest import (
     FEATURES,
     SCALERS,
-    SMALL,
     make_data,
     read_frame,
-    real_data,
     small_config,
     small_frame,
 )
@@ -23,7 +21,7 @@ from torch import Tensor
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.alpha360 import Alpha360
-from alphazoo.data.concepts import Concepts, read_concepts
+from alphazoo.data.concepts import Concepts
 from alphazoo.data.features import Windows
 from alphazoo.data.labels import Label, forward_return
 from alphazoo.data.market import Market
@@ -291,55 +289,6 @@ def test_neutral_labels_of_sectors_are_less_their_mean() -> None:
     assert row == pytest.approx([-2, -1, 3, -1, 1, 1, -1], abs=1e-6)
 
 
-def test_neutral_labels_of_designs_without_full_rank_are_right_on_every_day() -> None:
-    """Industries lie inside sectors: the residual is the return minus the mean of the industry.
-
-    300 days, twice, against pandas. A few days have no stock of some industry.
-    """
-    random = np.random.default_rng(0)
-    industry = random.integers(0, 12, 40)
-    sector = industry // 4
-    concepts = groups(
-        *(np.flatnonzero(sector == k).tolist() for k in range(3)),
-        *(np.flatnonzero(industry == k).tolist() for k in range(12)),
-    )
-    returns = torch.from_numpy(random.standard_normal((300, 40), dtype=np.float32))
-    present = torch.from_numpy(random.random((300, 40)) < 0.7)
-    present[:20, torch.from_numpy(industry == 5)] = False
-    days = pd.DataFrame(returns.where(present, torch.nan).double().numpy()).T
-    expected = (days - days.groupby(industry).transform("mean")).T.to_numpy()
-    label = Label(buy=1, sell=2, scale="raw", neutral=True)
-    for _ in range(2):
-        found = label.scaled(returns, present, concepts).numpy()
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("columns", ["sector", ["sector", "industry"]])
-def test_neutral_labels_of_the_sp500_agree_with_least_squares_of_numpy(
-    columns: str | list[str],
-) -> None:
-    """Every fifteenth day; industries are missing for 97 stocks."""
-    folder = real_data("sp500")
-    sectors = pd.read_csv(folder / "sectors.csv", dtype=str)
-    market = Market.from_table(
-        folder / "prices.parquet", columns={"adjusted_close": "adjusted_close"}
-    )
-    concepts = read_concepts(market, [], table=sectors, columns={"concept": columns})
-    label = Label(buy=1, sell=2, scale="raw", neutral=True)
-    returns = label.returns(market.field("close"))[::15]
-    present = market.present[::15]
-    found = label.scaled(returns, present, concepts)
-    dummies = pd.get_dummies(sectors.set_index("symbol")[np.atleast_1d(columns)])
-    design = dummies.reindex(market.symbols).to_numpy(dtype=float)
-    design = np.column_stack([design, design.sum(axis=1) == 0])
-    for row, values, labels in zip(present, returns.double(), found, strict=True):
-        known = (row & values.isfinite()).numpy()
-        x, y = design[known], values[known].numpy()
-        expected = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-        np.testing.assert_allclose(labels[known], expected, atol=1e-6)
-        assert np.array_equal(labels.isfinite(), known)
-
-
 def test_neutral_labels_of_concepts_that_overlap_are_residuals() -> None:
     """Against numpy's least squares, with a constant in the groups, a missing return, two days."""
     torch.manual_seed(0)
@@ -517,16 +466,3 @@ def test_statistics_of_a_part_of_the_days_are_close() -> None:
     exact = data.scaler.state_dict()
     error = (part.state_dict()["center"] - exact["center"]).abs() / exact["scale"].clamp(min=1e-6)
     assert 0 < error.max() < 0.3
-
-
-def test_data_that_share_a_scaler_are_each_scaled_by_their_own_train_days() -> None:
-    config = small_config("features=alpha360")
-    scaler = instantiate(config.scaler)
-    early, late = (
-        instantiate(compose(*SMALL, f"data.train=[{start}, 2015-04-15]").datamodule, scaler=scaler)
-        for start in ("2015-02-01", "2015-03-15")
-    )
-    early.days("train")
-    alone = make_data(small_config("data.train=[2015-03-15, 2015-04-15]"))
-    assert torch.equal(late.days("test")[0].features, alone.days("test")[0].features)
-    assert not torch.equal(late.days("test")[0].features, early.days("test")[0].features)

@@ -226,30 +226,3 @@ def test_two_processes_merge_exactly(tmp_path: Path) -> None:
     for rank in (0, 1):
         merged = pd.read_parquet(tmp_path / f"{rank}.parquet")
         pd.testing.assert_frame_equal(merged, alone.compute())
-
-
-@pytest.mark.parametrize("scale", [1e-300, 5e-324 * 2**60, 1e-160, 1e155, 1e300, -1e300])
-def test_ic_does_not_depend_on_the_scale_of_scores_or_returns(scale: float) -> None:
-    table = random_table(n_days=5)
-    expected = daily_ic(table)
-    expected[["ic", "rank_ic"]] *= np.sign(scale)
-    for name in ("score", "return"):
-        found = daily_ic(table.assign(**{name: table[name] * scale}))
-        pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-12)
-
-
-def test_each_day_has_a_scale_of_its_own() -> None:
-    """The second day is the first one times 1e200, the third times 1e-200."""
-    scores, returns = [3.0, 1.0, 2.0, 5.0], [0.01, -0.02, 0.0, 0.01]
-    days = [([s * scale for s in scores], returns) for scale in (1.0, 1e200, 1e-200)]
-    expected = stats.pearsonr(scores, returns).statistic
-    assert daily_ic(toy(*days))["ic"].tolist() == pytest.approx([expected] * 3, abs=1e-12)
-
-
-def test_a_small_spread_around_a_large_level_counts() -> None:
-    """scipy on the deviations, which are exact in float64: 1e150 (1 + k 2^-40)."""
-    steps = np.array([3.0, 1.0, 2.0, 5.0])
-    returns = [0.01, -0.02, 0.0, 0.01]
-    scores = 1e150 * (1 + steps * 2.0**-40)
-    found = daily_ic(toy((scores.tolist(), returns)))["ic"].item()
-    assert found == pytest.approx(stats.pearsonr(steps, returns).statistic, abs=1e-3)

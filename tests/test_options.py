@@ -2,14 +2,17 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import MakeDay, fit, make_data, small_config
+from omegaconf import DictConfig
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
+from alphazoo.data.market import Market
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.igmtf import IGMTF
@@ -285,20 +288,41 @@ def test_igmtf_makes_its_memory_when_the_weights_are_others(
     assert torch.equal(fresh(run.day), run.model.eval()(run.day))
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        "data.train=['2015-02-01', '2015-04-14']",  # one day fewer
-        "data.seed=1",  # as many days, other prices
-        "scaler=zscore",
-    ],
-)
-def test_igmtf_remembers_the_train_days_of_the_data_it_scores(tmp_path: Path, other: str) -> None:
+def revised(config: DictConfig) -> Market:
+    """One price of one train day is another."""
+    market = instantiate(config.data.market)()
+    close = market.field("close").clone()
+    close[50, 4] *= 1.5
+    return replace(market, fields={**market.fields, "close": close})
+
+
+OTHER_DATA = {
+    "train days, as many": ["data.train=['2015-02-02', '2015-04-16']"],
+    "scaler": ["scaler=zscore"],
+    "statistics": ["scaler.max_rows=1"],
+    "features": ["features.columns=[open,close,high,low,vwap,volume]"],
+    "a price": [],
+}
+
+
+def test_igmtf_makes_its_memory_anew_for_other_train_days_scaler_or_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = small_config("model=igmtf", "model.hidden_size=4", f"folder={tmp_path}")
     run = fit(config)
-    other_data = make_data(small_config("model=igmtf", other))
-    run.trainer.test(run.model, other_data, verbose=False)
-    fresh = copy.deepcopy(run.model)
-    fresh.remember(other_data.days("train"))
-    day = other_data.days("test")[0]
-    assert torch.equal(fresh.eval()(day), run.model.eval()(day))
+    made = []
+    keep = IGMTF._keep
+    monkeypatch.setattr(IGMTF, "_keep", lambda *given: made.append(1) or keep(*given))
+    for what, overrides in OTHER_DATA.items():
+        other = small_config(*overrides, "data.valid=['2015-04-17', '2015-05-15']")
+        data = make_data(other, None if overrides else revised(other))
+        for _ in range(2):  # the second time nothing has changed
+            instantiate(config.trainer).validate(run.model, data, verbose=False)
+        assert len(made) == 1, what
+        fresh = copy.deepcopy(run.model).eval()
+        fresh.remember(data.train_days())
+        assert torch.equal(fresh._memory.rows, run.model._memory.rows), what
+        made.clear()
+    data.scaler.load_state_dict(run.data.scaler.state_dict())
+    instantiate(config.trainer).validate(run.model, data, verbose=False)
+    assert len(made) == 1

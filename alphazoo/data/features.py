@@ -1,4 +1,13 @@
-"""Features: the inputs of a model for each stock, gathered day by day from the market's panels."""
+"""Features: what a model sees of each stock, gathered day by day from the market's panels.
+
+Prices that a vendor adjusts backwards know later events: a split or dividend of next year divides
+every earlier price of the stock. Returns and ratios of prices do not change by that, but the level
+of a price does, and so does volume beside it: a feature of the level, such as the logarithm of the
+close, sees the future. No audit can tell, because the prices of a table of today never were those
+of the past day. The features of this package are ratios; make your own from ratios, too, or adjust
+forwards: give the table's splits and dividends instead of an adjusted close, see
+`alphazoo.data.adjust`.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter

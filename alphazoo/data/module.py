@@ -38,7 +38,8 @@ class MarketDataModule(L.LightningDataModule):
         market: The market, or a function that reads it (called in ``setup``, in each process).
         features: What a model sees of a stock.
         label: What it learns.
-        scaler: How features are scaled; fitted once on the train days, kept in the checkpoint.
+        scaler: How features are scaled. The data module has a copy of its own, fitted once on its
+            train days and kept in the checkpoint.
         train: ``[from, to]``, dates, both included; None is an open end.
         valid: Likewise, after ``train``.
         test: Likewise, after ``valid``.
@@ -54,6 +55,7 @@ class MarketDataModule(L.LightningDataModule):
     _panels: DayPanels
     _moved: DayPanels | None = None  # on the device of the trainer, while it runs
     _seed: int | None = None  # of the order of train days, likewise
+    _has_statistics: bool = False  # of the train days or a checkpoint, for the scaler
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class MarketDataModule(L.LightningDataModule):
         self._source = market
         self.features = features
         self.label = label
-        self.scaler = copy.deepcopy(scaler)  # its statistics are those of these train days
+        self.scaler = copy.deepcopy(scaler)
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks
@@ -83,6 +85,8 @@ class MarketDataModule(L.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Read the market, make labels, find the days of each segment; the first time only."""
+        if stage is not None:  # a Trainer begins: one that failed has not torn down what it had
+            self._moved = self._seed = None
         if hasattr(self, "_panels"):
             return
         market = self._read()
@@ -125,9 +129,10 @@ class MarketDataModule(L.LightningDataModule):
         unless `predict_days` chose others.
         """
         self.setup()
-        if not self.scaler.fitted:  # no checkpoint brought its statistics
+        if not self._has_statistics:  # no checkpoint brought its statistics
             panels, columns = self._panels, self.features.columns
             self.scaler.fit(panels.windows, self.segments["train"], panels.present, columns)
+            self._has_statistics = True
         self._panels.market.fit(self.segments["train"])
         check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
@@ -217,6 +222,7 @@ class MarketDataModule(L.LightningDataModule):
                     f"here it is {value}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
+        self._has_statistics = True
         self.setup()
         self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
         concepts = state_dict.get("concepts")

@@ -56,7 +56,7 @@ class IGMTF(StockModel):
     """
 
     _memory: "_Memory | None" = None
-    _made_of: tuple[object, ...] = ()  # identifies weights and data of the memory
+    _made_of: tuple[object, ...] = ()  # the weights and train days that the memory was made of
 
     def __init__(
         self,
@@ -170,8 +170,7 @@ class IGMTF(StockModel):
             )
         days = data.train_days()
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
-        seen = (days.panels.key, tuple(days.rows), _digest(days[0].features))  # scaled as now
-        made_of = (_digest(weights), self.device, *seen)
+        made_of = (_digest(weights), self.device, days.origin)
         if made_of != self._made_of:
             start, processes = time.perf_counter(), self.trainer.world_size
             if len(days) < processes:
