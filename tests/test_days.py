@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import Run, make_data, small_config, small_frame
+from markets import changing_concepts, concept_table
 
 from alphazoo import Alpha360, Label, RobustZScore
 from alphazoo.data.market import Market
@@ -16,7 +17,7 @@ CALENDAR = pd.bdate_range("2020-01-01", "2022-12-30")
 
 @pytest.fixture
 def data(small_market: Market) -> MarketDataModule:
-    return make_data(small_config(), small_market)
+    return make_data(small_config(), small_market, changing_concepts)
 
 
 def test_a_batch_is_one_day_with_every_present_stock(data: MarketDataModule) -> None:
@@ -29,8 +30,43 @@ def test_a_batch_is_one_day_with_every_present_stock(data: MarketDataModule) -> 
             assert day.date.shape == ()
             assert day.stocks.tolist() == data.market.present[row].nonzero()[:, 0].tolist()
             assert day.features.shape == (len(day.stocks), 20, 6)
-            assert day.concepts.shape == (len(day.stocks), 0)
+            assert day.concepts.shape == (len(day.stocks), 2)
         assert sorted(seen) == list(data.segments[segment])
+
+
+def test_a_day_has_its_members_whatever_comes_before_and_after(data: MarketDataModule) -> None:
+    """ST3 leaves after row 49, ST2 enters on row 35; ST1 is suspended on rows 40 to 43."""
+    data.days("predict")
+    panels = data.days("train").panels
+
+    def numbers(row: int) -> list[int]:
+        return [stock for stock in panels.day(row).stocks.tolist() if stock < 10]
+
+    assert numbers(34) == [0, 1, 3, 4, 5, 8, 9]
+    assert numbers(35) == [0, 1, 2, 3, 4, 5, 8, 9]  # ST2 was none the day before
+    assert numbers(39) == [0, 1, 2, 3, 4, 5, 8, 9]  # ST1 has no return from here
+    assert panels.day(39).returns[1].isnan()
+    assert numbers(42) == [0, 2, 3, 4, 5, 8, 9]
+    assert numbers(44) == [0, 1, 2, 3, 4, 5, 8, 9]
+    assert numbers(49) == [0, 1, 2, 3, 4, 5, 8, 9]
+    assert panels.day(49).returns[3].isfinite()  # ST3 is no member when it is bought
+    assert numbers(50) == [0, 1, 2, 4, 5, 8, 9]
+
+
+def test_a_day_has_the_concepts_of_that_day(data: MarketDataModule) -> None:
+    data.setup()
+    table, checked = concept_table(data.market), 0
+    for segment in ("train", "valid", "test", "predict"):
+        for day in data.days(segment):
+            date = data.market.dates[int(day.date)]
+            holds = table[(table["from"].isna() | (table["from"] <= date))]
+            holds = holds[holds["to"].isna() | (date <= holds["to"])]
+            of = dict(zip(holds["symbol"], holds["concept"], strict=True))
+            names = [of.get(data.market.symbols[stock]) for stock in day.stocks]
+            expected = [[float(name == concept) for concept in "AB"] for name in names]
+            assert day.concepts.tolist() == expected
+            checked += len(of)
+    assert checked > 900
 
 
 def test_train_days_are_shuffled_by_the_seed(data: MarketDataModule) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, read_frame, small_config, small_frame
+from conftest import SMALL, read_frame, small_config
+from markets import market_frame
 
 from alphazoo.cli import main
 from alphazoo.data.market import Market
@@ -16,7 +17,7 @@ from alphazoo.runs import Run
 
 
 def test_a_market_that_is_read_again_has_the_same_fingerprint(tmp_path: Path) -> None:
-    markets = [read_frame("qlib", small_frame(), tmp_path / name) for name in ("a", "b")]
+    markets = [read_frame("qlib", market_frame(), tmp_path / name) for name in ("a", "b")]
     assert fingerprint(markets[0]) == fingerprint(markets[1])
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import FEATURES, SCALERS, make_data, read_frame, small_config, small_frame
+from conftest import FEATURES, SCALERS, make_data, read_frame, small_config
+from markets import N_STOCKS, changing_concepts, concept_table, market_frame
 from scipy import stats
 from torch import Tensor
 
@@ -140,20 +141,21 @@ def test_features_do_not_see_the_future(features: str, small_market: Market) -> 
 @pytest.mark.parametrize("source", ["qlib", "table", "splits"])
 def test_sources_do_not_bring_the_future_back(features: str, source: str, tmp_path: Path) -> None:
     """The files of a source are changed after a day; what is read of that day is bit-equal."""
-    frame = small_frame().assign(split=1.0, dividend=0.0)
-    day, last = 70, pd.Timestamp(frame["date"].unique()[70])
+    frame = market_frame().assign(split=1.0, dividend=0.0)
+    day, last = 70, pd.Timestamp(sorted(frame["date"].unique())[70])
     changed, later = frame.copy(), frame["date"] > last
-    prices = ["open", "high", "low", "close", "adjusted_close", "volume", "split", "dividend"]
+    prices = ["open", "high", "low", "close", "vwap", "adjusted_close", "volume"]
+    prices += ["split", "dividend"]
     changed.loc[later, prices] = 1 + 9 * np.random.default_rng(0).random((later.sum(), len(prices)))
     found = []
     for name, table in (("before", frame), ("after", changed)):
         if source == "splits":
-            events = {"split": "split", "dividend": "dividend"}
+            events = {name: name for name in ("split", "dividend", "vwap", "member")}
             market = Market.from_table(table, columns=events)
         else:
             market = read_frame(source, table, tmp_path / name)
         windows = instantiate(compose(f"features={features}").features).bind(market)
-        found.append(windows(day, torch.arange(8)).nan_to_num())
+        found.append(windows(day, torch.arange(N_STOCKS)).nan_to_num())
     assert torch.equal(*found)
 
 
