@@ -94,6 +94,33 @@ def test_a_revised_day_and_those_after_it_are_computed_again(
     assert change.asked == [N_DAYS, 20]
 
 
+def test_a_volume_that_is_revised_is_another_day(tmp_path: Path, market: Market) -> None:
+    """The checksum of a day is of all fields."""
+    change = Change()
+    panel(tmp_path, market, change)
+    for name in ("volume", "open", "vwap"):
+        field = market.field(name).clone()
+        field[70] *= 2
+        panel(tmp_path, replace(market, fields={**market.fields, name: field}), change)
+    assert change.asked == [N_DAYS] + [20] * 3
+
+
+def test_other_columns_or_other_code_are_another_entry(tmp_path: Path, market: Market) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("x = 1")
+    options = {"name": "change", "columns": ["close", "change"], "code": [code], "lookback": 3}
+    change = Change()
+    for _ in range(2):
+        stored_panel(tmp_path / "store", market, **options, compute=change)
+    assert len(change.asked) == 1
+    code.write_text("x = 2")
+    stored_panel(tmp_path / "store", market, **options, compute=change)
+    assert len(change.asked) == 2
+    options["columns"] = ["change", "close"]
+    stored_panel(tmp_path / "store", market, **options, compute=change)
+    assert len(change.asked) == 3
+
+
 def cut(entry: Path) -> None:
     os.truncate(entry / "panel.f32", 99)
 
