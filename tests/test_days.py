@@ -122,6 +122,17 @@ def test_days_with_few_stocks_are_left_out_and_counted(caplog: pytest.LogCapture
     assert "left out: 2 with fewer than 2 stocks" in caplog.text
 
 
+def test_days_with_few_stocks_are_not_predicted_either(data: MarketDataModule) -> None:
+    data.min_stocks = int(data.setup() or data.market.present.sum(dim=1).max())
+    counts = data.market.present.sum(dim=1)
+    data.predict_days(range(len(counts)))
+    assert data.segments["predict"] == [
+        row for row, count in enumerate(counts) if count >= data.min_stocks
+    ]
+    with pytest.raises(InputError, match=f"no day of .* has {data.min_stocks} members"):
+        data.predict_days([int(counts.argmin())])
+
+
 def test_statistics_travel_in_the_checkpoint(run: Run) -> None:
     saved = torch.load(run.last_checkpoint, weights_only=True)["MarketDataModule"]
     restored = make_data(run.config)

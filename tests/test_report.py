@@ -10,12 +10,16 @@ import pytest
 from conftest import SMALL, Alphazoo, small_config
 
 from alphazoo.compare import compare
-from alphazoo.config import compose
+from alphazoo.config import compose, instantiate
+from alphazoo.data.labels import Label
 from alphazoo.ensemble import average_scores
 from alphazoo.errors import InputError
+from alphazoo.evaluation import evaluate
 from alphazoo.groups import find_runs, group_runs
 from alphazoo.predict import predict
 from alphazoo.runs import Run
+from alphazoo.scores import join_returns
+from alphazoo.signals import t_statistic
 from alphazoo.train import train
 
 REPORT = ["report=true", "backtest.strategy.topk=3", "backtest.strategy.n_drop=1"]
@@ -109,6 +113,29 @@ def test_scores_of_any_tool_are_evaluated(
     assert alphazoo(*arguments, "drop_unknown=true").code == 0
     assert "no file nothing.csv" in str(alphazoo("evaluate", "scores=nothing.csv", *data).code)
     assert "expected: alphazoo evaluate" in str(alphazoo("evaluate").code)
+
+
+def test_an_evaluation_knows_how_long_a_return_covers() -> None:
+    """Returns of ten days overlap on nine: so many lags have the errors of their mean."""
+    market = instantiate(small_config().data.market)()
+    label = Label(buy=2, sell=12, scale="raw")
+    rows, stocks = np.nonzero(market.present[30:110].numpy())
+    scores = pd.DataFrame(
+        {
+            "date": market.dates[30:110][rows],
+            "symbol": pd.Index(market.symbols)[stocks],
+            "score": np.random.default_rng(0).standard_normal(len(rows)),
+        }
+    )
+    table = join_returns(scores, market, label)
+    found = evaluate(table, market, label=label, backtest=None)
+    assert found.figures["test/newey_west_lags"] == 9
+    daily = found.analysis.daily["ic"].to_numpy()
+    assert found.figures["test/ic_t"] == pytest.approx(t_statistic(daily, 9))
+    first = table.iloc[0]
+    close = market.field("close")[:, market.symbols.index(first["symbol"])]
+    row = market.dates.get_loc(first["date"])
+    assert first["return"] == pytest.approx(float(close[row + 12] / close[row + 2] - 1))
 
 
 def test_runs_are_grouped_by_what_they_were_told(runs: list[Run]) -> None:

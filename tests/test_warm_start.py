@@ -12,7 +12,7 @@ from alphazoo.models.gats import GATs
 from alphazoo.models.gru import GRU
 from alphazoo.qlib import import_weights
 from alphazoo.train import train
-from alphazoo.warm_start import warm_start
+from alphazoo.warm_start import last_day_seen, warm_start
 
 NEXT = ["model=gats", "model.cell=gru", "model.hidden_size=4"]
 
@@ -64,6 +64,24 @@ def test_a_base_that_does_not_fit_is_refused(
     with pytest.raises(InputError, match=message):
         train(config)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def seen(valid: str, base: str | None | bool = False) -> dict[str, object]:
+    """A checkpoint by the last validation day, and by that of its base where it has one."""
+    days = {"train": ["2014-01-01", "2014-12-31"], "valid": ["2015-01-01", valid]}
+    lineage = None if base is False else {"checkpoint": "x", "model": "GRU", "last_day": base}
+    return {
+        "MarketDataModule": {"days": days},
+        "alphazoo": {"model": "GATs", "base": lineage},
+    }
+
+
+def test_a_model_has_seen_what_its_base_has() -> None:
+    assert last_day_seen(seen("2015-03-01")) == "2015-03-01"
+    assert last_day_seen(seen("2015-03-01", base="2016-01-01")) == "2016-01-01"
+    assert last_day_seen(seen("2015-03-01", base="2014-06-01")) == "2015-03-01"
+    assert last_day_seen(seen("2015-03-01", base=None)) is None
+    assert last_day_seen({**seen("2015-03-01"), "MarketDataModule": {}}) is None
 
 
 def test_a_base_of_unknown_days_needs_to_be_allowed(base: Run, tmp_path: Path) -> None:
