@@ -118,8 +118,8 @@ def write_qlib(folder: Path, frame: pd.DataFrame, extra: Sequence[str] = ()) -> 
         stock = folder / "features" / str(symbol).lower()
         stock.mkdir(parents=True)
         first, last = rows["date"].iloc[[0, -1]]
-        start, stop = dates.get_indexer([first, last]) + [0, 1]
-        whole = rows.set_index("date").reindex(dates[start:stop])  # NaN on suspended days
+        start, end = dates.get_indexer([first, last])
+        whole = rows.set_index("date").reindex(dates[start : end + 1])  # NaN on suspended days
         for field in ("open", "high", "low", "close", "volume", *extra):
             values = np.concatenate([[start], whole[field]]).astype("<f4")
             values.tofile(stock / f"{field}.day.bin")

@@ -22,7 +22,7 @@ INDEX, OUTSIDER = 7, 6  # neither is ever a member
 Spans = Mapping[int, Sequence[tuple[int, int]]]  # by number of the stock: first and last row
 
 MEMBERS: Spans = {
-    **dict.fromkeys((0, 1, 5, 8), [(0, 129)]),
+    **{stock: [(0, 129)] for stock in (0, 1, 5, 8)},
     2: [(35, 104)],  # enters in train, leaves in test
     3: [(0, 49), (85, 129)],  # leaves in train, enters in validation
     4: [(0, 87), (115, 129)],  # leaves in validation, enters in test
@@ -33,8 +33,16 @@ ABSENT: Spans = {  # no rows: suspended, not listed yet, delisted
     8: [(121, 129)],
     9: [(0, 29)],
 }
-SILENT: Spans = {0: [(46, 46), (103, 103)], 5: [(30, 30), (60, 60), (90, 90), (100, 101)]}  # volume 0
-LIMITS = {(50, 0): 1.1, (79, 5): 0.9, (99, 1): 1.1, (106, 3): 0.9}  # close by that of the row before
+SILENT: Spans = {
+    0: [(46, 46), (103, 103)],
+    5: [(30, 30), (60, 60), (90, 90), (100, 101)],
+}  # volume 0
+LIMITS = {
+    (50, 0): 1.1,
+    (79, 5): 0.9,
+    (99, 1): 1.1,
+    (106, 3): 0.9,
+}  # close by that of the row before
 SPLIT = 60  # raw prices of every second stock halve on this row
 CONCEPTS = {0: 45, 3: 86, 4: 116, 5: 100}  # row from which a stock has the other concept
 

@@ -1,5 +1,7 @@
 """Days and segments: one date per batch, every stock of it, no label across a border."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import pytest
 import torch
@@ -7,6 +9,7 @@ from conftest import Run, make_data, small_config, small_frame
 from markets import changing_concepts, concept_table
 
 from alphazoo import Alpha360, Label, RobustZScore
+from alphazoo.data.concepts import Concepts, no_concepts
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import split_days
@@ -133,6 +136,36 @@ def test_days_with_few_stocks_are_not_predicted_either(data: MarketDataModule) -
         data.predict_days([int(counts.argmin())])
 
 
+def test_the_embargo_of_the_data_is_kept(small_market: Market) -> None:
+    plain, apart = (
+        make_data(small_config(f"data.embargo={days}"), small_market) for days in (0, 4)
+    )
+    for data in (plain, apart):
+        data.setup()
+    assert apart.segments["train"][-1] == plain.segments["train"][-1] - 4
+    assert apart.segments["valid"][-1] == plain.segments["valid"][-1] - 4
+    assert apart.segments["test"] == plain.segments["test"]
+
+
+def test_concepts_are_made_of_the_train_days(small_market: Market) -> None:
+    seen: list[list[int]] = []
+
+    def made(market: Market, train: Sequence[int]) -> Concepts:
+        seen.append([*train])
+        return no_concepts(market, train)
+
+    make_data(small_config(), small_market, made).setup()
+    assert seen == [[*range(22, 73)]]  # no label of theirs reaches into validation
+
+
+def test_a_checkpoint_says_the_last_day_that_its_labels_reach(data: MarketDataModule) -> None:
+    data.days("train")
+    assert data.state_dict()["days"] == {
+        "train": ["2015-02-02", "2015-04-15"],
+        "valid": ["2015-04-16", "2015-05-15"],
+    }
+
+
 def test_statistics_travel_in_the_checkpoint(run: Run) -> None:
     saved = torch.load(run.last_checkpoint, weights_only=True)["MarketDataModule"]
     restored = make_data(run.config)
@@ -182,6 +215,12 @@ def test_purge_and_embargo_leave_days_out() -> None:
     embargoed = split(embargo=5)
     assert len(embargoed["train"]) == lengths["train"] - 7
     assert len(embargoed["test"]) == lengths["test"] - 2
+
+
+def test_segments_may_not_share_a_day() -> None:
+    assert split(valid=["2021-01-01", 2021])["valid"].start == split()["train"].stop + 2
+    with pytest.raises(InputError, match="data.valid=.* does not come after data.train"):
+        split(valid=["2020-12-31", 2021])
 
 
 def test_ends_are_dates_months_or_years() -> None:

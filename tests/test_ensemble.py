@@ -54,9 +54,9 @@ def test_only_rows_that_every_run_has_are_averaged(by: str, tmp_path: Path) -> N
     assert set(found.index) == set(common)
     assert len(found) == 24 - 2 - 6
     scaled = [
-        table.loc[common, "score"].groupby("date").transform(
-            (lambda day: day.rank(pct=True)) if by == "rank" else standard
-        )
+        table.loc[common, "score"]
+        .groupby("date")
+        .transform((lambda day: day.rank(pct=True)) if by == "rank" else standard)
         for table in keyed
     ]
     expected = sum(scaled) / 3

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import SMALL, read_frame, small_config
-from markets import market_frame
+from markets import changing_concepts, market_frame
 
 from alphazoo.cli import main
 from alphazoo.data.market import Market
-from alphazoo.facts import _packages, fingerprint, settings_digest
+from alphazoo.facts import _packages, concepts_digest, fingerprint, settings_digest
 from alphazoo.runs import Run
 
 
@@ -21,7 +22,10 @@ def test_a_market_that_is_read_again_has_the_same_fingerprint(tmp_path: Path) ->
     assert fingerprint(markets[0]) == fingerprint(markets[1])
 
 
-@pytest.mark.parametrize("what", ["close", "members", "dates", "symbols", "indices", "days"])
+@pytest.mark.parametrize(
+    "what",
+    ["close", "members", "dates", "symbols", "indices", "days", "factor", "benchmark"],
+)
 def test_a_fingerprint_tells_markets_apart_that_differ_in_one_value(
     small_market: Market, what: str
 ) -> None:
@@ -38,6 +42,9 @@ def test_a_fingerprint_tells_markets_apart_that_differ_in_one_value(
         other = replace(market, dates=market.dates + pd.Timedelta(days=1))
     elif what == "symbols":
         other = replace(market, symbols=(*market.symbols[:-1], "ZZ"))
+    elif what in ("factor", "benchmark"):
+        ones = torch.ones(market.members.shape if what == "factor" else len(market.dates))
+        market, other = (replace(market, **{what: value * ones}) for value in (1, 2))
     elif what == "indices":
         other = replace(market, indices={})
     else:
@@ -64,6 +71,19 @@ def test_other_concepts_have_another_digest(
         found.append(Run.open("out").facts["data"])
     assert found[0]["concepts"] != found[1]["concepts"]
     assert found[0]["fingerprint"] == found[1]["fingerprint"]
+
+
+@pytest.mark.parametrize("part", ["names", "stocks", "concepts", "first", "last", "weights"])
+def test_a_digest_of_concepts_is_of_periods_and_weights(small_market: Market, part: str) -> None:
+    known = changing_concepts(small_market, [])
+    assert concepts_digest(known) == concepts_digest(changing_concepts(small_market, []))
+    if part == "names":
+        other = replace(known, names=("A", "C"))
+    else:
+        values = getattr(known, part).clone()
+        values[0] += 1
+        other = replace(known, **{part: values})
+    assert concepts_digest(other) != concepts_digest(known)
 
 
 def test_a_checkout_that_is_not_installed_names_the_packages_it_has(

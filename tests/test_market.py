@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import read_frame, real_data, small_frame, write_qlib
-from markets import ABSENT, INDEX, MEMBERS, OUTSIDER, SILENT, mask, market_frame
+from markets import ABSENT, INDEX, MEMBERS, OUTSIDER, SILENT, market_frame, mask
 
 from alphazoo.data.check import check_market
 from alphazoo.data.market import Market

@@ -84,6 +84,23 @@ def test_a_model_has_seen_what_its_base_has() -> None:
     assert last_day_seen({**seen("2015-03-01"), "MarketDataModule": {}}) is None
 
 
+def test_lineage_is_kept_over_generations(base: Run, tmp_path: Path) -> None:
+    """A base whose own base saw the test days has seen them, too."""
+    model = instantiate(small_config("model.hidden_size=4").model)
+    checkpoint = torch.load(base.last_checkpoint, weights_only=True)
+    checkpoint["alphazoo"]["base"] = {"checkpoint": "x", "model": "GRU", "last_day": "2015-06-01"}
+    model.on_load_checkpoint(checkpoint)
+    model.on_save_checkpoint(checkpoint)
+    assert last_day_seen(checkpoint) == "2015-06-01"
+    torch.save(checkpoint, tmp_path / "second.ckpt")
+    third = instantiate(small_config(*NEXT).model)
+    with pytest.raises(InputError, match="saw days up to 2015-06-01"):
+        warm_start(third, tmp_path / "second.ckpt", base.data)
+    warm_start(third, tmp_path / "second.ckpt", base.data, allow_leak=True)
+    assert third.base is not None
+    assert third.base["last_day"] == "2015-06-01"
+
+
 def test_a_base_of_unknown_days_needs_to_be_allowed(base: Run, tmp_path: Path) -> None:
     torch.save(qlib_names(base.model), tmp_path / "gru.pkl")
     model = instantiate(small_config("model.hidden_size=4").model)

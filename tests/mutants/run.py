@@ -127,7 +127,9 @@ def main() -> int:
                 killed = is_killed(folder, mutant, [""])
             survivors += [] if killed else [mutant.name]
             seconds = time.monotonic() - start
-            print(f"{'killed' if killed else 'SURVIVED':9}{seconds:6.1f} s  {mutant.name}", flush=True)
+            print(
+                f"{'killed' if killed else 'SURVIVED':9}{seconds:6.1f} s  {mutant.name}", flush=True
+            )
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} killed", *survivors, sep="\n  ")
     return 1 if survivors else 0
 
