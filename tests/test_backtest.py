@@ -202,6 +202,16 @@ def test_a_stock_at_its_limit_is_neither_bought_nor_sold(move: float) -> None:
     assert [set(held_on(result, day)) for day in range(3)] == [set(), {"S001"}, {"S001", "S000"}]
 
 
+@pytest.mark.parametrize(("limit", "bought"), [(0.5, False), (0.5000001, True)])
+def test_a_move_of_exactly_the_limit_is_at_it(limit: float, bought: bool) -> None:
+    """From 64 to 96: numbers without rounding."""
+    prices = np.full((4, 2), 64.0)
+    prices[1:, 0] = 96
+    limited = dataclasses.replace(FREE, limit=limit)
+    result = backtest(market_of(prices), [[2, 1]], topk(1, 1), limited)
+    assert ("S000" in held_on(result, 0)) == bought
+
+
 def test_the_limit_is_relative_to_the_last_price_before_a_suspension() -> None:
     limited = dataclasses.replace(FREE, limit=0.095)
     prices = np.full((6, 2), 10.0)

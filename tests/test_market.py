@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import real_data, small_frame, write_qlib
+from conftest import read_frame, real_data, small_frame, write_qlib
+from markets import ABSENT, INDEX, MEMBERS, OUTSIDER, SILENT, market_frame, mask
 
 from alphazoo.data.check import check_market
 from alphazoo.data.market import Market
@@ -71,6 +72,15 @@ def test_bad_prices_can_be_refused() -> None:
         from_prices(fields, bad_prices="ignore")
 
 
+def test_a_stock_is_present_where_it_has_a_close() -> None:
+    fields = prices()
+    fields["open"][0, 0] = fields["high"][1, 1] = fields["close"][2, 0] = np.nan
+    market = from_prices(fields)
+    assert market.present.tolist() == [[True, True], [True, True], [False, True]]
+    market.members[1, 0] = False
+    assert market.present.tolist() == [[True, True], [False, True], [False, True]]
+
+
 def test_a_missing_field_is_named() -> None:
     fields = prices()
     del fields["low"]
@@ -118,6 +128,40 @@ def test_the_calendar_must_increase() -> None:
             fields=prices(),
             members=np.ones((3, 2), dtype=bool),
         )
+
+
+# every source
+
+
+def test_the_small_markets_have_what_happens_in_them(small_market: Market) -> None:
+    present = small_market.present[:, :10].numpy()
+    np.testing.assert_array_equal(present, mask(MEMBERS) & ~mask(ABSENT) & ~mask(SILENT))
+    for segment in (slice(22, 75), slice(75, 97), slice(97, 130)):
+        steps = np.diff(mask(MEMBERS)[segment].astype(int), axis=0)
+        assert {-1, 1} <= set(steps.ravel())  # one leaves, one enters
+        assert (mask(MEMBERS) & ~present)[segment].any()  # a suspension
+        close = small_market.field("close")[segment, :10]
+        moves = (close[1:] / close[:-1] - 1).abs()
+        assert ((moves - 0.1).abs() < 1e-5).any()  # at the limit
+    assert not small_market.members[:, [INDEX, OUTSIDER]].any()
+    assert small_market.field("vwap")[small_market.present].isfinite().all()
+    assert len(small_market.indices) == 1
+
+
+def test_sources_of_the_same_prices_give_the_same_market(tmp_path: Path) -> None:
+    """Read raw and adjusted here, or adjusted before by pandas in double precision."""
+    frame = market_frame()
+    table, qlib = (read_frame(name, frame, tmp_path / name) for name in ("table", "qlib"))
+    assert table.dates.equals(qlib.dates)
+    assert table.symbols == qlib.symbols
+    assert torch.equal(table.present, qlib.present)
+    for name, panel in qlib.fields.items():
+        torch.testing.assert_close(table.field(name), panel, rtol=1e-6, atol=0, equal_nan=True)
+    torch.testing.assert_close(table.factor, qlib.factor, rtol=1e-6, atol=0, equal_nan=True)
+    for name, series in qlib.indices["ST7"].items():
+        torch.testing.assert_close(table.indices["ST7"][name], series, rtol=1e-6, atol=0)
+    typical = sum(table.field(name) for name in ("high", "low", "close")) / 3
+    torch.testing.assert_close(table.field("vwap"), typical, rtol=1e-5, atol=0, equal_nan=True)
 
 
 # Qlib folder
@@ -333,6 +377,13 @@ def test_member_column_and_benchmark(frame: pd.DataFrame) -> None:
     assert everyone.members.all(dim=0).tolist() == [True] * 7 + [False]
 
 
+def test_without_a_member_column_every_stock_with_a_close_is_one(frame: pd.DataFrame) -> None:
+    absent = (frame["symbol"] == "ST3") & (frame["date"] < "2015-02-02")
+    frame.loc[frame["symbol"] == "ST5", "volume"] = 0
+    members = Market.from_table(frame[~absent]).members
+    assert members.sum(dim=0).tolist() == [130] * 3 + [130 - 22] + [130] * 4
+
+
 def test_unsorted_rows_are_sorted_with_a_note(
     frame: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -439,6 +490,17 @@ def test_the_synthetic_market_has_coherent_prices() -> None:
     assert (fields["low"] <= fields["open"].minimum(fields["close"])).all()
     assert (fields["high"] >= fields["open"].maximum(fields["close"])).all()
     assert ((fields["low"] <= fields["vwap"]) & (fields["vwap"] <= fields["high"])).all()
+
+
+def test_the_index_of_the_synthetic_market_earns_the_mean_of_all_stocks() -> None:
+    market = synthetic(n_days=60)
+    close = torch.cat([torch.full((1, 60), 100.0), market.fields["close"]])
+    moves = (close[1:] / close[:-1] - 1).nanmean(dim=1)
+    level = torch.cat([torch.tensor([1000.0]), market.benchmark])
+    whole = market.fields["close"].isfinite().all(dim=1)
+    whole[1:] &= whole[:-1].clone()
+    assert whole.sum() > 20
+    torch.testing.assert_close((level[1:] / level[:-1] - 1)[whole], moves[whole], atol=1e-6, rtol=0)
 
 
 def test_members_come_and_go_and_days_are_suspended() -> None:

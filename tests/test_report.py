@@ -12,14 +12,17 @@ from conftest import SMALL, Alphazoo, small_config, small_frame
 from alphazoo.commands.scoring import spare_run
 from alphazoo.compare import compare
 from alphazoo.config import compose, instantiate
+from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.ensemble import average_scores
 from alphazoo.errors import InputError
 from alphazoo.evaluation import evaluate, write_evaluation
+from alphazoo.figures import backtest_figures, training_figures
 from alphazoo.groups import find_runs, group_runs
 from alphazoo.predict import predict
 from alphazoo.runs import Run
 from alphazoo.scores import join_returns
+from alphazoo.signals import t_statistic
 from alphazoo.train import train
 
 REPORT = ["report=true", "backtest.strategy.topk=3", "backtest.strategy.n_drop=1"]
@@ -160,6 +163,69 @@ def test_scores_of_any_tool_are_evaluated(
     assert alphazoo(*arguments, "drop_unknown=true").code == 0
     assert "no file nothing.csv" in str(alphazoo("evaluate", "scores=nothing.csv", *data).code)
     assert "expected: alphazoo evaluate" in str(alphazoo("evaluate").code)
+
+
+def test_an_evaluation_knows_how_long_a_return_covers() -> None:
+    """Returns of ten days overlap on nine: so many lags have the errors of their mean."""
+    market = instantiate(small_config().data.market)()
+    label = Label(buy=2, sell=12, scale="raw")
+    rows, stocks = np.nonzero(market.present[30:110].numpy())
+    scores = pd.DataFrame(
+        {
+            "date": market.dates[30:110][rows],
+            "symbol": pd.Index(market.symbols)[stocks],
+            "score": np.random.default_rng(0).standard_normal(len(rows)),
+        }
+    )
+    table = join_returns(scores, market, label)
+    found = evaluate(table, market, label=label, backtest=None)
+    assert found.figures["test/newey_west_lags"] == 9
+    daily = found.analysis.daily["ic"].to_numpy()
+    assert found.figures["test/ic_t"] == pytest.approx(t_statistic(daily, 9))
+    first = table.iloc[0]
+    close = market.field("close")[:, market.symbols.index(first["symbol"])]
+    row = market.dates.get_loc(first["date"])
+    assert first["return"] == pytest.approx(float(close[row + 12] / close[row + 2] - 1))
+
+
+def test_curves_of_figures_are_those_of_the_tables() -> None:
+    days = pd.DataFrame(
+        {
+            "date": pd.bdate_range("2020-01-01", periods=3),
+            "return": [0.1, -0.2, 0.3],
+            "cost": [0.01, 0.0, 0.02],
+            "benchmark": [0.0, 0.05, 0.1],
+            "turnover": [1.0, 0.5, 0.0],
+        }
+    )
+    curves = {
+        (name, str(line.get_label())): np.asarray(line.get_ydata(), dtype=float)
+        for name, figure in backtest_figures(days)
+        for line in figure.axes[0].get_lines()
+    }
+    expected = {
+        ("value", "after costs"): [1.09, 1.09 * 0.8, 1.09 * 0.8 * 1.28],
+        ("value", "before costs"): [1.1, 0.88, 1.144],
+        ("value", "benchmark"): [1.0, 1.05, 1.155],
+        ("excess", "excess return"): [0.09, -0.16, 0.02],
+        ("turnover", "daily"): [1.0, 0.5, 0.0],
+        ("turnover", "21-day mean"): [1.0, 0.75, 0.5],
+    }
+    assert curves.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(curves[name], values, err_msg=str(name))
+    log = pd.DataFrame(
+        {
+            "epoch": [0, 0, 1, 1, 2],  # the last row scores the best epoch again
+            "train/loss": [np.nan, 0.9, np.nan, 0.8, np.nan],
+            "val/loss": [0.7, np.nan, 0.6, np.nan, 0.5],
+            "val/ic": [0.1, np.nan, 0.2, np.nan, 0.3],
+        }
+    )
+    figures = dict(training_figures(log))
+    lines = [[*line.get_ydata()] for line in figures["training_loss"].axes[0].get_lines()]
+    assert lines == [[0.9, 0.8], [0.7, 0.6]]
+    assert [*figures["training_ic"].axes[0].get_lines()[0].get_ydata()] == [0.1, 0.2]
 
 
 def test_runs_are_grouped_by_what_they_were_told(runs: list[Run]) -> None:

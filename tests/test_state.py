@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import fit, make_data, read_frame, real_data, small_config, small_frame, write_qlib
+from markets import market_frame
 from scipy import stats
 from test_features import change_after
 from torch import Tensor, nn
@@ -277,9 +278,9 @@ def test_the_state_does_not_see_the_future(small_market: Market) -> None:
 
 @pytest.mark.parametrize("source", ["qlib", "table"])
 def test_sources_do_not_bring_the_future_into_the_state(source: str, tmp_path: Path) -> None:
-    frame = small_frame()
+    frame = market_frame()
     changed, later = frame.copy(), frame["date"] > frame["date"].unique()[70]
-    prices = ["open", "high", "low", "close", "adjusted_close", "volume"]
+    prices = ["open", "high", "low", "close", "vwap", "adjusted_close", "volume"]
     changed.loc[later, prices] = 1 + 9 * np.random.default_rng(0).random((later.sum(), len(prices)))
     here, there = (
         MarketState.of(read_frame(source, table, tmp_path / name)).panel.nan_to_num()
