@@ -66,7 +66,7 @@ def test_a_base_that_does_not_fit_is_refused(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def seen(valid: str, base: str | None | bool = False) -> dict[str, object]:
+def seen(valid: str, base: str | bool | None = False) -> dict[str, object]:
     """A checkpoint by the last validation day, and by that of its base where it has one."""
     days = {"train": ["2014-01-01", "2014-12-31"], "valid": ["2015-01-01", valid]}
     lineage = None if base is False else {"checkpoint": "x", "model": "GRU", "last_day": base}
