@@ -113,7 +113,7 @@ def test_the_audit_computes_columns_that_the_cache_has(
 
     monkeypatch.setattr(alpha158, "compute", ahead)
     market = random_market()
-    features = Panels(["KMID", "MA5"], 2, cache=str(tmp_path))
+    features = Panels(["KMID", "MA5"], 70, cache=str(tmp_path))
     features.bind(market)
     assert find_look_ahead(market, features).keys() == {"MA5"}
 
