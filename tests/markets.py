@@ -33,16 +33,12 @@ ABSENT: Spans = {  # no rows: suspended, not listed yet, delisted
     8: [(121, 129)],
     9: [(0, 29)],
 }
-SILENT: Spans = {
+SILENT: Spans = {  # rows without volume
     0: [(46, 46), (103, 103)],
     5: [(30, 30), (60, 60), (90, 90), (100, 101)],
-}  # volume 0
-LIMITS = {
-    (50, 0): 1.1,
-    (79, 5): 0.9,
-    (99, 1): 1.1,
-    (106, 3): 0.9,
-}  # close by that of the row before
+}
+# row and stock: the close by that of the row before
+LIMITS = {(50, 0): 1.1, (79, 5): 0.9, (99, 1): 1.1, (106, 3): 0.9}
 SPLIT = 60  # raw prices of every second stock halve on this row
 CONCEPTS = {0: 45, 3: 86, 4: 116, 5: 100}  # row from which a stock has the other concept
 

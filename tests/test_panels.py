@@ -1,7 +1,7 @@
 """Columns by name: of Alpha158, of the user's functions and tables, mixed, kept in a cache."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +102,23 @@ def test_the_audit_reads_no_cache(tmp_path: Path) -> None:
     features = Panels(["KMID", "MA5", "tomorrow"], 2, [tomorrow], cache=str(tmp_path))
     features.bind(market)
     assert find_look_ahead(market, features).keys() == {"tomorrow"}
+
+
+def test_the_audit_computes_columns_that_the_cache_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns of the whole history would look the same on all days."""
+    compute = alpha158.compute
+
+    def ahead(fields: Mapping[str, Tensor], columns: Sequence[str], out: Tensor) -> None:
+        compute(fields, columns, out)
+        out[columns.index("MA5")] = fields["close"][-out.shape[1] :].roll(-1, dims=0)
+
+    monkeypatch.setattr(alpha158, "compute", ahead)
+    market = random_market()
+    features = Panels(["KMID", "MA5"], 70, cache=str(tmp_path))
+    features.bind(market)
+    assert find_look_ahead(market, features).keys() == {"MA5"}
 
 
 def patchy_market(n_days: int = 320) -> Market:

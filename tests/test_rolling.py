@@ -122,6 +122,15 @@ def test_a_flat_series_has_no_correlation_and_a_deviation_of_exactly_zero() -> N
     assert moments.slope(10)[29:].unique().tolist() == [0]
 
 
+def test_moves_that_are_too_small_do_not_correlate() -> None:
+    """A deviation of up to 2e-5 is none, of either series."""
+    x = torch.randn(30, 1, generator=torch.Generator().manual_seed(0)).double()
+    for size, known in ((1e-6, False), (1e-3, True)):
+        small = size * x.roll(1, 0) + 1
+        for pair in ((x, small), (small, x)):
+            assert Moments(*pair, longest=10).correlation(10)[9:].isfinite().all() == known
+
+
 def test_small_moves_after_large_values_keep_their_deviation() -> None:
     """What running totals would lose: a deviation of 1e-3 after values of 1e9."""
     x = torch.full((40, 1), 1e9)

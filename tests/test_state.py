@@ -160,6 +160,7 @@ def test_indices_of_a_table_leave_the_universe() -> None:
     frame = small_frame()
     market = Market.from_table(frame, columns={"adjusted_close": "adjusted_close"}, indices=["ST7"])
     assert market.members.all(dim=0).tolist() == [True] * 7 + [False]
+    assert not market.members[:, 7].any()
     raw = frame[frame["symbol"] == "ST7"]
     np.testing.assert_allclose(market.indices["ST7"]["close"], raw["close"] * 0.5, rtol=1e-6)
     np.testing.assert_allclose(market.indices["ST7"]["volume"], raw["volume"] * 2, rtol=1e-6)
