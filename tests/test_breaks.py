@@ -119,6 +119,26 @@ def test_prices_are_frozen_from_so_many_days_on(
     ].startswith("1 (ST3 ")
 
 
+def test_breaks_of_a_stock_that_is_no_member_are_left_out(market: Market) -> None:
+    odd = changed(market, ("volume",), 6, slice(60, None), 1000)
+    odd = frozen(changed(odd, PRICES, 6, slice(60, None), 4), PRICES, 6, slice(20, 40))
+    assert [len(texts) for texts in found(odd)] == [1, 1, 1, 1]
+    members = market.members.clone()
+    members[:, 6] = False
+    assert found(replace(odd, members=members)) == [[], [], [], []]
+
+
+def test_the_first_days_of_a_stock_are_no_level(market: Market) -> None:
+    """It is listed on day 50 and hardly trades for 10 days, or for 20, a third of the window."""
+    fields = {name: field.clone() for name, field in market.fields.items()}
+    for field in fields.values():
+        field[:50, 2] = torch.nan
+    market = replace(market, fields=fields)
+    for n_days, count in ((10, 0), (20, 1)):
+        odd = changed(market, ("volume",), 2, slice(50, 50 + n_days), 1 / 1000)
+        assert len(breaks.volume_jumps(odd)) == count
+
+
 def test_a_suspension_ends_what_is_frozen(market: Market) -> None:
     odd = frozen(market, PRICES, 3, slice(40, 49))
     fields = {name: field.clone() for name, field in odd.fields.items()}
