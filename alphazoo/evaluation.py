@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from alphazoo.analysis import Analysis, analyse, write_analysis
 from alphazoo.backtest.result import Backtest
 from alphazoo.config import check_complete, instantiate
-from alphazoo.data.check import check_market
+from alphazoo.data.check import describe_market
 from alphazoo.data.concepts import Concepts, find_concepts
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
@@ -152,9 +152,7 @@ def write_evaluation(
 
 def market_facts(market: Market) -> dict[str, str]:
     """What the data are."""
-    lines = check_market(market)
-    names = ("days", "stocks", "members a day", "benchmark")
-    return {"market": market.name} | {name: lines[name] for name in names}
+    return {"market": market.name} | describe_market(market)
 
 
 def label_facts(config: DictConfig) -> dict[str, str]:

@@ -28,11 +28,10 @@ def with_rows_on(frame: pd.DataFrame, days: list[pd.Timestamp]) -> pd.DataFrame:
     return pd.concat([frame, *extra], ignore_index=True)
 
 
-def n_labels(market: Market, label: Label, dates: pd.DatetimeIndex) -> int:
-    """Labels of the stocks that are present on some days."""
+def has_label(market: Market, label: Label, dates: pd.DatetimeIndex) -> torch.Tensor:
+    """Which stocks have a label on some days."""
     rows = torch.from_numpy(market.dates.get_indexer(dates))
-    known = label.returns(market.field("close")).isfinite() & market.present
-    return int(known[rows].sum())
+    return (label.returns(market.field("close")).isfinite() & market.present)[rows]
 
 
 @pytest.mark.parametrize("label", [Label(1, 2, "raw"), Label(1, 6, "raw")])
@@ -43,18 +42,27 @@ def test_labels_lost_to_stray_days_are_those_that_the_market_without_them_has(
     clean = small_frame(n_days=100, n_stocks=30)
     days = [SATURDAY + pd.Timedelta(weeks=week) for week in range(n_days)]
     whole, odd = read(clean), read(with_rows_on(clean, days))
-    lost = n_labels(whole, label, whole.dates) - n_labels(odd, label, whole.dates)
-    assert lost >= 29 * 2  # of one day at least those of the two days before, of the other stocks
-    assert stray_losses(odd, label) == lost
+    lost = has_label(whole, label, whole.dates) & ~has_label(odd, label, whole.dates)
+    assert lost.sum() >= 29 * 2  # at least those of two days, of the other stocks
+    assert stray_losses(odd, label) == lost.sum()
     assert stray_losses(whole, label) == 0
 
 
 def test_a_market_with_a_stray_day_says_so(caplog: pytest.LogCaptureFixture) -> None:
     market = read(with_rows_on(small_frame(n_stocks=30), [SATURDAY]))
     assert "1 day with few members (Saturday 2015-03-07: 1 of 30)" in caplog.text
+    assert "58 of the return from day t+1 to t+2" in caplog.text
     lines = check_market(market, Label(1, 2, "raw"))
     assert lines["days with few members"].endswith("58 labels lost")
     assert lines["odd weekdays"] == "1 Saturdays from 2015-03-07 with at most 1 members"
+
+
+def test_a_day_that_is_not_complete_yet_costs_no_label(caplog: pytest.LogCaptureFixture) -> None:
+    frame = small_frame(n_stocks=30)
+    early = (frame["date"] == frame["date"].max()) & (frame["symbol"] > "ST1")
+    market = read(frame[~early])
+    assert "few members" not in caplog.text
+    assert check_market(market)["days with few members"].endswith(": 2 of 30)")
 
 
 def test_a_market_that_grows_shrinks_or_pauses_has_no_stray_days() -> None:
@@ -108,23 +116,6 @@ def test_a_run_says_how_many_labels_are_lost(caplog: pytest.LogCaptureFixture) -
     assert line.startswith(f"labels: {known:,} of ")
 
 
-def test_odd_levels_and_prices_are_listed() -> None:
-    frame = small_frame(n_days=130)
-    day = frame.groupby("symbol").cumcount()
-    lots = (frame["symbol"] == "ST1") & (day >= 60)
-    frozen = (frame["symbol"] == "ST2") & (day >= 40) & (day < 55)
-    frame["volume"] = 5000.0 + 10 * day
-    frame.loc[lots, "volume"] /= 100
-    frame.loc[frozen, "adjusted_close"] = 20.0
-    lines = check_market(read(frame))
-    assert lines["volume changes its unit"].startswith("1 (ST1 ")
-    date = frame["date"].unique()[54]
-    assert (
-        lines["closes that stay for 10 days with volume"] == f"1 (ST2 15 days to {date:%Y-%m-%d})"
-    )
-    assert lines["days that repeat all closes"] == "none"
-
-
 def test_days_that_repeat_all_closes_are_listed() -> None:
     frame = small_frame(n_days=130)
     dates = frame["date"].unique()
@@ -132,3 +123,11 @@ def test_days_that_repeat_all_closes_are_listed() -> None:
     frame = pd.concat([frame[frame["date"] != dates[71]], again], ignore_index=True)
     lines = check_market(read(frame))
     assert lines["days that repeat all closes"] == f"1 ({dates[71]:%Y-%m-%d})"
+
+
+def test_a_stray_day_does_not_repeat_all_closes() -> None:
+    """The only stock that trades on the Saturday closes as on Friday."""
+    frame = small_frame(n_days=130)
+    friday = frame[(frame["date"] == SATURDAY - pd.Timedelta(days=1)) & (frame["symbol"] == "ST0")]
+    frame = pd.concat([frame, friday.assign(date=SATURDAY)], ignore_index=True)
+    assert check_market(read(frame))["days that repeat all closes"] == "none"

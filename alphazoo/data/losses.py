@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
-from alphazoo.data.strays import find_stray_days
+from alphazoo.data.strays import lost_labels
 
 
 def count_losses(
@@ -60,13 +59,6 @@ def describe_losses(counts: Mapping[str, int], label: Label, min_stocks: int) ->
 
 
 def stray_losses(market: Market, label: Label) -> int:
-    """How many labels would be known if the stray days of a market were not in its calendar."""
-    present = market.present
-    rows = find_stray_days(present)
-    if not len(rows):
-        return 0
-    others = torch.from_numpy(np.setdiff1d(np.arange(len(present)), rows))
-    close = market.field("close")
-    known = label.returns(close)[others].isfinite() & present[others]
-    possible = label.returns(close[others]).isfinite() & present[others]
-    return int(possible.sum() - known.sum())
+    """How many labels a market loses to its stray days, see `lost_labels`."""
+    priced = market.field("close").isfinite()
+    return lost_labels(market.present, priced, buy=label.buy, sell=label.sell)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
 from alphazoo.data.segments import bound
-from alphazoo.data.strays import describe_days, find_stray_days
+from alphazoo.data.strays import describe_days, find_stray_days, lost_labels
 from alphazoo.errors import InputError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -123,14 +123,16 @@ class Market:
         return market
 
     def _warn_of_stray_days(self) -> None:
-        present = self.present
-        rows = find_stray_days(present)
-        if len(rows):
+        """Count what they cost for the return from the next day to the one after."""
+        present, priced = self.present, self.field("close").isfinite()
+        lost = lost_labels(present, priced, buy=1, sell=2)
+        if lost:
             log.warning(
-                "market %r has %s: other stocks lose the labels that reach over them; delete their "
-                "rows if the market was closed",
+                "market %r has %s: other stocks lose the labels that reach over them, %s of the "
+                "return from day t+1 to t+2; delete their rows if the market was closed",
                 self.name,
-                describe_days(rows, self.dates, present),
+                describe_days(find_stray_days(present), self.dates, present),
+                f"{lost:,}",
             )
 
     @staticmethod

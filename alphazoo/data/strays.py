@@ -7,6 +7,7 @@ reaches over it needs a price on it, and is lost for the other stocks.
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 
 from alphazoo.errors import shorten
@@ -28,6 +29,32 @@ def find_stray_days(present: Tensor) -> npt.NDArray[np.int64]:
     """
     counts, usual = _count(present)
     return np.flatnonzero(counts < FEW * usual)
+
+
+def lost_labels(present: Tensor, priced: Tensor, *, buy: int, sell: int) -> int:
+    """How many labels the other days lack and would have if no stray day were in the calendar.
+
+    Args:
+        present: [D, S] bool, members with a price.
+        priced: [D, S] bool, stocks with a price.
+        buy: Trading days from the score to the purchase.
+        sell: Trading days from the score to the sale.
+    """
+    rows = find_stray_days(present)
+    if not len(rows):
+        return 0
+    others = torch.from_numpy(np.setdiff1d(np.arange(len(present)), rows))
+    known = _labelled(present, priced, buy, sell)[others]
+    possible = _labelled(present[others], priced[others], buy, sell)
+    return int((possible & ~known).sum())
+
+
+def _labelled(present: Tensor, priced: Tensor, buy: int, sell: int) -> Tensor:
+    """[D, S] bool: members with a price today and on the days to buy and to sell."""
+    labelled = torch.zeros_like(present)
+    n_days = max(0, len(present) - sell)
+    labelled[:n_days] = present[:n_days] & priced[buy : buy + n_days] & priced[sell:]
+    return labelled
 
 
 def describe_days(rows: npt.NDArray[np.int64], dates: pd.DatetimeIndex, present: Tensor) -> str:
