@@ -65,9 +65,9 @@ def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
         return days.rank(pct=True).mean(axis=1)
     exact = scores.astype("float64")
     largest = exact.abs().groupby(level="date").transform("max")
-    scores = exact.assign(**{name: to_unit(exact[name], largest[name]) for name in exact})
-    days = scores.groupby(level="date")
-    standard = (scores - days.transform("mean")) / days.transform("std")
+    exact[:] = to_unit(exact.to_numpy(), largest.to_numpy())
+    days = exact.groupby(level="date")
+    standard = (exact - days.transform("mean")) / days.transform("std")
     return standard.where(days.transform("max") > days.transform("min"), 0.0).mean(axis=1)
 
 
