@@ -101,20 +101,79 @@ def test_the_audit_reads_no_cache(tmp_path: Path) -> None:
     assert find_look_ahead(market, features).keys() == {"tomorrow"}
 
 
-@pytest.mark.parametrize("known", [60, 100])
-def test_the_cache_changes_nothing(known: int, tmp_path: Path) -> None:
-    """Computed at once, in two parts, or read: the same bits, also after long suspensions."""
-    market = random_market()
+def eventful_market() -> Market:
+    """230 days with suspensions longer than any window, late entries, exits, and missing highs."""
+    market = random_market(n_days=230)
     fields = {name: field.clone() for name, field in market.fields.items()}
     for field in fields.values():
         field[5:99, 3] = torch.nan
         field[:95, 4] = torch.nan
-    market = replace(market, fields=fields)
-    plain = Panels(alpha158.COLUMNS, 1).bind(market).parts[0].nan_to_num(-9)
+        field[40:, 5] = torch.nan  # leaves
+        field[:20, 6] = field[30:150, 6] = field[160:, 6] = torch.nan
+        field[10:12, 7] = field[60:200, 7] = torch.nan
+        field[:, 8] = torch.nan  # never has a price
+        field[:, 9:15][torch.rand(230, 6) < 0.3] = torch.nan
+        field[:129, 15] = field[131:, 15] = torch.nan
+    fields["high"][60:150, 16] = fields["volume"][20:170, 17] = torch.nan
+    fields["close"][100:, 18] = fields["close"][99, 18]
+    return replace(market, fields=fields)
+
+
+@pytest.mark.parametrize(
+    "steps", [[60], [1, 2, 61, 62], [100], [70, 71, 72, 130, 131, 190], [*range(120, 229, 9)]]
+)
+def test_the_cache_changes_nothing(steps: list[int], tmp_path: Path) -> None:
+    """Computed at once, in any number of parts, or read: the same bits in every column."""
+    market = eventful_market()
+    plain = Panels(alpha158.COLUMNS, 1).bind(market).parts[0]
     kept = Panels(alpha158.COLUMNS, 1, cache=str(tmp_path))
-    kept.bind(market.until(known))
+    for days in steps:
+        kept.bind(market.until(days))
     for _ in range(2):
-        assert torch.equal(kept.bind(market).parts[0].nan_to_num(-9), plain)
+        found = kept.bind(market).parts[0]
+        different = (found.view(torch.int32) != plain.view(torch.int32)) & ~(
+            found.isnan() & plain.isnan()
+        )
+        columns = different.flatten(1).any(dim=1).nonzero().squeeze(1).tolist()
+        assert [alpha158.COLUMNS[index] for index in columns] == []
+
+
+def test_counts_after_the_last_price_are_zero_in_an_extended_entry(tmp_path: Path) -> None:
+    """Qlib counts a day without a price as neither a rise nor a fall, once a stock is listed."""
+    market = eventful_market()
+    columns = ["CNTP5", "CNTN20", "CNTD60"]
+    kept = Panels(columns, 1, cache=str(tmp_path))
+    kept.bind(market.until(200))
+    found = kept.bind(market).parts[0]
+    assert (found[:, 201:, 5] == 0).all()  # left 160 days ago
+    assert found[:, :, 8].isnan().all()  # was never listed
+
+
+def test_a_new_symbol_does_not_move_the_columns_of_the_others(tmp_path: Path) -> None:
+    market = eventful_market()
+    fewer = replace(
+        market,
+        symbols=market.symbols[:-1],
+        fields={name: field[:, :-1].contiguous() for name, field in market.fields.items()},
+        members=market.members[:, :-1],
+    )
+    kept = Panels(["MA5", "CNTP60"], 1, cache=str(tmp_path))
+    kept.bind(fewer.until(200))
+    found, plain = (
+        features.bind(market).parts[0].nan_to_num(-9)
+        for features in (kept, Panels(["MA5", "CNTP60"], 1))
+    )
+    assert torch.equal(found, plain)
+
+
+def test_every_value_of_a_panel_is_written() -> None:
+    """What was in the memory before does not matter."""
+    market, outs = eventful_market(), []
+    for before in (7.0, -7.0):
+        out = torch.full((len(alpha158.COLUMNS), 30, len(market.symbols)), before)
+        alpha158.compute(market.fields, alpha158.COLUMNS, out)
+        outs.append(out.nan_to_num(-9))
+    assert torch.equal(*outs)
 
 
 def test_a_model_trains_on_columns_of_ones_own(tmp_path: Path) -> None:

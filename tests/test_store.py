@@ -14,6 +14,7 @@ from conftest import small_config
 from torch import Tensor
 
 from alphazoo.config import instantiate
+from alphazoo.data import store
 from alphazoo.data.market import Market
 from alphazoo.data.store import stored_panel
 from alphazoo.errors import InputError
@@ -92,6 +93,82 @@ def test_a_revised_day_and_those_after_it_are_computed_again(
     revised = replace(market, fields={**market.fields, "close": close})
     assert same(panel(tmp_path, revised, change), expected(revised))
     assert change.asked == [N_DAYS, 20]
+
+
+@pytest.mark.parametrize("name", ["open", "high", "low", "volume", "vwap"])
+def test_a_revision_of_any_field_is_seen(name: str, tmp_path: Path, market: Market) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    field = market.field(name).clone()
+    field[70, 2] += 1
+    panel(tmp_path, replace(market, fields={**market.fields, name: field}), change)
+    assert change.asked == [N_DAYS, 20]
+
+
+def test_other_columns_are_another_entry(tmp_path: Path, market: Market) -> None:
+    def swapped(fields: Mapping[str, Tensor], out: Tensor) -> None:
+        Change()(fields, out)
+        out[:] = out.flip(0)
+
+    given = {"name": "change", "code": [__file__], "lookback": 3}
+    for columns, compute in ((["close", "change"], Change()), (["change", "close"], swapped)):
+        found = stored_panel(tmp_path, market, columns=columns, compute=compute, **given)
+    assert same(found, expected(market).flip(0))
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_other_code_is_another_entry(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the features, of the store itself, or another version of torch."""
+    change, code = Change(), tmp_path / "code.py"
+    given = {"name": "change", "columns": ["close", "change"], "code": [code], "lookback": 3}
+
+    def ask() -> int:
+        stored_panel(tmp_path / "kept", market, compute=change, **given)
+        return len(change.asked)
+
+    code.write_text("x = 1")
+    assert [ask(), ask()] == [1, 1]
+    code.write_text("x = 2")
+    assert [ask(), ask()] == [2, 2]
+    other = tmp_path / "store.py"
+    other.write_text(Path(store.__file__).read_text() + "# changed")
+    monkeypatch.setattr(store, "__file__", str(other))
+    assert [ask(), ask()] == [3, 3]
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert [ask(), ask()] == [4, 4]
+
+
+def test_a_field_of_another_name_is_another_entry(tmp_path: Path, market: Market) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    fields = {name.replace("vwap", "vwaq"): field for name, field in market.fields.items()}
+    panel(tmp_path, replace(market, fields=fields), change)
+    assert change.asked == [N_DAYS, N_DAYS]
+
+
+def test_the_day_before_an_extension_has_the_last_known_values(
+    tmp_path: Path, market: Market
+) -> None:
+    """Stock 1 has no price in the last 40 days, stock 2 never had one."""
+    fields = {name: field.clone() for name, field in market.fields.items()}
+    for field in fields.values():
+        field[50:, 1] = field[:, 2] = torch.nan
+    market = replace(market, fields=fields)
+    seen: list[Tensor] = []
+
+    def look(given: Mapping[str, Tensor], out: Tensor) -> None:
+        seen.append(given["close"])
+        Change()(given, out)
+
+    for days in (79, N_DAYS - 1):
+        panel(tmp_path, market.until(days), look)  # type: ignore[arg-type]
+    close, recent = market.field("close"), seen[1]
+    assert same(recent[1:], close[80 - 3 :])  # what three days before the first new one need
+    assert recent[0, 1] == close[49, 1]
+    assert recent[0, 2].isnan()
+    assert torch.equal(recent[0, 3:], close[76, 3:])
 
 
 def cut(entry: Path) -> None:

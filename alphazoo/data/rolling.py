@@ -213,12 +213,20 @@ class Moments(Fold):
 
 
 class Trend(Moments):
-    """The least-squares line through the window."""
+    """The least-squares line through the window.
+
+    Days are counted back from the last one of a window: a result has the same bits wherever the
+    history starts, which numbers of days that grow with it would not give.
+    """
 
     def __init__(self, x: Tensor, longest: int) -> None:
         self._x = x
-        self._day = torch.arange(len(x), dtype=torch.float64, device=x.device).unsqueeze(1)
-        super().__init__(self._day.expand(x.shape), x, longest=longest)
+        super().__init__(torch.zeros_like(x, dtype=torch.float64), x, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Join windows; the older one ends ``recent`` days earlier."""
+        count, day, *rest = older
+        return super().merge(newer, (count, day - recent, *rest), recent)
 
     def slope(self, n: int) -> Tensor:
         """[D, S], rise per day; NaN with fewer than two values."""
@@ -232,7 +240,7 @@ class Trend(Moments):
     def residual(self, n: int) -> Tensor:
         """[D, S], today's value above the line; NaN with fewer than two values."""
         _, day, mean, *_ = self.over(n)
-        return self._x - mean - self.slope(n) * (self._day - day)
+        return self._x - mean + self.slope(n) * day
 
 
 class Rank:

@@ -3,7 +3,9 @@
 An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which says what it
 was computed from: a checksum of every day of the market. What a new market has in common with it,
 from the first day on, is kept; only later days are computed. The key of an entry is a digest of
-the columns, the code that computes them, the symbols and the start of the history.
+whatever else decides its bytes: the columns, the code that computes and stores them, the version of
+torch, the symbols, the fields, and the start of the history. An entry that was extended has the
+bytes of one that was computed at once.
 """
 
 import hashlib
@@ -31,7 +33,8 @@ START = 60  # days of the history that tell one market from another with the sam
 
 BUFFER = 2**26  # values computed at a time: a page of the file is written to a few times, not often
 
-# fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks
+# Fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks. Where the
+# history before is cut off, the first of the D days has the last values that were known until then.
 Compute = Callable[[Mapping[str, Tensor], Tensor], None]
 
 
@@ -67,8 +70,10 @@ def stored_panel(
     days = _checksums(market)
     key = {
         "features": [name, *columns],
-        "code": [zlib.crc32(Path(file).read_bytes()) for file in code],
+        "code": [zlib.crc32(Path(file).read_bytes()) for file in (*code, __file__)],
+        "torch": torch.__version__,
         "symbols": market.symbols,
+        "fields": sorted(market.fields),
         "start": [f"{market.dates[0]:%Y-%m-%d}", *days[:START]],
     }
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
@@ -138,8 +143,7 @@ def _write(
         entry,
         n_bytes / 1e9,
     )
-    since = _since(market, known - lookback)
-    fields = {name: field[since:] for name, field in market.fields.items()}
+    fields = {name: _recent(field, known - lookback) for name, field in market.fields.items()}
     with replacing(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
             file.truncate(n_bytes)
@@ -163,18 +167,18 @@ def _write(
     return meta
 
 
-def _since(market: Market, row: int) -> int:
-    """The row to begin with, so that a stock that was listed before ``row`` still is.
+def _recent(field: Tensor, row: int) -> Tensor:
+    """The days [D, S] of a field from a row on, after one day with the last values before it.
 
-    A stock that was suspended for longer than any window would else look like a new one.
+    That day says which stocks were listed by then: one that was suspended for longer than any
+    window, or has left, would otherwise look like one that is yet to come.
     """
-    if row <= 0:
-        return 0
-    traded = market.field("close").isfinite()
-    later = traded[row:].any(dim=0)
-    last = torch.where(traded[:row], torch.arange(row).unsqueeze(1), -1).amax(dim=0)  # [S]
-    before = last[later & (last >= 0)]
-    return min(row, int(before.min())) if len(before) else row
+    if row <= 1:
+        return field
+    known = field[:row].isfinite().numpy()
+    last = row - 1 - known[::-1].argmax(axis=0)  # [S]; without a value any day will do
+    before = field[torch.from_numpy(last), torch.arange(field.shape[1])]
+    return torch.cat([before.unsqueeze(0), field[row:]])
 
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
