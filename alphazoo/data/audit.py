@@ -18,7 +18,9 @@ def find_look_ahead(
     """Compute windows and market state of some days twice: from all days and from those up to it.
 
     Values that differ by more than rounding (1e-5 of the value), or are known in one and unknown in
-    the other, look ahead. It sees what features do with the market, not what a source did to it.
+    the other, look ahead. It sees what features do with the market, not what a source did to it:
+    levels of prices that a vendor adjusted backwards know of later splits and dividends, see
+    `alphazoo.data.features.FeatureSet`, and revised fundamentals of later revisions.
 
     Args:
         market: The whole history.

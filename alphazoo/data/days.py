@@ -1,7 +1,7 @@
 """One trading day is one item: `DayBatch` holds it, `Days` yields it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -64,6 +64,7 @@ class DayPanels:
         present: [D, S] bool.
         concepts: Who belongs to what, and when.
         market: What its indices did.
+        origin: The same for copies on other devices, and for no other panels.
     """
 
     windows: Windows
@@ -73,6 +74,7 @@ class DayPanels:
     present: Tensor
     concepts: Concepts
     market: MarketState
+    origin: object = field(default_factory=object)
 
     def day(self, row: int) -> DayBatch:
         """Make the day at a row of the calendar."""

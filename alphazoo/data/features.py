@@ -15,6 +15,14 @@ from alphazoo.errors import InputError, shorten
 class FeatureSet(ABC):
     """A choice of features; bound to a market it gives the window of any day.
 
+    A feature is best a ratio, such as a price relative to today's. Many vendors adjust the whole
+    history backwards from the newest price: the level of an adjusted price, in currency, then
+    depends on splits and dividends that come later, and a feature of levels looks ahead. The audit
+    cannot see that, because it cuts the market off after the source has adjusted it. Ratios of
+    adjusted prices are free of it, and so is the level where prices are adjusted here from ``split``
+    and ``dividend`` (forwards, see `alphazoo.data.adjust`). The same holds for the level of an
+    adjusted volume.
+
     Args:
         columns: [F], names of the features of one day.
         window: T, days a model looks back on, today included.

@@ -1,5 +1,6 @@
 """MarketDataModule: a market's days as train, valid, test and predict loaders."""
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ class MarketDataModule(L.LightningDataModule):
         market: The market, or a function that reads it (called in ``setup``, in each process).
         features: What a model sees of a stock.
         label: What it learns.
-        scaler: How features are scaled; fitted once on the train days, kept in the checkpoint.
+        scaler: How features are scaled. The module fits a copy of its own on its train days, once
+            per fit, and keeps the statistics in the checkpoint.
         train: ``[from, to]``, dates, both included; None is an open end.
         valid: Likewise, after ``train``.
         test: Likewise, after ``valid``.
@@ -68,7 +70,8 @@ class MarketDataModule(L.LightningDataModule):
         self._source = market
         self.features = features
         self.label = label
-        self.scaler = scaler
+        self.scaler = copy.deepcopy(scaler)
+        self.scaler.reset()  # it may have been fitted on other days
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks
@@ -77,7 +80,17 @@ class MarketDataModule(L.LightningDataModule):
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the market, make labels, find the days of each segment; the first time only."""
+        """Read the market, make labels, find the days of each segment; the first time only.
+
+        A Trainer that begins to fit starts without what an earlier one has left: statistics of a
+        checkpoint, a seed, a device.
+        """
+        if stage is not None:
+            self._moved = self._seed = None
+        if stage == "fit":
+            self.scaler.reset()
+            if hasattr(self, "_panels"):
+                self._panels.market.scaler.reset()
         if hasattr(self, "_panels"):
             return
         market = self._read()

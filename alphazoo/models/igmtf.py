@@ -170,8 +170,8 @@ class IGMTF(StockModel):
             )
         days = data.train_days()
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
-        made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
-        if made_of != self._made_of:  # other weights, device or data
+        made_of = (_digest(weights), self.device, *_identity(days))
+        if made_of != self._made_of:  # other weights, device, data, scaling or train days
             start, processes = time.perf_counter(), self.trainer.world_size
             if len(days) < processes:
                 raise InputError(f"{processes} processes have {len(days)} train days to remember")
@@ -211,6 +211,13 @@ def _merge(days: StatesByDay) -> "StatesByDay":
     rows = torch.cat(gather_all_tensors(torch.cat([states for _, states in days])))
     parts = torch.split(rows, torch.cat(gather_all_tensors(counts)).tolist())
     return [(dates[place], parts[place]) for place in dates.argsort().tolist()]
+
+
+def _identity(days: Days) -> tuple[object, ...]:
+    """What tells the features of these days from those of any others."""
+    statistics = days.panels.scaler.state_dict().values()
+    scaling = [_digest(value) for value in statistics if isinstance(value, Tensor)]
+    return days.panels.origin, tuple(days.rows), *scaling
 
 
 def _digest(tensor: Tensor) -> int:
