@@ -1,6 +1,7 @@
 """Data modules, models and Trainers that share a process share nothing else."""
 
 import copy
+from itertools import pairwise
 from pathlib import Path
 
 import lightning as L
@@ -15,7 +16,7 @@ from alphazoo.averaging import LastEpochsAverage
 from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.scaling import RobustZScore, Scaler, ZScore
+from alphazoo.data.scaling import DayZScore, Scaler, ZScore
 from alphazoo.models.base import StockModel
 
 FIRST, SECOND = ["2015-01-05", "2015-02-15"], ["2015-02-16", "2015-04-15"]
@@ -121,39 +122,39 @@ def score_test_day(model: StockModel, data: MarketDataModule) -> Tensor:
     return model(data.days("test")[0])
 
 
-def test_the_memory_is_that_of_the_train_days_scaler_and_features_at_hand(market: Market) -> None:
-    """One model scores through several data modules; each time as a fresh copy of it does.
+def test_the_memory_is_that_of_the_train_days_scaling_and_prices_at_hand(market: Market) -> None:
+    """One model scores again and again; each time as a fresh copy of it does.
 
-    All but the last share the first train day, and two have as many train days.
+    Statistics, train days and prices change one at a time; the first train day and, but for one
+    change, the number of days stay.
     """
-    start = "2015-01-05"
-    late = market.field("volume").clone()
-    late[20:30] *= 2  # within the train days, after the first one
-    other = Market(**{**market.__dict__, "fields": {**market.fields, "volume": late}})
-    fitted = module(market, [start, "2015-02-10"])
-    fitted.days("train")
-    scaled = module(market, [start, "2015-02-10"])
-    scaled.load_state_dict(module_state(module(market, SECOND)))
-    modules = [
-        fitted,
-        module(other, [start, "2015-02-10"]),
-        scaled,
-        module(market, [start, "2015-03-20"]),
-        module(market, [start, "2015-02-10"], RobustZScore(clip=3.0, max_rows=10_000)),
-    ]
+    close = market.field("close").clone()
+    close[20] *= torch.linspace(1, 2, close.shape[1])  # a train day, but not the first
+    changed = Market(**{**market.__dict__, "fields": {**market.fields, "close": close}})
+    other = module(market, SECOND)
+    other.days("train")
+    statistics = other.state_dict()
+    data = module(market, FIRST)
+    by_day, by_day_too = (module(m, FIRST, DayZScore(clip=3.0)) for m in (market, changed))
     model, found = igmtf(), []
-    for data in modules:
+
+    def check(data: MarketDataModule) -> None:
         scores = score_test_day(model, data)
         fresh = igmtf()
         fresh.remember(data.train_days())
         assert torch.equal(scores, fresh(data.days("test")[0]))
         found.append(fresh._memory.rows)
-    assert all(not torch.equal(found[0], rows) for rows in found[1:])
 
-
-def module_state(data: MarketDataModule) -> dict:
-    data.days("train")
-    return data.state_dict()
+    check(data)
+    data.load_state_dict(statistics)
+    check(data)
+    data.segments["train"] = data.segments["train"][:-3]
+    check(data)
+    data.segments["train"] = [*data.segments["train"][:-1], data.segments["train"][-1] + 1]
+    check(data)
+    check(by_day)
+    check(by_day_too)
+    assert all(not torch.equal(*pair) for pair in pairwise(found))
 
 
 def test_the_memory_is_kept_while_nothing_changes(
