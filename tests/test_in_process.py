@@ -143,6 +143,7 @@ def test_the_memory_is_that_of_the_train_days_scaling_and_prices_at_hand(market:
         fresh = igmtf()
         fresh.remember(data.train_days())
         assert torch.equal(scores, fresh(data.days("test")[0]))
+        assert torch.equal(model._memory.rows, fresh._memory.rows)
         found.append(fresh._memory.rows)
 
     check(data)
