@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from alphazoo.errors import InputError, did_you_mean
+from alphazoo.folders import new_folder
 
 VERSION_BASE = "1.3"
 
@@ -37,6 +38,10 @@ def _market_columns(indices: Sequence[str]) -> list[str]:
 
 
 OmegaConf.register_new_resolver("len", len, replace=True)
+# once per config: the folder is made when Hydra first asks for its name
+OmegaConf.register_new_resolver(
+    "new_folder", lambda name: str(new_folder(name)), replace=True, use_cache=True
+)
 OmegaConf.register_new_resolver("market_columns", _market_columns, replace=True)
 OmegaConf.register_new_resolver(
     "better", lambda figure: "min" if figure.endswith("loss") else "max", replace=True

@@ -19,6 +19,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.facts import write_facts
 from alphazoo.files import read_checkpoint, replacing
+from alphazoo.lineage import check_lineage, descend
 from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
 from alphazoo.resume import ResumePoint, resume_point
@@ -75,7 +76,7 @@ def fit(
     Args:
         config: All that the run is told.
         market: Where it is read already.
-        start: A checkpoint of the same model whose weights to start from.
+        start: A checkpoint of the same model whose weights to start from, as in a walk forward.
         callbacks: Beside those of the config.
         trackers: Loggers beside that of the trainer, see `alphazoo.tracking.tracked`.
 
@@ -90,11 +91,13 @@ def fit(
     data: MarketDataModule = instantiate(config.datamodule, **other)
     data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
     model = _make_model(config)
-    point = resume_point(config)
-    if config.init_from and not point:
+    point = resume_point(config, data)
+    if point:
+        model.lineage = point.lineage
+    elif start:
+        _start_from(start, model, data, allow_leak=config.allow_leak)
+    elif config.init_from:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
-    if start and not point:
-        model.load_state_dict(read_checkpoint(start)["state_dict"])
     trainer = _make_trainer(config, callbacks, trackers)
     begin_folder(config, point)
     write_facts(config, data, trainer)
@@ -105,6 +108,16 @@ def fit(
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
     return Fitted(model, data, trainer, best)
+
+
+def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
+    """Take the weights and the lineage of a checkpoint of the same model."""
+    checkpoint = read_checkpoint(file)
+    how = "walk_forward.warm_start"
+    lineage = descend(checkpoint, how, file)
+    check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
+    model.load_state_dict(checkpoint["state_dict"])
+    model.lineage = lineage
 
 
 def _make_model(config: DictConfig) -> StockModel:

@@ -1,13 +1,20 @@
 """Days and segments: one date per batch, every stock of it, no label across a border."""
 
+import copy
+from dataclasses import replace
+
+import lightning as L
 import pandas as pd
 import pytest
 import torch
 from conftest import Run, make_data, small_config, small_frame
 
 from alphazoo import Alpha360, Label, RobustZScore
+from alphazoo.config import instantiate
+from alphazoo.data.days import DayBatch, Days
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import split_days
 from alphazoo.errors import InputError
 
@@ -176,3 +183,79 @@ def test_a_segment_without_labels_is_refused() -> None:
     market = Market.from_table(frame.assign(volume=frame["volume"].where(~(late & odd_days), 0)))
     with pytest.raises(InputError, match=r"data.test: no day from .* has a label"):
         make_data(small_config(), market).setup()
+
+
+# several in one process
+
+
+def with_scaler(scaler: Scaler, last: str) -> MarketDataModule:
+    config = small_config(f"data.train=['2015-02-01', '{last}']")
+    return instantiate(config.datamodule, scaler=scaler)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_scaler_given_to_two_data_modules_is_fitted_by_each(fitted: bool) -> None:
+    given = RobustZScore(clip=3.0, max_rows=10**6)
+    if fitted:
+        early = with_scaler(given, "2015-04-01").days("train").panels.scaler
+        given.load_state_dict(early.state_dict())
+    first, second = (with_scaler(given, last) for last in ("2015-03-15", "2015-04-15"))
+    alone = with_scaler(RobustZScore(clip=3.0, max_rows=10**6), "2015-04-15")
+    seen = [data.days("valid")[0].features for data in (first, second, alone)]
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[1], seen[2])
+    assert given.fitted == fitted
+
+
+class Order(L.Callback):
+    """Remembers the train days in their order; may fail on the third."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+        self.rows: list[int] = []
+
+    def on_train_batch_start(self, _: object, __: object, day: DayBatch, index: int) -> None:
+        self.rows.append(int(day.date))
+        if self.fails and index == 2:
+            raise RuntimeError("stop here")
+
+
+def order_of_fit(data: MarketDataModule, seed: int, fails: bool = False) -> list[int]:
+    torch.manual_seed(seed)
+    order = Order(fails)
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[order],
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    try:
+        trainer.fit(instantiate(small_config("model=linear").model), data)
+    except RuntimeError:
+        assert fails
+    return order.rows
+
+
+def test_a_fit_that_failed_leaves_no_seed_for_the_next_one() -> None:
+    data = make_data(small_config())
+    assert len(order_of_fit(data, seed=1, fails=True)) == 3
+    assert order_of_fit(data, seed=2) == order_of_fit(make_data(small_config()), seed=2)
+
+
+def test_the_origin_of_days_tells_panels_rows_and_statistics_apart() -> None:
+    data = make_data(small_config())
+    days = data.days("train")
+    same, moved = Days(list(days.rows), days.panels), days.panels.to(torch.device("cpu"))
+    assert days.origin == same.origin == Days(days.rows, moved).origin
+    others = [Days([*days.rows[:-1], days.rows[-1] + 1], days.panels)]
+    ranked = [make_data(small_config("scaler=day_rank")).days("train") for _ in range(2)]
+    others += ranked  # without statistics, of two markets that may differ
+    center = days.panels.scaler.state_dict()["center"]
+    other_scaler = copy.deepcopy(days.panels.scaler)
+    other_scaler.load_state_dict({**other_scaler.state_dict(), "center": center + 1})
+    others.append(Days(days.rows, replace(days.panels, scaler=other_scaler)))
+    origins = [str(days.origin), *(str(other.origin) for other in others)]
+    assert len(set(origins)) == len(origins)

@@ -1,8 +1,8 @@
-"""Data modules, models and Trainers that share a process share nothing else."""
+"""A fit takes nothing from what its data module or callbacks did before in the same process."""
 
-import copy
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -14,10 +14,10 @@ from torch import Tensor
 from alphazoo import Alpha360, Label
 from alphazoo.averaging import LastEpochsAverage
 from alphazoo.config import instantiate
+from alphazoo.data.concepts import correlation_groups
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.scaling import DayZScore, Scaler, ZScore
-from alphazoo.models.base import StockModel
+from alphazoo.data.scaling import ZScore
 
 FIRST, SECOND = ["2015-01-05", "2015-02-15"], ["2015-02-16", "2015-04-15"]
 
@@ -27,17 +27,18 @@ def market() -> Market:
     return Market.from_table(small_frame(), indices=["ST7"])
 
 
-def module(market: Market, train: list[str], scaler: Scaler | None = None) -> MarketDataModule:
+def module(market: Market, train: list[str], **options: Any) -> MarketDataModule:
     return MarketDataModule(
         market,
         Alpha360(["close", "volume"], window=2),
-        Label(buy=1, sell=2, scale="rank"),
-        scaler or ZScore(clip=3.0, max_rows=10_000),
+        options.pop("label", Label(buy=1, sell=2, scale="rank")),
+        ZScore(clip=3.0, max_rows=10_000),
         train=train,
         valid=["2015-04-16", "2015-05-15"],
         test=["2015-05-16", None],
         embargo=0,
         min_stocks=2,
+        **options,
     )
 
 
@@ -51,24 +52,6 @@ def mean_of_lag(data: MarketDataModule) -> float:
 
 def center_of_lag(data: MarketDataModule) -> float:
     return float(data.scaler.state_dict()["center"][0, 0, 0])
-
-
-# scalers
-
-
-def test_a_scaler_given_to_two_data_modules_is_fitted_for_each(market: Market) -> None:
-    shared = ZScore(clip=3.0, max_rows=10_000)
-    modules = [module(market, train, shared) for train in (FIRST, SECOND)]
-    for data in modules:
-        data.days("train")
-    for data in modules:
-        assert center_of_lag(data) == pytest.approx(mean_of_lag(data), rel=1e-6)
-    assert mean_of_lag(modules[0]) != pytest.approx(mean_of_lag(modules[1]), rel=1e-6)
-    assert not shared.fitted
-    # one that was fitted elsewhere says nothing about these days
-    third = module(market, SECOND, modules[0].scaler)
-    third.days("train")
-    assert center_of_lag(third) == center_of_lag(modules[1])
 
 
 def test_a_fit_forgets_the_statistics_of_a_checkpoint_that_was_scored_before(
@@ -89,88 +72,31 @@ def test_a_fit_forgets_the_statistics_of_a_checkpoint_that_was_scored_before(
     assert not torch.equal(fitted, state)
 
 
-# seeds
-
-
-def test_a_trainer_does_not_inherit_the_seed_of_one_that_was_stopped(market: Market) -> None:
-    def order(data: MarketDataModule, seed: int) -> list[int]:
-        torch.manual_seed(seed)
-        data.setup("fit")
-        data.trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-        return [int(day.date) for day in data.train_dataloader()]
-
-    data = module(market, FIRST)
-    order(data, 0)  # its Trainer is stopped: there is no teardown
-    assert order(data, 1) == order(module(market, FIRST), 1)
-
-
-# what a model remembers
-
-
-def igmtf(**options: int) -> StockModel:
-    torch.manual_seed(0)
-    config = small_config("model=igmtf", "model.hidden_size=4", "model.dropout=0")
-    sizes = {"n_features": 2, "k_day": 3, "n_neighbor": 4, **options}
-    return instantiate(config.model, **sizes).eval()
-
-
-def score_test_day(model: StockModel, data: MarketDataModule) -> Tensor:
-    trainer = L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu"
-    )
-    trainer.predict(model, data, return_predictions=False)
-    return model(data.days("test")[0])
-
-
-def test_the_memory_is_that_of_the_train_days_scaling_and_prices_at_hand(market: Market) -> None:
-    """One model scores again and again; each time as a fresh copy of it does.
-
-    Statistics, train days and prices change one at a time; the first train day and, but for one
-    change, the number of days stay.
-    """
-    close = market.field("close").clone()
-    close[20] *= torch.linspace(1, 2, close.shape[1])  # a train day, but not the first
-    changed = Market(**{**market.__dict__, "fields": {**market.fields, "close": close}})
-    other = module(market, SECOND)
-    other.days("train")
-    statistics = other.state_dict()
-    data = module(market, FIRST)
-    by_day, by_day_too = (module(m, FIRST, DayZScore(clip=3.0)) for m in (market, changed))
-    model, found = igmtf(), []
-
-    def check(data: MarketDataModule) -> None:
-        scores = score_test_day(model, data)
-        fresh = igmtf()
-        fresh.remember(data.train_days())
-        assert torch.equal(scores, fresh(data.days("test")[0]))
-        assert torch.equal(model._memory.rows, fresh._memory.rows)
-        found.append(fresh._memory.rows)
-
-    check(data)
-    data.load_state_dict(statistics)
-    check(data)
-    data.segments["train"] = data.segments["train"][:-3]
-    check(data)
-    data.segments["train"] = [*data.segments["train"][:-1], data.segments["train"][-1] + 1]
-    check(data)
-    check(by_day)
-    check(by_day_too)
-    assert all(not torch.equal(*pair) for pair in pairwise(found))
-
-
-def test_the_memory_is_kept_while_nothing_changes(
-    market: Market, monkeypatch: pytest.MonkeyPatch
+def test_a_fit_forgets_the_concepts_of_a_checkpoint_that_was_scored_before(
+    market: Market,
 ) -> None:
-    model, data, made = igmtf(), module(market, FIRST), []
-    keep = type(model)._keep
-    monkeypatch.setattr(type(model), "_keep", lambda *given: made.append(1) or keep(*given))
-    for _ in range(2):
-        score_test_day(model, data)
-    assert len(made) == 1
-    score_test_day(copy.deepcopy(model), data)
+    """Groups by correlation are made from the train days, and neutral labels from the groups."""
+    source = partial(correlation_groups, n_groups=3, min_days=5)
+    label = Label(buy=1, sell=2, scale="raw", neutral=True)
+    other, data = (module(market, days, label=label, concepts=source) for days in (SECOND, FIRST))
+    own, stocks = source(market, data_rows(data)), torch.arange(8)
+    expected = data.days("test").panels.labels.nan_to_num()
+    assert not torch.equal(groups_of(other), own.on(0, stocks))
+    other.days("train")
+    data.load_state_dict(other.state_dict())
+    assert torch.equal(groups_of(data), groups_of(other))  # to score with
+    data.setup("fit")
+    assert torch.equal(groups_of(data), own.on(0, stocks))
+    assert torch.equal(data.days("test").panels.labels.nan_to_num(), expected)
 
 
-# callbacks
+def data_rows(data: MarketDataModule) -> list[int]:
+    data.setup()
+    return list(data.segments["train"])
+
+
+def groups_of(data: MarketDataModule) -> Tensor:
+    return data.days("test").panels.concepts.on(0, torch.arange(8))
 
 
 def test_an_average_of_the_last_epochs_has_none_of_an_earlier_fit(tmp_path: Path) -> None:

@@ -212,7 +212,9 @@ def test_qlib_refuses_wrong_dates(qlib_folder: Path) -> None:
     with pytest.raises(InputError, match=r"reversed.txt, line 1: the period of ST0 ends before"):
         Market.from_qlib(qlib_folder, universe="reversed")
     (instruments / "spaces.txt").write_text("ST0 2015-05-01 2015-06-01\n")
-    with pytest.raises(InputError, match="spaces.txt: expected rows of symbol, from, to, by tabs"):
+    with pytest.raises(
+        InputError, match="spaces.txt, line 1: expected symbol, from, to, separated by tabs"
+    ):
         Market.from_qlib(qlib_folder, universe="spaces")
     (instruments / "empty.txt").write_text("")
     with pytest.raises(InputError, match="empty.txt has no rows"):
@@ -366,7 +368,9 @@ def test_dates_may_be_text_numbers_or_objects(frame: pd.DataFrame) -> None:
 def test_unparsable_dates_are_named(frame: pd.DataFrame) -> None:
     dates = frame["date"].dt.strftime("%Y-%m-%d")
     dates[3] = "yesterday"
-    with pytest.raises(InputError, match="1 values are not dates, the first in row 4: 'yesterday'"):
+    with pytest.raises(
+        InputError, match="column 'date', row 4: 'yesterday' is not a date by %Y-%m-%d"
+    ):
         Market.from_table(frame.assign(date=dates))
 
 
@@ -379,17 +383,21 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
         Market.from_table(frame, columns={"opne": "open"})
     with pytest.raises(InputError, match="choose one way of adjusting"):
         Market.from_table(frame, columns={**ADJUSTED, "split": "volume"})
-    with pytest.raises(InputError, match="close: 'n/k' is not a number"):
+    with pytest.raises(
+        InputError, match="column 'close', row 1 .ST0 on 2015-01-01.: 'n/k' is not a number"
+    ):
         Market.from_table(
             frame.assign(close=frame["close"].astype(object).where(frame.index > 0, "n/k"))
         )
-    with pytest.raises(InputError, match="has no rows of the benchmark 'SPY'"):
+    with pytest.raises(InputError, match="has no rows of 'SPY' .data.benchmark."):
         Market.from_table(frame, benchmark="SPY")
     with pytest.raises(InputError, match="has no rows"):
         Market.from_table(frame[:0])
     with pytest.raises(InputError, match="no file .*prices.parquet"):
         Market.from_table(tmp_path / "prices.parquet")
-    with pytest.raises(InputError, match="member: expected true or false, 1 or 0, found 0.5"):
+    with pytest.raises(
+        InputError, match="column 'w', row 1: expected true or false, 1 or 0, found 0.5"
+    ):
         Market.from_table(frame.assign(w=0.5), columns={"member": "w"})
     for name, content in (
         ("broken.parquet", b"PAR1"),
@@ -397,7 +405,7 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
         ("odd.csv", b"\xff\xfe"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"cannot read .*{name}: "):
+        with pytest.raises(InputError, match=name):
             Market.from_table(tmp_path / name)
     (tmp_path / "prices.xlsx").touch()
     with pytest.raises(InputError, match=r"expected a .parquet, .csv or .csv.gz file"):

@@ -12,7 +12,7 @@ from test_alpha158 import random_market
 from torch import Tensor
 
 from alphazoo.config import compose, instantiate
-from alphazoo.data import alpha158
+from alphazoo.data import alpha158, panels, rolling, store
 from alphazoo.data.audit import find_look_ahead
 from alphazoo.data.market import Market
 from alphazoo.data.panels import Panels
@@ -79,9 +79,12 @@ def wrong_name(market: Market) -> Mapping[str, Tensor]:
     [
         (lambda: Panels(["RSQ5"], 1), "nothing gives 'RSQ5'; did you mean 'RSQR5'?"),
         (lambda: Panels(["momentun"], 1, [momentum]), "did you mean 'momentum'?"),
-        (lambda: Panels([], 1), "need a window of 1 day or more and a column, got 1, []"),
-        (lambda: Panels(["KMID"], 0), "need a window of 1 day or more and a column, got 0"),
-        (lambda: Panels(["KMID", "KMID"], 1), "names that stand twice: KMID"),
+        (lambda: Panels([], 1), "at least one column, got window=1, columns=[]"),
+        (
+            lambda: Panels(["KMID"], 0),
+            "need a window of at least 1 day and at least one column, got window=0",
+        ),
+        (lambda: Panels(["KMID", "KMID"], 1), "duplicate names: KMID"),
         (lambda: Panels(["KMID"], 600), "window is 600 days, but market 'random' has only 130"),
         (lambda: Panels(["mine"], 1, [wrong_shape]), "wrong_shape gives 'mine' as Tensor (3, 3)"),
         (lambda: Panels(["mine"], 1, [wrong_type]), "wrong_type gives 'mine' as list ()"),
@@ -101,79 +104,59 @@ def test_the_audit_reads_no_cache(tmp_path: Path) -> None:
     assert find_look_ahead(market, features).keys() == {"tomorrow"}
 
 
-def eventful_market() -> Market:
-    """230 days with suspensions longer than any window, late entries, exits, and missing highs."""
-    market = random_market(n_days=230)
+def patchy_market(n_days: int = 320) -> Market:
+    """Suspensions longer than any window, stocks that come and go, fields that are missing."""
+    market = random_market(n_days)
     fields = {name: field.clone() for name, field in market.fields.items()}
     for field in fields.values():
         field[5:99, 3] = torch.nan
-        field[:95, 4] = torch.nan
-        field[40:, 5] = torch.nan  # leaves
-        field[:20, 6] = field[30:150, 6] = field[160:, 6] = torch.nan
-        field[10:12, 7] = field[60:200, 7] = torch.nan
-        field[:, 8] = torch.nan  # never has a price
-        field[:, 9:15][torch.rand(230, 6) < 0.3] = torch.nan
-        field[:129, 15] = field[131:, 15] = torch.nan
-    fields["high"][60:150, 16] = fields["volume"][20:170, 17] = torch.nan
-    fields["close"][100:, 18] = fields["close"][99, 18]
+        field[80:, 4] = torch.nan  # gone
+        field[:180, 5] = torch.nan  # new
+        field[70:230, 6] = field[235:318, 6] = torch.nan
+        field[:, 7] = torch.nan  # never there
+        field[:90, 8] = field[91:, 8] = torch.nan  # there for a day
+    fields["high"][:200, 9] = fields["close"][60:200, 10] = fields["low"][90:, 11] = torch.nan
+    fields["volume"][70:200, 12] = torch.nan
     return replace(market, fields=fields)
 
 
-@pytest.mark.parametrize(
-    "steps", [[60], [1, 2, 61, 62], [100], [70, 71, 72, 130, 131, 190], [*range(120, 229, 9)]]
-)
+STEPS = [[60], [100], [259], [99, 100, 101, 165, 166, 230, 300], [*range(290, 319)]]
+
+
+@pytest.mark.parametrize("steps", STEPS)
 def test_the_cache_changes_nothing(steps: list[int], tmp_path: Path) -> None:
-    """Computed at once, in any number of parts, or read: the same bits in every column."""
-    market = eventful_market()
-    plain = Panels(alpha158.COLUMNS, 1).bind(market).parts[0]
+    """Computed at once, in any number of steps, or read: the same bits in every column."""
+    market = patchy_market()
+    plain = Panels(alpha158.COLUMNS, 1).bind(market).parts[0].nan_to_num(-9)
     kept = Panels(alpha158.COLUMNS, 1, cache=str(tmp_path))
-    for days in steps:
-        kept.bind(market.until(days))
+    for last in steps:
+        kept.bind(market.until(last))
     for _ in range(2):
-        found = kept.bind(market).parts[0]
-        different = (found.view(torch.int32) != plain.view(torch.int32)) & ~(
-            found.isnan() & plain.isnan()
-        )
-        columns = different.flatten(1).any(dim=1).nonzero().squeeze(1).tolist()
-        assert [alpha158.COLUMNS[index] for index in columns] == []
+        found = kept.bind(market).parts[0].nan_to_num(-9)
+        differs = (found != plain).flatten(1).any(dim=1)
+        assert [alpha158.COLUMNS[i] for i in differs.nonzero().flatten()] == []
+    assert len([*tmp_path.iterdir()]) == 1
 
 
-def test_counts_after_the_last_price_are_zero_in_an_extended_entry(tmp_path: Path) -> None:
-    """Qlib counts a day without a price as neither a rise nor a fall, once a stock is listed."""
-    market = eventful_market()
-    columns = ["CNTP5", "CNTN20", "CNTD60"]
+def test_counts_of_a_suspended_stock_are_zero_not_missing(tmp_path: Path) -> None:
+    """Suspended for 90 days up to the end, of which the last ten are new: no rise, no fall."""
+    market = patchy_market(170)
+    columns = ["CNTP60", "CNTN5", "CNTD20"]
     kept = Panels(columns, 1, cache=str(tmp_path))
-    kept.bind(market.until(200))
-    found = kept.bind(market).parts[0]
-    assert (found[:, 201:, 5] == 0).all()  # left 160 days ago
-    assert found[:, :, 8].isnan().all()  # was never listed
+    kept.bind(market.until(159))
+    assert kept.bind(market).parts[0][:, 160:, 4].unique().tolist() == [0]
 
 
-def test_a_new_symbol_does_not_move_the_columns_of_the_others(tmp_path: Path) -> None:
-    market = eventful_market()
-    fewer = replace(
-        market,
-        symbols=market.symbols[:-1],
-        fields={name: field[:, :-1].contiguous() for name, field in market.fields.items()},
-        members=market.members[:, :-1],
-    )
-    kept = Panels(["MA5", "CNTP60"], 1, cache=str(tmp_path))
-    kept.bind(fewer.until(200))
-    found, plain = (
-        features.bind(market).parts[0].nan_to_num(-9)
-        for features in (kept, Panels(["MA5", "CNTP60"], 1))
-    )
-    assert torch.equal(found, plain)
-
-
-def test_every_value_of_a_panel_is_written() -> None:
-    """What was in the memory before does not matter."""
-    market, outs = eventful_market(), []
-    for before in (7.0, -7.0):
-        out = torch.full((len(alpha158.COLUMNS), 30, len(market.symbols)), before)
-        alpha158.compute(market.fields, alpha158.COLUMNS, out)
-        outs.append(out.nan_to_num(-9))
-    assert torch.equal(*outs)
+def test_the_module_that_stores_a_panel_is_part_of_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index, module in enumerate((None, panels, rolling, alpha158, store)):
+        if module is not None:
+            code = tmp_path / "code.py"
+            code.write_text(str(index))
+            monkeypatch.setattr(module, "__file__", str(code))
+        Panels(["KMID"], 1, cache=str(tmp_path / "store")).bind(random_market())
+        assert len([*(tmp_path / "store").iterdir()]) == index + 1
 
 
 def test_a_model_trains_on_columns_of_ones_own(tmp_path: Path) -> None:

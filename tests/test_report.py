@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, Alphazoo, small_config
+from conftest import SMALL, Alphazoo, small_config, small_frame
 
+from alphazoo.commands.scoring import spare_run
 from alphazoo.compare import compare
-from alphazoo.config import compose
+from alphazoo.config import compose, instantiate
+from alphazoo.data.market import Market
 from alphazoo.ensemble import average_scores
 from alphazoo.errors import InputError
+from alphazoo.evaluation import evaluate, write_evaluation
 from alphazoo.groups import find_runs, group_runs
 from alphazoo.predict import predict
 from alphazoo.runs import Run
+from alphazoo.scores import join_returns
 from alphazoo.train import train
 
 REPORT = ["report=true", "backtest.strategy.topk=3", "backtest.strategy.n_drop=1"]
@@ -84,6 +88,53 @@ def test_a_market_that_is_too_small_to_trade_still_gets_a_report(
     assert "no backtest: the strategy needs 50 stocks a day" in caplog.text
     assert (tmp_path / "report.html").exists()
     assert not (tmp_path / "backtest.parquet").exists()
+
+
+def test_dividends_are_a_caveat_and_the_universe_a_column(tmp_path: Path) -> None:
+    """Every stock pays 1% once in 130 days; the index, a price index, pays nothing."""
+    frame = small_frame()
+    later = frame["date"] >= "2015-04-01"
+    paid = 1 + 0.01 * (later & (frame["symbol"] != "ST7"))
+    market = Market.from_table(
+        frame.assign(adjusted_close=frame["close"] * paid),
+        columns={"adjusted_close": "adjusted_close"},
+        benchmark="ST7",
+    )
+    wide = pd.DataFrame(
+        np.random.default_rng(0).standard_normal((120, 7)),
+        index=pd.Index(market.dates[:120], name="date"),
+        columns=pd.Index(market.symbols[:7], name="symbol"),
+    )
+    config = compose("backtest=table", *REPORT[1:])
+    label = instantiate(config.label)
+    scores = wide.melt(ignore_index=False, value_name="score").reset_index()
+    scores = join_returns(scores, market, label)
+    found = evaluate(scores, market, label=label, backtest=instantiate(config.backtest))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "earlier.png").touch()
+    write_evaluation(tmp_path, found, "a title", facts={}, market=market)
+    page = (tmp_path / "report.html").read_text()
+    expected = 252 * np.log(1.01) / 121  # the days of the backtest
+    for note in (". Unless the index", ", which a price index lacks"):  # data and portfolio
+        assert f"dividends of about {expected:.1%} a year{note}" in page
+    over = found.figures["backtest/excess_return_over_universe_with_cost/annualised_sum"]
+    assert f"{over:.2%}" in page
+    assert "<th>excess return over universe with cost</th>" in page
+    assert (tmp_path / "figures" / "value.png").exists()
+    assert not (tmp_path / "figures" / "earlier.png").exists()  # of another evaluation
+
+
+def test_results_of_a_run_are_not_replaced(runs: list[Run], alphazoo: Alphazoo) -> None:
+    run = runs[0].folder
+    before = (run / "metrics.json").read_bytes()
+    data = [override for override in SMALL if override.startswith("data.")]
+    told = [f"scores={run / 'scores.parquet'}", *data, *REPORT[1:]]
+    message = f"error: {run} is the folder of a run, whose results would be replaced"
+    assert str(alphazoo("evaluate", *told, f"out={run}").code).startswith(message)
+    members = [str(member.folder) for member in runs]
+    assert str(alphazoo("ensemble", *members, f"out={run}").code).startswith(message)
+    assert (run / "metrics.json").read_bytes() == before
+    assert (run / "checkpoints" / "best.ckpt").is_file()
 
 
 def test_scores_of_any_tool_are_evaluated(
@@ -173,6 +224,9 @@ def test_an_ensemble_is_a_run_of_its_own(
 ) -> None:
     members = [str(run.folder) for run in runs]
     assert alphazoo("ensemble", *members, "by=zscore", "out=all").code == 0
+    spare_run(tmp_path / "all", save="ensemble")  # another may follow
+    with pytest.raises(InputError, match="all is the folder of a run"):
+        spare_run(tmp_path / "all")
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members

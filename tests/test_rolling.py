@@ -88,6 +88,15 @@ def test_the_line_is_that_of_scipy(n: int) -> None:
         )
 
 
+def test_the_line_has_the_same_bits_anywhere_in_the_history() -> None:
+    x = panel().repeat(40, 1)
+    whole, part = Trend(x, 30), Trend(x[3000:], 30)
+    for n in (7, 30):
+        for name in ("std", "slope", "r_squared", "residual"):
+            late, early = getattr(whole, name)(n)[3030:], getattr(part, name)(n)[30:]
+            assert torch.equal(late.nan_to_num(-9), early.nan_to_num(-9)), (name, n)
+
+
 def test_the_line_by_hand() -> None:
     """Through 1, 2, 4 on days 1, 2, 3: slope 3/2, at day 3 it is 7/3 + 3/2; r = 3 / sqrt(28/3)."""
     trend = Trend(torch.tensor([[9.0], [1.0], [2.0], [4.0]]), 3)

@@ -198,12 +198,15 @@ def test_the_index_of_the_synthetic_market_is_the_mean_of_its_stocks() -> None:
     ("options", "message"),
     [
         (["data=qlib", "data.indices=[st77]"], "no folder .*features/st77; did you mean 'ST7'?"),
-        (["data=table", "data.indices=[ST77]"], "no rows of the index 'ST77'; did you mean 'ST7'?"),
+        (
+            ["data=table", "data.indices=[ST77]"],
+            "no rows of 'ST77' .data.indices.; did you mean 'ST7'?",
+        ),
         (["data.indices=[MARKT]"], "unknown index 'MARKT'; did you mean 'MARKET'?"),
-        (["data.indices=MARKET"], "data.indices is a list of different symbols, got 'MARKET'"),
-        (["data.indices=null"], "data.indices is a list of different symbols, got None"),
+        (["data.indices=MARKET"], "data.indices is a list of symbols, got 'MARKET'"),
+        (["data.indices=null"], "data.indices is a list of symbols, got None"),
         (["data.indices=[MARKET,MARKET]"], "data.indices is a list of different symbols"),
-        (["data=table", "data.indices=[300]"], "no rows of the index '300'"),
+        (["data=table", "data.indices=[300]"], "no rows of '300' .data.indices."),
     ],
 )
 def test_an_index_that_is_not_there_is_named(
@@ -420,7 +423,7 @@ def test_a_checkpoint_of_other_indices_is_refused(tmp_path: Path) -> None:
     data = make_data(gated_config(tmp_path))
     data.days("train")
     saved = data.state_dict()
-    message = r"made with data.indices=\['MARKET'\], here it is \[\]"
+    message = r"made with data.indices=\['MARKET'\], but this run has \[\]"
     with pytest.raises(InputError, match=message):
         make_data(small_config()).load_state_dict(saved)
 

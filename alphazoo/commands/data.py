@@ -10,7 +10,7 @@ def check(arguments: list[str]) -> None:
     from alphazoo.data.check import check_market
 
     config = compose_config(arguments)
-    lines = check_market(instantiate(config.data.market)())
+    lines = check_market(instantiate(config.data.market)(), instantiate(config.label))
     width = max(map(len, lines))
     for subject, found in lines.items():
         print(f"{subject:<{width}}  {found}")

@@ -1,6 +1,7 @@
 """Neutral labels: the part of a day's returns that the concepts of the day do not explain."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +40,9 @@ def residuals(returns: Tensor, concepts: Concepts) -> Tensor:
         members = concepts.on(days.start, stocks) != 0  # [N, C]
         nobody = ~members.any(dim=1, keepdim=True)
         groups = torch.cat([members, nobody], dim=1)
-        groups = groups[:, groups.any(dim=0)].double().numpy()
+        design = groups[:, groups.any(dim=0)].double().numpy()
         x = returns[days.start : days.stop, stocks].double().T.numpy()  # [N, d]
-        rest = x - _explained(groups, x)
+        rest = x - _explained(design, x)
         rest[np.abs(rest) <= NEGLIGIBLE * np.abs(x).max(axis=0, initial=0.0)] = 0.0
         result[days.start : days.stop, stocks] = torch.from_numpy(rest.T).to(returns.dtype)
     return result
@@ -55,7 +56,7 @@ def _same_design(returns: Tensor, concepts: Concepts) -> Iterator[range]:
     ends = torch.cat([concepts.first, concepts.last + 1])
     changes[ends[(ends > 0) & (ends < len(returns))]] = True
     rows = changes.nonzero().squeeze(1).tolist()
-    return (range(first, after) for first, after in zip(rows, rows[1:], strict=False))
+    return (range(first, after) for first, after in pairwise(rows))
 
 
 def _explained(groups: Matrix, x: Matrix) -> Matrix:

@@ -215,18 +215,17 @@ class Moments(Fold):
 class Trend(Moments):
     """The least-squares line through the window.
 
-    Days are counted back from the last one of a window: a result has the same bits wherever the
-    history starts, which numbers of days that grow with it would not give.
+    Days are counted from the last day of each window, so that a window has the same bits wherever
+    in the history it is.
     """
 
     def __init__(self, x: Tensor, longest: int) -> None:
         self._x = x
-        super().__init__(torch.zeros_like(x, dtype=torch.float64), x, longest=longest)
+        super().__init__(torch.zeros_like(x), x, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
-        """Join windows; the older one ends ``recent`` days earlier."""
-        count, day, *rest = older
-        return super().merge(newer, (count, day - recent, *rest), recent)
+        """Count the days of the older window from the last day of the newer one."""
+        return super().merge(newer, (older[0], older[1] - recent, *older[2:]), recent)
 
     def slope(self, n: int) -> Tensor:
         """[D, S], rise per day; NaN with fewer than two values."""

@@ -43,9 +43,6 @@ class Scaler(ABC):
             names: [F], to say which features are 0 everywhere.
         """
 
-    def reset(self) -> None:  # noqa: B027
-        """Forget the statistics, where there are any."""
-
     def to(self, device: torch.device) -> Self:
         """Copy with the statistics on that device."""
         return self
@@ -119,10 +116,6 @@ class FittedScaler(Scaler):
         empty = self.scale.isinf().all(dim=0).flatten()
         if said := [name for name, nothing in zip(names, empty, strict=False) if nothing]:
             log.info("unknown or constant on the train days, so 0 everywhere: %s", shorten(said))
-
-    def reset(self) -> None:
-        """Forget the statistics; the next fit makes new ones."""
-        self.center = self.scale = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Scale windows [T, N, F]; infinite values count as NaN."""

@@ -2,10 +2,10 @@
 
 An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which says what it
 was computed from: a checksum of every day of the market. What a new market has in common with it,
-from the first day on, is kept; only later days are computed. The key of an entry is a digest of
-whatever else decides its bytes: the columns, the code that computes and stores them, the version of
-torch, the symbols, the fields, and the start of the history. An entry that was extended has the
-bytes of one that was computed at once.
+from the first day on, is kept; only later days are computed, from the days that they depend on. An
+entry has the same bits whether its days were computed at once or in any number of steps. Its key is
+a digest of the columns, the code that computes them, this module, the version of torch, the
+symbols, the names of the fields and the start of the history.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ START = 60  # days of the history that tell one market from another with the sam
 
 BUFFER = 2**26  # values computed at a time: a page of the file is written to a few times, not often
 
-# Fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks. Where the
-# history before is cut off, the first of the D days has the last values that were known until then.
+# fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks; beyond its
+# lookback a feature may depend only on whether a stock had a value, see `_recent`
 Compute = Callable[[Mapping[str, Tensor], Tensor], None]
 
 
@@ -58,7 +58,7 @@ def stored_panel(
         name: Of the feature set.
         columns: [F], its columns.
         code: Files of the code that computes them: another text is another entry.
-        lookback: Days before a day that its features depend on.
+        lookback: Days before a day whose values its features depend on.
         compute: Does it for the last days of a history of some of the stocks.
 
     Returns:
@@ -69,8 +69,8 @@ def stored_panel(
     """
     days = _checksums(market)
     key = {
-        "features": [name, *columns],
-        "code": [zlib.crc32(Path(file).read_bytes()) for file in (*code, __file__)],
+        "columns": [*columns],
+        "code": [zlib.crc32(Path(file).read_bytes()) for file in (__file__, *code)],
         "torch": torch.__version__,
         "symbols": market.symbols,
         "fields": sorted(market.fields),
@@ -168,17 +168,14 @@ def _write(
 
 
 def _recent(field: Tensor, row: int) -> Tensor:
-    """The days [D, S] of a field from a row on, after one day with the last values before it.
+    """Days from a row on, preceded by one that is 1 where a stock had a value before, else NaN.
 
-    That day says which stocks were listed by then: one that was suspended for longer than any
-    window, or has left, would otherwise look like one that is yet to come.
+    Without it a stock that is suspended for longer than ``lookback`` looks like one not yet listed.
     """
-    if row <= 1:
+    if row <= 0:
         return field
-    known = field[:row].isfinite().numpy()
-    last = row - 1 - known[::-1].argmax(axis=0)  # [S]; without a value any day will do
-    before = field[torch.from_numpy(last), torch.arange(field.shape[1])]
-    return torch.cat([before.unsqueeze(0), field[row:]])
+    listed = field[:row].isfinite().any(dim=0, keepdim=True)
+    return torch.cat([torch.where(listed, 1.0, torch.nan), field[row:]])
 
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
