@@ -123,6 +123,12 @@ class LastEpochsAverage(EpochAverage):
         self.k = k
         self.recent: list[list[Tensor]] = []  # parameters at the end of the last epochs
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make the average, without epochs of an earlier fit."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self.recent = []
+
     @torch.no_grad()
     def take(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the current weights to the average, and drop those that are k epochs old."""

@@ -1,6 +1,7 @@
 """Labels that are lost are counted, and days that cost labels are named."""
 
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from alphazoo.data.losses import count_losses, stray_losses
 from alphazoo.data.market import Market
 
 SATURDAY = pd.Timestamp("2015-03-07")
+NUMBERS = re.compile(r"(?:of|one:|,) ([\d,]+) ")  # of a line about labels, but for the first
 COLUMNS = {"adjusted_close": "adjusted_close"}
 
 
@@ -90,9 +92,11 @@ def test_every_stock_and_day_without_a_label_has_one_reason() -> None:
         fields=fields,
         members=np.ones((12, 6), dtype=bool),
     )
+    label = Label(1, 3, "raw")
     counts = count_losses(
         market,
-        Label(1, 3, "raw"),
+        label,
+        torch.where(market.present, label.returns(market.field("close")), nan),
         {"train": range(8), "test": range(8, 12)},
         {"train": range(5), "test": range(8, 9)},
         min_stocks=3,
@@ -103,17 +107,44 @@ def test_every_stock_and_day_without_a_label_has_one_reason() -> None:
         "small days": 2,  # day 8
         "no buy price": 2,  # A on day 3, B on day 4
         "no sell price": 3,  # A on day 1, B on days 2 and 3
+        "extremes": 0,
         "known": 6 * 5 - 1 - 2 - 3,  # days 0 to 4 (A is absent on day 4)
     }
 
 
-def test_a_run_says_how_many_labels_are_lost(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("drop_extreme", [0.0, 0.2])
+def test_a_run_says_how_many_labels_are_lost(
+    drop_extreme: float, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    data = make_data(small_config())
+    data = make_data(small_config(f"label.drop_extreme={drop_extreme}"))
     data.setup()
     line = next(text for text in caplog.messages if text.startswith("labels: "))
     known = sum(data.days(name).n_labels for name in ("train", "valid", "test"))
     assert line.startswith(f"labels: {known:,} of ")
+    total, *lost = (int(number.replace(",", "")) for number in NUMBERS.findall(line))
+    assert sum(lost) == total - known
+    assert line.endswith(" extreme returns") == (drop_extreme > 0)
+
+
+def test_a_run_warns_of_the_stray_days_that_cost_its_own_labels(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One Saturday is before the train days, one within them."""
+    early = pd.Timestamp("2015-01-17")
+    market = read(with_rows_on(small_frame(n_stocks=30), [early, SATURDAY]))
+    make_data(small_config(), market).setup()
+    assert "58 labels are lost to days with few members" in caplog.text
+    caplog.clear()
+    make_data(small_config(), read(with_rows_on(small_frame(n_stocks=30), [early]))).setup()
+    assert "1 day with few members" in caplog.text
+    assert "labels are lost to" not in caplog.text
+
+
+def test_suspensions_in_a_market_of_three_stocks_are_no_stray_days() -> None:
+    frame = small_frame(n_stocks=3)
+    gone = (frame["date"] == SATURDAY - pd.Timedelta(days=1)) & (frame["symbol"] != "ST0")
+    assert check_market(read(frame[~gone]))["days with few members"] == "none"
 
 
 def test_days_that_repeat_all_closes_are_listed() -> None:

@@ -56,6 +56,7 @@ class MarketDataModule(L.LightningDataModule):
     _moved: DayPanels | None = None  # on the device of the trainer, while it runs
     _seed: int | None = None  # of the order of train days, likewise
     _has_statistics: bool = False  # of the train days or a checkpoint, for the scaler
+    _restored: bool = False  # whether a checkpoint brought them
 
     def __init__(
         self,
@@ -84,9 +85,16 @@ class MarketDataModule(L.LightningDataModule):
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the market, make labels, find the days of each segment; the first time only."""
+        """Read the market, make labels, find the days of each segment; the first time only.
+
+        A Trainer that begins a fit does it again after a checkpoint was scored, whose statistics
+        and concepts may be of other days.
+        """
         if stage is not None:  # a Trainer begins: one that failed has not torn down what it had
             self._moved = self._seed = None
+        if stage == "fit" and self._restored:  # a new fit has statistics and concepts of its own
+            del self._panels
+            self._has_statistics = self._restored = False
         if hasattr(self, "_panels"):
             return
         market = self._read()
@@ -94,9 +102,9 @@ class MarketDataModule(L.LightningDataModule):
         present = market.present
         returns = self.label.returns(market.field("close"))
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
-        self._log_losses(market, rows)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
+        self._log_losses(market, labels, rows)
         self.market = market
         counts, labelled = present.sum(dim=1), labels.isfinite().any(dim=1)
         self.segments = {
@@ -223,6 +231,7 @@ class MarketDataModule(L.LightningDataModule):
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
         self._has_statistics = True
+        self._restored = True
         self.setup()
         self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
         concepts = state_dict.get("concepts")
@@ -277,12 +286,13 @@ class MarketDataModule(L.LightningDataModule):
             self._moved = self._panels.to(device)
         return Days(days.rows, self._moved)
 
-    def _log_losses(self, market: Market, kept: dict[str, range]) -> None:
+    def _log_losses(self, market: Market, labels: Tensor, kept: dict[str, range]) -> None:
         """Say how many labels are lost, and to what."""
         segments = split_days(market.dates, self.dates, purge=0, embargo=0)
-        counts = count_losses(market, self.label, segments, kept, self.min_stocks)
+        counts = count_losses(market, self.label, labels, segments, kept, self.min_stocks)
         log.info("%s", describe_losses(counts, self.label, self.min_stocks))
-        lost = stray_losses(market, self.label)
+        days = [row for rows in kept.values() for row in rows]
+        lost = stray_losses(market, self.label, days)
         if lost:
             log.warning("%s labels are lost to days with few members, see above", f"{lost:,}")
 

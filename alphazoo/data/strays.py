@@ -4,6 +4,8 @@ One row of one stock on a Saturday makes that Saturday a trading day for all: ev
 reaches over it needs a price on it, and is lost for the other stocks.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,6 +16,7 @@ from alphazoo.errors import shorten
 
 NEIGHBOURS = 10  # days before and after that a day is compared with
 FEW = 0.5  # of the median number of stocks of these days
+LEAST = 4  # stocks of a usual day: with fewer, suspended stocks look like a stray day
 
 
 def find_stray_days(present: Tensor) -> npt.NDArray[np.int64]:
@@ -28,10 +31,17 @@ def find_stray_days(present: Tensor) -> npt.NDArray[np.int64]:
         Rows of the calendar.
     """
     counts, usual = _count(present)
-    return np.flatnonzero(counts < FEW * usual)
+    return np.flatnonzero((counts < FEW * usual) & (usual >= LEAST))
 
 
-def lost_labels(present: Tensor, priced: Tensor, *, buy: int, sell: int) -> int:
+def lost_labels(
+    present: Tensor,
+    priced: Tensor,
+    *,
+    buy: int,
+    sell: int,
+    rows: Iterable[int] | None = None,
+) -> int:
     """How many labels the other days lack and would have if no stray day were in the calendar.
 
     Args:
@@ -39,14 +49,17 @@ def lost_labels(present: Tensor, priced: Tensor, *, buy: int, sell: int) -> int:
         priced: [D, S] bool, stocks with a price.
         buy: Trading days from the score to the purchase.
         sell: Trading days from the score to the sale.
+        rows: Days whose labels count; None: all.
     """
-    rows = find_stray_days(present)
-    if not len(rows):
+    strays = find_stray_days(present)
+    if not len(strays):
         return 0
-    others = torch.from_numpy(np.setdiff1d(np.arange(len(present)), rows))
+    others = torch.from_numpy(np.setdiff1d(np.arange(len(present)), strays))
     known = _labelled(present, priced, buy, sell)[others]
     possible = _labelled(present[others], priced[others], buy, sell)
-    return int((possible & ~known).sum())
+    lost = (possible & ~known).sum(dim=1)
+    counted = slice(None) if rows is None else torch.from_numpy(np.isin(others, [*rows]))
+    return int(lost[counted].sum())
 
 
 def _labelled(present: Tensor, priced: Tensor, buy: int, sell: int) -> Tensor:
