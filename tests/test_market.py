@@ -550,6 +550,7 @@ def test_check_reports_what_looks_odd(
     split = (frame["symbol"] == "ST2") & (frame["date"] >= "2015-02-02")
     frame.loc[split, ["open", "high", "low", "close"]] /= 4
     frame.loc[5, "open"] = np.nan
+    frame.loc[7, "volume"] = 0  # a suspended day misses everything, and does not count
     lines = check_market(Market.from_table(frame))
     assert lines["days"].startswith("130 from 2015-01-01")
     assert "2015-03-10 to 2015-04-10" in lines["gaps of more than 12 days in the calendar"]

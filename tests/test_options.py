@@ -215,6 +215,19 @@ def test_hist_by_loops(make_day: MakeDay) -> None:
     torch.testing.assert_close(model(day), model.head(total)[:, 0])
 
 
+def test_hist_joins_no_opposite() -> None:
+    """Two stocks that point in opposite directions share nothing; a third shares with one."""
+    model = make("hist", "neighbours=3")
+    x = torch.zeros(3, 8)
+    x[:, 0] = torch.tensor([1.0, -2.0, 3.0])
+    concepts, used = model._gather_hidden(x[:2], model._similar(x[:2]))
+    assert not used.any()
+    assert not concepts.any()
+    concepts, used = model._gather_hidden(x, model._similar(x))
+    assert used.tolist() == [True, False, True]
+    torch.testing.assert_close(concepts[:, 0], torch.tensor([4.0, 0.0, 4.0]))  # 1 and 3 in both
+
+
 def test_hist_scores_without_members_and_needs_concepts(make_day: MakeDay) -> None:
     model, day = make("hist"), make_day(4)
     assert model(day._replace(concepts=torch.zeros(4, 3))).isfinite().all()
