@@ -9,7 +9,7 @@ import torch
 from conftest import small_config
 from omegaconf import DictConfig
 
-from alphazoo import walk_forward
+import alphazoo.window
 from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.sources import synthetic
@@ -145,7 +145,7 @@ def test_a_training_starts_from_the_window_before_it(
         starts.append(options["start"])
         return fit(config, **options)
 
-    monkeypatch.setattr(walk_forward, "fit", watched)
+    monkeypatch.setattr(alphazoo.window, "fit", watched)
     walk = [option for option in WALK if "hidden_size" not in option]
     told = ["walk_forward.warm_start=true", "model=linear", "data.n_days=150"]
     train(small_config(*walk, *told, f"folder={tmp_path}"))
