@@ -1,8 +1,7 @@
 """Fit one model: instantiate, train, score. Names no model and no market."""
 
 import logging
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.facts import write_facts
 from alphazoo.files import read_checkpoint, replacing
+from alphazoo.folders import clear
 from alphazoo.lineage import check_lineage, descend
 from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
@@ -156,27 +156,19 @@ def begin_folder(
     """
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _delete(folder, RESULTS)
+    clear(folder, RESULTS)
     for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
         torn.unlink()
     if point and point.inside:
         keep_rows(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:
-        _delete(folder, TRAINED)
+        clear(folder, TRAINED)
         if config.get("ckpt") != "last":  # stopped before the first checkpoint, it is the same run
-            _delete(folder, [TRACKING])
+            clear(folder, [TRACKING])
     told = config.copy()
     told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
     with replacing(folder / "config.yaml") as file:
         file.write_text(OmegaConf.to_yaml(told))
-
-
-def _delete(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)
 
 
 def score_table(
