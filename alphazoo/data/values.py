@@ -1,4 +1,4 @@
-"""Values of a column of a table: labels, numbers, flags, and keys that stand once."""
+"""Parses the columns of a table into labels, numbers and flags, and rejects duplicate keys."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0"
 
 
 def parse_labels(table: Table, name: str) -> "pd.Series[str]":
-    """A column of text, in which an integral number is its digits; None where it is missing."""
+    """Return a column as text, [R]; integral numbers become digits, and missing values None."""
     values, codes = table.distinct(name)
     texts = [None if str(value).strip() in MISSING else _label(value) for value in values]
     return pd.Series(np.array([*texts, None], dtype=object)[codes])
@@ -31,15 +31,15 @@ def _label(value: object) -> str:
 def parse_numbers(
     table: Table, name: str, key: Callable[[int], str] = lambda row: ""
 ) -> npt.NDArray[np.float64]:
-    """A column of numbers, or of texts that are numbers: [R].
+    """Return a column of numbers, or of texts that are numbers, as floats, [R].
 
     Args:
-        table: Has the column.
-        name: Ours, of the column.
-        key: What else to say of a row in errors, such as its symbol and date.
+        table: The table.
+        name: Internal name of the column.
+        key: Describes a row in errors, for example by its symbol and date.
 
     Raises:
-        InputError: A value is no number.
+        InputError: A value is not a number.
     """
     column = table.frame[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
@@ -51,16 +51,16 @@ def parse_numbers(
     rows = np.flatnonzero(np.append(wrong, False)[codes])
     if len(rows):
         first = int(rows[0])
-        told = f" ({key(first)})" if key(first) else ""
+        detail = f" ({key(first)})" if key(first) else ""
         others = f", and {len(rows) - 1} more rows" if len(rows) > 1 else ""
         raise InputError(
-            f"{table.place(name, first)}{told}: {values[codes[first]]!r} is not a number{others}"
+            f"{table.place(name, first)}{detail}: {values[codes[first]]!r} is not a number{others}"
         )
     return np.append(numbers, np.nan)[codes]
 
 
 def _number(value: object) -> object:
-    """A number, or text that is one or is not; None where it is missing."""
+    """Return a value as something that `pandas.to_numeric` can parse; None if it is missing."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, str):
@@ -69,10 +69,10 @@ def _number(value: object) -> object:
 
 
 def parse_flags(table: Table, name: str) -> npt.NDArray[np.bool_]:
-    """A column of true and false, or 1 and 0: [R]; a missing value is false.
+    """Return a column of true and false, or 1 and 0, as booleans, [R]; missing values are False.
 
     Raises:
-        InputError: A value is something else.
+        InputError: A value is not a flag.
     """
     values, codes = table.distinct(name)
     flags = []
@@ -90,10 +90,11 @@ def parse_flags(table: Table, name: str) -> npt.NDArray[np.bool_]:
 def refuse_twice(
     table: Table, dates: pd.DatetimeIndex, symbols: Sequence[str], days: Rows, stocks: Rows
 ) -> None:
-    """Raise an `InputError` where a pair of day [R] and stock [R] has two rows."""
-    twice = np.flatnonzero(pd.Series(days * len(symbols) + stocks).duplicated())
-    if len(twice):
-        pairs = shorten(f"{dates[days[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in twice)
+    """Raise an `InputError` if several rows have the same day [R] and stock [R]."""
+    repeated = np.flatnonzero(pd.Series(days * len(symbols) + stocks).duplicated())
+    if len(repeated):
+        pairs = shorten(f"{dates[days[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in repeated)
         raise InputError(
-            f"{table.name} has {len(twice)} rows whose date and symbol stand twice: {pairs}"
+            f"{table.name} has {len(repeated)} rows that repeat the date and symbol of another: "
+            f"{pairs}"
         )
