@@ -10,12 +10,13 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+from hydra.utils import get_method
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from alphazoo.errors import InputError, did_you_mean
-from alphazoo.folders import new_folder
+from alphazoo.files import new_folder
 
 VERSION_BASE = "1.3"
 
@@ -31,18 +32,16 @@ REPEATS = ("datamodule", "trainer.plugins", "trainer.callbacks")
 sys.path.append(str(Path(__file__).parent / "plugins"))
 
 
-def _market_columns(indices: Sequence[str]) -> list[str]:
-    from alphazoo.data.state import state_columns
-
-    return state_columns(indices)
-
-
 OmegaConf.register_new_resolver("len", len, replace=True)
 # once per config: the folder is made when Hydra first asks for its name
 OmegaConf.register_new_resolver(
     "new_folder", lambda name: str(new_folder(name)), replace=True, use_cache=True
 )
-OmegaConf.register_new_resolver("market_columns", _market_columns, replace=True)
+OmegaConf.register_new_resolver(
+    "market_columns",
+    lambda indices: get_method("alphazoo.data.state.state_columns")(indices),
+    replace=True,
+)
 OmegaConf.register_new_resolver(
     "better", lambda figure: "min" if figure.endswith("loss") else "max", replace=True
 )

@@ -13,9 +13,10 @@ from alphazoo.facts import data_facts
 from alphazoo.files import write_json
 from alphazoo.fit import LOGGED_AS, begin_folder
 from alphazoo.metrics import summary, to_unit
+from alphazoo.run_report import report
 from alphazoo.runs import FACTS, Run
 from alphazoo.same_data import check_data
-from alphazoo.train import report, write_results
+from alphazoo.train import write_results
 
 METHODS = ("rank", "zscore")
 

@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,19 @@ def replacing(file: Path) -> Iterator[Path]:
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def new_folder(name: str | Path) -> Path:
+    """Make a folder of that name; where it is taken, with -1, -2, ... at its end."""
+    path = Path(name)
+    others = (path.with_name(f"{path.name}-{number}") for number in count(1))
+    for folder in chain([path], others):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # there is always another number
 
 
 def write_table(table: "pd.DataFrame", file: Path) -> None:

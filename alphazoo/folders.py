@@ -4,27 +4,14 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain, count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from alphazoo.errors import InputError
+from alphazoo.files import new_folder
 
 LOCK = "run.lock"
-
-
-def new_folder(name: str | Path) -> Path:
-    """Make a folder of that name; where it is taken, with -1, -2, ... at its end."""
-    path = Path(name)
-    others = (path.with_name(f"{path.name}-{number}") for number in count(1))
-    for folder in chain([path], others):
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError  # there is always another number
 
 
 @contextmanager

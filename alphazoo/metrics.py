@@ -4,7 +4,7 @@ One table (date, stock, score, return) and one summary serve the log, the test, 
 notebook, so that they cannot disagree.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
-
-if TYPE_CHECKING:
-    from alphazoo.data.days import DayBatch
 
 Panel = npt.NDArray[np.float64]  # [D, N], NaN where there is no value
 Rows = npt.NDArray[np.integer]
@@ -138,6 +135,30 @@ def summarise_days(daily: pd.DataFrame) -> dict[str, float]:
     return figures
 
 
+class ScoredDay(Protocol):
+    """What the score table keeps of a day: see `alphazoo.data.days.DayBatch`."""
+
+    @property
+    def date(self) -> Tensor:
+        """[], row of the calendar."""
+        ...
+
+    @property
+    def stocks(self) -> Tensor:
+        """[N], columns of the universe."""
+        ...
+
+    @property
+    def labels(self) -> Tensor:
+        """[N], NaN where unknown."""
+        ...
+
+    @property
+    def returns(self) -> Tensor:
+        """[N], raw forward return; NaN where unknown."""
+        ...
+
+
 class ScoreTable(Metric):
     """Collects the scores of days and merges them exactly over processes.
 
@@ -156,7 +177,7 @@ class ScoreTable(Metric):
         self.add_state("stock", default=[], dist_reduce_fx="cat")
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, day: "DayBatch", scores: Tensor) -> None:
+    def update(self, day: ScoredDay, scores: Tensor) -> None:
         """Add the scores [N] of a day."""
         self.date.append(day.date.expand(len(scores)))
         self.stock.append(day.stocks)

@@ -14,7 +14,7 @@ from alphazoo.data.check import GAP
 from alphazoo.data.fingerprint import CHANGED, UNKNOWN
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.segments import bound
+from alphazoo.data.periods import bound
 from alphazoo.ensemble import average
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint

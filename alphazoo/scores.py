@@ -10,9 +10,9 @@ import pandas as pd
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
-from alphazoo.data.symbols import explain_unknown, find_symbols, parse_symbols, setting_text
+from alphazoo.data.symbols import explain_unknown, find_symbols, setting_text
 from alphazoo.data.tables import AnyTable, Rows, column_names, name_table, open_table, read_columns
-from alphazoo.data.values import parse_labels, parse_numbers, refuse_twice
+from alphazoo.data.values import parse_labels, parse_numbers, parse_symbols, refuse_twice
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphazoo.data.concepts import Concepts
-from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
+from alphazoo.data.returns import forward_return
 from alphazoo.metrics import Panel, Rows, correlate, is_constant, pearson, to_panel, to_unit
 
 Days = npt.NDArray[np.float64]  # [D], NaN where undefined

@@ -1,78 +1,31 @@
-"""One run: fit, or walk forward; score valid and test; write results and a report."""
+"""Train one model, or one per window, and score validation and test days."""
 
-import logging
-import math
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.config import instantiate
-from alphazoo.cost import Cost
-from alphazoo.data.concepts import Concepts
-from alphazoo.data.module import MarketDataModule
-from alphazoo.errors import InputError
-from alphazoo.evaluation import evaluate, label_facts, market_facts, write_evaluation
-from alphazoo.facts import add_fact
-from alphazoo.figures import training_figures
 from alphazoo.files import write_json, write_table
 from alphazoo.fit import LOGGED_AS, fit, score_table
-from alphazoo.lineage import SEEN_BEFORE, seen_before
+from alphazoo.lineage import seen_before
 from alphazoo.metrics import summary
-from alphazoo.resume import has_ended, in_use
-from alphazoo.runs import Run
-from alphazoo.tracking import Tracker, tracked
-from alphazoo.walk_forward import Outcome, walk_forward
-
-log = logging.getLogger(__name__)
+from alphazoo.tracking import Tracker
+from alphazoo.walk_forward import Outcome
 
 
-def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
-    """Train a model and score the valid and test days with its best weights.
-
-    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
-    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes; what becomes of
-    it is told to the trackers of ``config.logger``, too.
-
-    Args:
-        config: All that the run is told.
-        callbacks: Beside those of the config, for the one fit; a walk forward has several.
-
-    Returns:
-        The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
-
-    Raises:
-        InputError: A setting or the data cannot be used, or another process trains in the folder.
-    """
-    folder = Path(config.folder)
-    with in_use(folder), tracked(config) as trackers:
-        if has_ended(config):
-            log.info("%s has ended already: its figures are as they were", folder)
-            return {
-                name: math.nan if value is None else value
-                for name, value in Run.open(folder).metrics.items()
-            }
-        cost = Cost()
-        metrics, scores, data, concepts = (
-            walk_forward(config, trackers)
-            if config.walk_forward
-            else _one_fit(config, [*callbacks, cost], trackers)
-        )
-        add_fact(folder, "cost", cost.total())
-        write_results(folder, metrics, scores)
-        if config.report:
-            report(config, metrics, scores, data, concepts)
-    return metrics
-
-
-def _one_fit(
+def fit_and_score(
     config: DictConfig, callbacks: Sequence[Callback], trackers: Sequence[Tracker]
 ) -> Outcome:
+    """Fit a model, and score validation and test days with its best weights.
+
+    Args:
+        config: Of the run.
+        callbacks: In addition to those of the config.
+        trackers: In addition to ``logs/metrics.csv``.
+    """
     run = fit(config, callbacks=callbacks, trackers=trackers)
     metrics: dict[str, float] = {}
     tables = []
@@ -86,105 +39,7 @@ def _one_fit(
 
 
 @rank_zero_only
-def report(
-    config: DictConfig,
-    metrics: dict[str, float],
-    scores: pd.DataFrame,
-    data: MarketDataModule,
-    concepts: Concepts | None,
-) -> None:
-    """Evaluate the test days of a run; add the figures to its metrics.
-
-    Scores that cannot be traded by, or analysed, are a warning: the run itself is well.
-    """
-    folder = Path(config.folder)
-    test = scores[scores["split"] == "test"]
-    judge = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
-    try:
-        try:
-            found = judge(backtest=instantiate(config.get("backtest")) or None)
-        except InputError as error:
-            log.warning("no backtest: %s", error)
-            found = judge(backtest=None)
-    except InputError as error:
-        log.warning("no report: %s", error)
-        return
-    metrics |= found.figures
-    write_json(folder / "metrics.json", metrics)
-    told = folder / "config.yaml"
-    logged = folder / "logs" / "metrics.csv"
-    write_evaluation(
-        folder,
-        found,
-        f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
-        facts=_facts(config, data),
-        market=data.market,
-        training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
-        config=told.read_text(),
-        notes=_leaks(metrics),
-    )
-
-
-def _leaks(metrics: Mapping[str, float]) -> list[str]:
-    """What a checkpoint that the model came from has seen of the days it is judged by."""
-    notes = []
-    for name, days in (("val", "validation"), ("test", "test")):
-        count = metrics.get(f"{name}/{SEEN_BEFORE}", 0.0)
-        if count:
-            many = "an unknown number" if math.isnan(count) else f"{count:.0f}"
-            notes.append(
-                f"The model came from a checkpoint that had seen {many} of the {days} days: "
-                f"{days} metrics are better than they would be on new days."
-            )
-    return notes
-
-
-def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
-    days = {name: data.segments[name] for name in ("train", "valid", "test")}
-    spans = {
-        name: f"{len(rows):,} days, {data.market.dates[rows[0]]:%Y-%m-%d} to "
-        f"{data.market.dates[rows[-1]]:%Y-%m-%d}"
-        for name, rows in days.items()
-    }
-    model = ", ".join(f"{key} {value}" for key, value in config.model.items() if key != "_target_")
-    return {
-        "model": f"{config.model._target_}: {model}",
-        "features": f"{len(data.features.columns)} columns, window of {data.features.window} days",
-        "seed": str(config.seed),
-        **spans,
-        **market_facts(data.market),
-        **label_facts(config),
-        **_origin(Run.open(config.folder).facts),
-        "folder": str(config.folder),
-    }
-
-
-def _origin(facts: dict[str, Any]) -> dict[str, str]:
-    """Which data and which code; an ensemble has those of its runs."""
-    found = {}
-    if facts:
-        found["data fingerprint"] = facts["data"]["fingerprint"]
-    if facts.get("git"):
-        changed = ", with changes" if facts["git"]["changed"] else ""
-        found["git commit"] = facts["git"]["commit"] + changed
-    return found
-
-
-@rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
     """Write ``scores.parquet`` and ``metrics.json``, in which undefined figures are null."""
     write_table(scores, folder / "scores.parquet")
     write_json(folder / "metrics.json", metrics)  # the last: it says that the run has ended
-
-
-@rank_zero_only
-def print_figures(metrics: dict[str, float], folder: str) -> None:
-    """Print the figures of valid and test side by side."""
-    splits = {"valid": "val", "test": "test"}
-    names = ("loss", "ic", "icir", "rank_ic", "rank_icir", "days")
-    table = pd.DataFrame(
-        {name: [metrics[f"{split}/{name}"] for split in splits.values()] for name in names},
-        index=pd.Index(splits),
-    )
-    print(table.to_string(float_format=lambda x: f"{x:.4f}"))
-    print(f"results: {folder}")

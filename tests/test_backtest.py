@@ -19,8 +19,8 @@ from alphazoo.backtest.risk import definitions, risk_figures
 from alphazoo.backtest.run import run_backtest
 from alphazoo.backtest.strategies import EqualTopk, LongShort, Strategy, TopkDropout
 from alphazoo.config import compose, config_dir, instantiate
-from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
+from alphazoo.data.returns import forward_return
 from alphazoo.errors import InputError
 
 FREE = Exchange(buy_cost=0.0, sell_cost=0.0, min_cost=0.0, limit=None, trade_unit=None)

@@ -11,6 +11,7 @@ import torch
 from conftest import SEGMENTS, make_data, small_config, small_frame
 from omegaconf import DictConfig
 
+from alphazoo.commands.job import train
 from alphazoo.config import compose, instantiate
 from alphazoo.data.concept_state import concepts_state, join_concepts, restore_concepts
 from alphazoo.data.concepts import (
@@ -19,23 +20,22 @@ from alphazoo.data.concepts import (
     are_computed,
     correlation_groups,
     no_concepts,
+    planted_sectors,
     read_concepts,
 )
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.sources.synthetic import SyntheticMarket, planted_sectors
 from alphazoo.errors import InputError
 from alphazoo.predict import predict
 from alphazoo.runs import Run
-from alphazoo.train import train
 from alphazoo.walk_forward import walk_forward
 
 
 @pytest.fixture
-def market() -> SyntheticMarket:
+def market() -> Market:
     """Days from Thursday 2015-01-01, stocks S00000 to S00011."""
-    market: SyntheticMarket = instantiate(small_config().data.market)()
+    market: Market = instantiate(small_config().data.market)()
     return market
 
 
@@ -43,7 +43,7 @@ def table(**columns: list[object]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def test_a_membership_holds_from_its_first_to_its_last_day(market: SyntheticMarket) -> None:
+def test_a_membership_holds_from_its_first_to_its_last_day(market: Market) -> None:
     frame = table(
         symbol=["S00000", "S00000", "S00001", "NONE"],
         concept=["oil", "oil", "gas", "oil"],
@@ -64,7 +64,7 @@ def test_a_membership_holds_from_its_first_to_its_last_day(market: SyntheticMark
     assert held("2015-03-02") == [[0, 2], [0, 0], [0, 0]]
 
 
-def test_several_columns_are_concepts_side_by_side(market: SyntheticMarket) -> None:
+def test_several_columns_are_concepts_side_by_side(market: Market) -> None:
     frame = table(symbol=["S00000", "S00001"], sector=["A", "A"], industry=["A", None])
     concepts = read_concepts(market, [], table=frame, columns={"concept": ["sector", "industry"]})
     assert concepts.names == ("industry: A", "sector: A")
@@ -88,7 +88,7 @@ def test_wrong_tables_are_refused(
     change: dict[str, list[object]],
     columns: dict[str, str] | None,
     message: str,
-    market: SyntheticMarket,
+    market: Market,
     tmp_path: Path,
 ) -> None:
     good: dict[str, list[object]] = {
@@ -120,7 +120,7 @@ def test_correlation_finds_sectors_on_the_train_days_alone() -> None:
     # a strong common move of each sector, up to day 200; noise alone afterwards
     moves = torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
     moves[200:] = 0
-    market.fields["close"].mul_((0.05 * moves).cumsum(dim=0).exp()[:, market.sectors])
+    market.fields["close"].mul_((0.05 * moves).cumsum(dim=0).exp()[:, market.planted.sectors])
 
     def groups() -> list[int]:
         found = correlation_groups(market, range(200), n_groups=4, min_days=50)
@@ -128,7 +128,7 @@ def test_correlation_finds_sectors_on_the_train_days_alone() -> None:
 
     before = groups()
     stocks = correlation_groups(market, range(200), n_groups=4, min_days=50).stocks
-    pairs = set(zip(before, market.sectors[stocks].tolist(), strict=True))
+    pairs = set(zip(before, market.planted.sectors[stocks].tolist(), strict=True))
     assert len(pairs) == 4  # one group per sector
     market.fields["close"][200:] *= torch.rand(200, 40) + 0.5
     assert groups() == before
@@ -136,9 +136,9 @@ def test_correlation_finds_sectors_on_the_train_days_alone() -> None:
         correlation_groups(market, range(200), n_groups=99, min_days=50)
 
 
-def test_planted_sectors_are_those_of_a_synthetic_market(market: SyntheticMarket) -> None:
+def test_planted_sectors_are_those_of_a_synthetic_market(market: Market) -> None:
     assert planted_sectors(market, []).on(0, torch.arange(3)).argmax(dim=1).tolist() == [0, 1, 0]
-    other = Market(**{k: getattr(market, k) for k in Market.__dataclass_fields__})
+    other = replace(market, planted=None)
     with pytest.raises(InputError, match="no planted sectors"):
         planted_sectors(other, [])
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from conftest import small_config
 
+from alphazoo.commands.job import train
 from alphazoo.cost import Cost
 from alphazoo.runs import Run
-from alphazoo.train import train
 
 MEGABYTES = 300
 

@@ -13,7 +13,8 @@ from conftest import small_frame, write_qlib
 from alphazoo.data.concepts import read_concepts
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
-from alphazoo.data.segments import bound, split_days
+from alphazoo.data.periods import bound
+from alphazoo.data.segments import split_days
 from alphazoo.data.tables import read_columns
 from alphazoo.errors import InputError
 from alphazoo.scores import read_scores

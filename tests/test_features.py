@@ -17,9 +17,10 @@ from alphazoo.config import compose, instantiate
 from alphazoo.data.alpha360 import Alpha360
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.features import Windows
-from alphazoo.data.labels import Label, forward_return
+from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.data.ranks import percentile_ranks
+from alphazoo.data.returns import forward_return
 from alphazoo.data.scaling import DayRank, DayZScore, MinMax, RobustZScore, Scaler, ZScore
 from alphazoo.errors import InputError
 

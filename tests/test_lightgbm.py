@@ -10,13 +10,13 @@ import pytest
 import torch
 from conftest import MakeDay, Run, fit, fit_strong_reversal, make_data, small_config
 
+from alphazoo.commands.job import train
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.models import describe_zoo
 from alphazoo.models.lightgbm import LightGBM
 from alphazoo.seeds import epoch_seed
-from alphazoo.train import train
 
 TREES = ["model=lightgbm", "model.trees_per_epoch=4", "model.lambda_l1=0", "model.weight_decay=5"]
 PLAIN = {  # the same, as the library calls it

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from conftest import make_data, small_config
 
+from alphazoo.commands.job import train
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.lineage import Lineage, check_lineage, descend, last_day_seen, seen_before
 from alphazoo.runs import Run
-from alphazoo.train import train
 
 LINEAR = ["model=linear", "trainer.max_epochs=1"]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import make_data, small_config, small_frame
 
-from alphazoo.data.check import check_market
+from alphazoo.data.check import check_market, stray_losses
 from alphazoo.data.labels import Label
-from alphazoo.data.losses import count_losses, stray_losses
+from alphazoo.data.losses import count_losses
 from alphazoo.data.market import Market
 
 SATURDAY = pd.Timestamp("2015-03-07")

@@ -528,7 +528,7 @@ def test_the_sector_signal_is_not_in_the_own_window() -> None:
     market = synthetic(n_days=1000)
     close = market.fields["close"]
     past = (close[3:] / close[:-3] - 1)[1:]
-    lead = market.signals["sector"][4:]
+    lead = market.planted.signals["sector"][4:]
     followers = (lead != 0) & past.isfinite()
     correlation = torch.corrcoef(torch.stack([past[followers], lead[followers]]))[0, 1]
     assert abs(correlation) < 0.05

@@ -19,12 +19,12 @@ from conftest import (
 )
 from hydra.utils import get_class
 
+from alphazoo.commands.job import train
 from alphazoo.config import compose, instantiate
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.fit import score_table
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel, daily_mse
-from alphazoo.train import train
 
 
 @pytest.mark.parametrize("n_stocks", [1, 2, 7])

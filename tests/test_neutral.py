@@ -9,9 +9,9 @@ from torch import Tensor
 
 from alphazoo.config import instantiate
 from alphazoo.data.concepts import Concepts, find_concepts, read_concepts
-from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
 from alphazoo.data.neutral import residuals
+from alphazoo.data.returns import forward_return
 
 
 def memberships(*rows: tuple[int, int, int, int], n_stocks: int) -> Concepts:

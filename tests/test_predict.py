@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from conftest import MODELS, SEGMENTS, SMALL, Alphazoo, model_overrides, small_frame
 
+from alphazoo.commands.job import train
 from alphazoo.config import compose
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError
 from alphazoo.predict import newest_day, predict
 from alphazoo.runs import Run
-from alphazoo.train import train
 
 ONE_EPOCH = [
     "features.window=20",

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import SMALL, Alphazoo, small_config, small_frame
 
+from alphazoo.commands.job import train
 from alphazoo.commands.scoring import spare_run
 from alphazoo.compare import compare
 from alphazoo.config import compose, instantiate
@@ -23,7 +24,6 @@ from alphazoo.predict import predict
 from alphazoo.runs import Run
 from alphazoo.scores import join_returns
 from alphazoo.signals import t_statistic
-from alphazoo.train import train
 
 REPORT = ["report=true", "backtest.strategy.topk=3", "backtest.strategy.n_drop=1"]
 

@@ -14,12 +14,12 @@ import torch
 from conftest import SMALL, Alphazoo, model_overrides, small_config
 from filelock import FileLock
 
+from alphazoo.commands.job import train
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.fit import fit
 from alphazoo.runs import Run
-from alphazoo.train import train
 
 EPOCHS = 4
 GRU = [

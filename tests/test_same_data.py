@@ -15,6 +15,7 @@ import pytest
 from conftest import Alphazoo, small_frame
 from omegaconf import DictConfig, OmegaConf
 
+from alphazoo.commands.job import train
 from alphazoo.config import compose
 from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.market import Market
@@ -24,7 +25,6 @@ from alphazoo.groups import group_runs
 from alphazoo.models.linear import Linear
 from alphazoo.predict import predict
 from alphazoo.runs import Run
-from alphazoo.train import train
 from alphazoo.window import _finished
 
 DAYS = pd.bdate_range("2015-01-01", periods=140)

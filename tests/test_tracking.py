@@ -18,12 +18,12 @@ from conftest import SMALL, Alphazoo, small_config
 from omegaconf import OmegaConf
 from test_resume import stopped_in
 
+from alphazoo.commands.job import train
 from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.runs import Run
 from alphazoo.tracking import Tracker, last_step, need, tracked
-from alphazoo.train import train
 
 NAMES = ("mlflow", "wandb", "tensorboard")
 TINY = ["model=linear", "+trainer.limit_train_batches=5"]
@@ -508,7 +508,8 @@ def test_a_server_that_is_lost_costs_no_training(
 
 
 def test_nothing_of_a_tracker_is_imported_unless_asked() -> None:
-    code = "import sys, alphazoo.train; print({'mlflow', 'wandb', 'tensorboard'} & {*sys.modules})"
+    names = "{'mlflow', 'wandb', 'tensorboard'}"
+    code = f"import sys, alphazoo.commands.job; print({names} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -10,6 +10,7 @@ from conftest import small_config
 from omegaconf import DictConfig
 
 import alphazoo.window
+from alphazoo.commands.job import train
 from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.sources import synthetic
@@ -20,7 +21,6 @@ from alphazoo.files import read_checkpoint
 from alphazoo.fit import Fitted, fit
 from alphazoo.predict import predict
 from alphazoo.runs import Run
-from alphazoo.train import train
 
 DATES = pd.bdate_range("2010-01-04", "2020-12-31")
 SEGMENTS = {"train": [2010, 2014], "valid": ["2015", "2016"], "test": ["2017-01-01", None]}

@@ -6,12 +6,12 @@ import pytest
 import torch
 from conftest import Run, fit, small_config
 
+from alphazoo.commands.job import train
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError
 from alphazoo.models.gats import GATs
 from alphazoo.models.gru import GRU
 from alphazoo.qlib import import_weights
-from alphazoo.train import train
 from alphazoo.warm_start import warm_start
 
 NEXT = ["model=gats", "model.cell=gru", "model.hidden_size=4"]

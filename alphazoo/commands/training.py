@@ -90,7 +90,7 @@ def _train(config: Any) -> None:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.utilities import rank_zero_only
 
-    from alphazoo.train import print_figures, train
+    from alphazoo.commands.job import print_figures, train
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
     if getattr(rank_zero_only, "rank", 0):

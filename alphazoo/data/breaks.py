@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.market import Market
-from alphazoo.data.rolling import Sums, lagged
 
 VOLUME_DAYS, VOLUME_FACTOR = 60, 50.0  # lots are 100 or 1,000 shares; of the CSI300 at most 28
 PRICE_DAYS, PRICE_FACTOR = 10, 1.8  # a split is 2 or more; of the CSI300 at most 1.3
@@ -54,8 +53,8 @@ def _jumps(market: Market, name: str, days: int, factor: float, *, at_once: floa
     found = []
     for stocks in _blocks(market):
         level = market.field(name)[:, stocks].double().log()
-        jump = _means(level.flip(0), days).flip(0) - lagged(_means(level, days), 1)
-        move = (level - lagged(level, 1)) * jump.sign()  # NaN on the first day after a suspension
+        jump = _means(level.flip(0), days).flip(0) - _before(_means(level, days))
+        move = (level - _before(level)) * jump.sign()  # NaN on the first day after a suspension
         here = (jump.abs() >= math.log(factor)) & (move >= math.log(at_once))
         here &= market.members[:, stocks]
         day = move.where(here, -torch.inf).argmax(dim=0)  # of its candidates the largest move
@@ -69,8 +68,20 @@ def _jumps(market: Market, name: str, days: int, factor: float, *, at_once: floa
 
 def _means(level: Tensor, days: int) -> Tensor:
     """[D, S], of the last days; NaN where less than a third of them is known."""
-    sums = Sums(level, days)
-    return sums.mean(days).where(3 * sums.over(days)[0] >= days, torch.nan)
+    known = level.isfinite()
+    count, total = (_sums(x, days) for x in (known.double(), level.where(known, 0.0)))
+    return (total / count).where(3 * count >= days, torch.nan)
+
+
+def _sums(x: Tensor, days: int) -> Tensor:
+    """[D, S], over the last days of a panel, or those that there are."""
+    sums = x.cumsum(dim=0)
+    return torch.cat([sums[:days], sums[days:] - sums[:-days]])
+
+
+def _before(x: Tensor) -> Tensor:
+    """[D, S], the values of the day before; NaN on the first day."""
+    return torch.cat([torch.full_like(x[:1], torch.nan), x[:-1]])
 
 
 def _frozen(market: Market, names: tuple[str, ...], shortest: int) -> list[str]:

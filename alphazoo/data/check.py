@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from alphazoo.data import breaks
-from alphazoo.data.labels import Label
-from alphazoo.data.losses import stray_losses
 from alphazoo.data.market import Market
-from alphazoo.data.strays import describe_days, find_stray_days
+from alphazoo.data.returns import Holding
+from alphazoo.data.strays import describe_days, find_stray_days, lost_labels
 from alphazoo.errors import shorten
 
 JUMP = 0.5  # a daily move of so much deserves a look: an unadjusted split, a wrong price
@@ -20,7 +19,7 @@ GAP = 12  # calendar days without trading: longer than any holiday
 RARE = 0.1  # of the stocks and days of the commonest weekday: a weekday with fewer is odd
 
 
-def check_market(market: Market, label: Label | None = None) -> dict[str, str]:
+def check_market(market: Market, label: Holding | None = None) -> dict[str, str]:
     """Describe a market and what looks odd in it; a line of text per subject.
 
     Args:
@@ -33,6 +32,12 @@ def check_market(market: Market, label: Label | None = None) -> dict[str, str]:
 def describe_market(market: Market) -> dict[str, str]:
     """The first lines of `check_market`: what a market is, without what looks odd in it."""
     return dict(_description(market))
+
+
+def stray_losses(market: Market, label: Holding, rows: Iterable[int] | None = None) -> int:
+    """How many labels some days of a market, or all, lose to its stray days: see `lost_labels`."""
+    priced = market.field("close").isfinite()
+    return lost_labels(market.present, priced, buy=label.buy, sell=label.sell, rows=rows)
 
 
 def _description(market: Market) -> Iterator[tuple[str, str]]:
@@ -48,7 +53,7 @@ def _description(market: Market) -> Iterator[tuple[str, str]]:
     yield "benchmark", "none" if market.benchmark is None else _known(market.benchmark)
 
 
-def _oddities(market: Market, label: Label | None) -> Iterator[tuple[str, str]]:
+def _oddities(market: Market, label: Holding | None) -> Iterator[tuple[str, str]]:
     dates, present, members = market.dates, market.present, market.members
     empty = torch.where(~present.any(dim=1))[0].tolist()
     yield "days without members", shorten(f"{dates[day]:%Y-%m-%d}" for day in empty) or "none"
@@ -101,7 +106,7 @@ def _jumps(market: Market) -> str:
     return f"{len(jumps)} ({shorten(jumps)})" if jumps else "none"
 
 
-def _strays(market: Market, label: Label | None) -> str:
+def _strays(market: Market, label: Holding | None) -> str:
     rows = find_stray_days(market.present)
     if not len(rows):
         return "none"

@@ -3,11 +3,13 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from alphazoo.data.planted import Planted
 from alphazoo.data.symbols import setting_text
 from alphazoo.errors import InputError, check_choice, shorten
 
@@ -19,6 +21,22 @@ REQUIRED = ("open", "high", "low", "close", "volume")
 
 Panel = npt.NDArray[np.float32]
 Indices = Mapping[str, Mapping[str, Panel]]  # [D] by symbol and field
+
+
+class Arrays(TypedDict, total=False):
+    """What a source reads: arguments of `alphazoo.data.market.Market.from_arrays`."""
+
+    name: Required[str]
+    dates: Required[pd.DatetimeIndex]
+    symbols: Required[Sequence[str]]
+    fields: Required[Mapping[str, Panel]]
+    members: Required[npt.NDArray[np.bool_]]
+    benchmark: npt.NDArray[np.float32] | None
+    factor: Panel | None
+    notes: Sequence[str]
+    indices: Indices | None
+    bad_prices: str
+    planted: Planted | None
 
 
 def check_panels(

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
-from alphazoo.data.segments import FIRST, LAST
-from alphazoo.data.symbols import explain_unknown, find_symbols, parse_symbols, setting_text
+from alphazoo.data.periods import FIRST, LAST
+from alphazoo.data.symbols import explain_unknown, find_symbols, setting_text
 from alphazoo.data.tables import AnyTable, Rows, Table, column_names, open_table, read_columns
-from alphazoo.data.values import parse_labels, parse_numbers
+from alphazoo.data.values import parse_labels, parse_numbers, parse_symbols
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
@@ -211,6 +211,20 @@ def correlation_groups(
     log.info("concepts: %d groups of %d to %d stocks", len(sizes), sizes.min(), sizes.max())
     names = [f"group {number}" for number in range(len(sizes))]
     return always(names, stocks.numpy(), groups.astype(np.int64), market)
+
+
+@from_data
+def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
+    """The sectors of a synthetic market.
+
+    Raises:
+        InputError: The market is not a synthetic one.
+    """
+    if market.planted is None:
+        raise InputError(f"market {market.name!r} has no planted sectors: choose other concepts")
+    sectors = market.planted.sectors.numpy()
+    names = [f"sector {number}" for number in range(sectors.max() + 1)]
+    return always(names, np.arange(len(sectors)), sectors, market)
 
 
 def _periods(table: Table, labels: Sequence[str], market: Market, rules: DateRules) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from alphazoo.data.csv_rows import MISSING
 from alphazoo.data.date_formats import WrongDateError, parse_texts
-from alphazoo.data.segments import FIRST, LAST
+from alphazoo.data.periods import FIRST, LAST
 from alphazoo.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,38 +9,11 @@ from torch import Tensor
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.neutral import residuals
 from alphazoo.data.ranks import percentile_ranks, scaled_ranks
+from alphazoo.data.returns import forward_return
 from alphazoo.errors import InputError, check_choice
 
 SCALES = ("rank", "zscore", "raw")
 BLOCK = 250  # days scaled at a time: bounds the memory of ranking
-
-
-def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
-    """Return of buying at the close ``buy`` days ahead and selling at the close of ``sell``.
-
-    The score of day t is known after its close, so the first price one can trade at is that of
-    day t + 1: ``buy=1, sell=2`` is the label of Qlib's benchmarks.
-
-    Args:
-        close: [D, S], adjusted prices in the market's currency; NaN where a stock does not trade.
-        buy: Trading days from the score to the purchase.
-        sell: Trading days from the score to the sale.
-
-    Returns:
-        [D, S], a fraction per holding period (0.01 is one per cent); NaN for the last ``sell``
-        days and wherever a price is missing.
-
-    Raises:
-        InputError: ``buy`` is below 1, which trades before the score is known, or ``sell`` is not
-            after ``buy`` or beyond the history.
-    """
-    if not 1 <= buy < sell:
-        raise InputError(f"need 1 <= buy < sell, got buy={buy}, sell={sell}")
-    if sell >= len(close):
-        raise InputError(f"label.sell is {sell} days ahead, but there are only {len(close)} days")
-    returns = torch.full_like(close, torch.nan)
-    returns[:-sell] = close[sell:] / close[buy : len(close) - sell + buy] - 1
-    return returns
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from functools import wraps
+from typing import ParamSpec, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,30 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
-from alphazoo.data.segments import bound
+from alphazoo.data.clean import Arrays, Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.data.periods import bound
+from alphazoo.data.planted import DELAY, Planted
+from alphazoo.data.returns import forward_return
+from alphazoo.data.sources.qlib import read_qlib
+from alphazoo.data.sources.synthetic import make_market
+from alphazoo.data.sources.table import read_table
 from alphazoo.data.strays import describe_days, find_stray_days, lost_labels
 from alphazoo.errors import InputError, did_you_mean
+from alphazoo.metrics import daily_ic
 
 log = logging.getLogger(__name__)
 
-if TYPE_CHECKING:
-    from alphazoo.data.sources.synthetic import SyntheticMarket
+P = ParamSpec("P")
+
+
+def _market_of(source: Callable[P, Arrays]) -> Callable[P, "Market"]:
+    """A function that makes a market of what a source reads, with the signature of the source."""
+
+    @wraps(source)
+    def make(*args: P.args, **options: P.kwargs) -> "Market":
+        return Market.from_arrays(**source(*args, **options))
+
+    return make
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +56,7 @@ class Market:
         notes: What a reader of results on these data must know, such as stocks that are missing.
         indices: [D] by symbol and field: what is known of market indices, ``close``, ``volume`` and
             where the source has it ``amount``, the value traded; NaN where unknown.
+        planted: What moves a synthetic market; None for a real one.
     """
 
     name: str
@@ -51,6 +68,7 @@ class Market:
     factor: Tensor | None = None
     notes: tuple[str, ...] = ()
     indices: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    planted: Planted | None = None
 
     @classmethod
     def from_arrays(
@@ -66,7 +84,7 @@ class Market:
         notes: Sequence[str] = (),
         indices: Indices | None = None,
         bad_prices: str = "missing",
-        **extra: Any,
+        planted: Planted | None = None,
     ) -> Self:
         """Check and clean panels and make a market of them; every source ends here.
 
@@ -84,7 +102,7 @@ class Market:
             indices: [D] float32 each, by symbol and field; cleaned in place.
             bad_prices: What to do with non-positive or infinite prices and negative or infinite
                 volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
-            extra: Attributes of a subclass.
+            planted: See the attribute.
 
         Raises:
             InputError: An array is missing, misshapen or of another type, the calendar does not
@@ -117,7 +135,7 @@ class Market:
                 symbol: {field: torch.from_numpy(values) for field, values in series.items()}
                 for symbol, series in indices.items()
             },
-            **extra,
+            planted=planted,
         )
         market._warn_of_stray_days()
         return market
@@ -135,26 +153,9 @@ class Market:
                 f"{lost:,}",
             )
 
-    @staticmethod
-    def from_qlib(path: str, **options: Any) -> "Market":
-        """Read a Qlib data folder; see `alphazoo.data.sources.qlib.read_qlib`."""
-        from alphazoo.data.sources.qlib import read_qlib
-
-        return read_qlib(path, **options)
-
-    @staticmethod
-    def from_table(table: "str | pd.DataFrame", **options: Any) -> "Market":
-        """Read a long table or a DataFrame; see `alphazoo.data.sources.table.read_table`."""
-        from alphazoo.data.sources.table import read_table
-
-        return read_table(table, **options)
-
-    @staticmethod
-    def from_synthetic(**options: Any) -> "SyntheticMarket":
-        """Make a market with planted structure; see `alphazoo.data.sources.synthetic`."""
-        from alphazoo.data.sources.synthetic import make_market
-
-        return make_market(**options)
+    from_qlib = staticmethod(_market_of(read_qlib))
+    from_table = staticmethod(_market_of(read_table))
+    from_synthetic = staticmethod(_market_of(make_market))
 
     @property
     def present(self) -> Tensor:
@@ -165,7 +166,7 @@ class Market:
         """Rows of the calendar from one date to another, both included; None is an open end.
 
         Args:
-            first: A date, month or year, see `alphazoo.data.segments.bound`.
+            first: A date, month or year, see `alphazoo.data.periods.bound`.
             last: Likewise.
 
         Raises:
@@ -182,6 +183,40 @@ class Market:
                 f"{self.dates[0]:%Y-%m-%d} to {self.dates[-1]:%Y-%m-%d}"
             )
         return rows
+
+    def oracle_ic(
+        self, part: str = "all", first: str | None = None, last: str | None = None
+    ) -> float:
+        """Mean IC of a forecaster that knows the planted signal: the best that a model can reach.
+
+        0 where nothing is planted.
+
+        Args:
+            part: ``"own"``, ``"sector"`` or ``"all"``, see `alphazoo.data.planted.Planted`.
+            first: The first day; None: that of the market.
+            last: The last day; None: that of the market.
+
+        Raises:
+            InputError: The market is not a synthetic one, there is no such part, an end is no date,
+                or no trading day is between them.
+        """
+        if self.planted is None:
+            raise InputError(
+                f"market {self.name!r} has no planted signal: it is not a synthetic one"
+            )
+        signal = self.planted.signal(part)
+        returns = forward_return(self.fields["close"], buy=DELAY - 1, sell=DELAY)
+        span = self.rows(first, last)
+        days = slice(span.start, span.stop)
+        rows, stocks = torch.where(self.present[days])
+        table = pd.DataFrame(
+            {
+                "date": rows.numpy(),
+                "score": signal[days][rows, stocks].numpy(),
+                "return": returns[days][rows, stocks].numpy(),
+            }
+        )
+        return float(daily_ic(table)["ic"].fillna(0.0).mean())
 
     def until(self, row: int) -> "Market":
         """The market as it was after the close of a day, given as a row of the calendar."""

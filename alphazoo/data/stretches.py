@@ -5,7 +5,8 @@ from itertools import count, pairwise, takewhile
 
 import pandas as pd
 
-from alphazoo.data.segments import Segment, bound
+from alphazoo.data.periods import bound
+from alphazoo.data.segments import Segment
 from alphazoo.errors import InputError
 
 DAY = pd.Timedelta(days=1)

@@ -5,23 +5,16 @@ surrounding white space is no part of it. Symbols are sorted as text. Two that d
 are one stock.
 """
 
-import logging
 import re
 import string
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from alphazoo.errors import InputError, did_you_mean, shorten
-
-if TYPE_CHECKING:
-    from alphazoo.data.tables import Rows, Table
-
-log = logging.getLogger(__name__)
 
 # a byte order mark and spaces without width are no white space to str.strip
 AROUND = string.whitespace + "\xa0\u2007\u202f\u3000\u200b\u2060\ufeff"
@@ -69,56 +62,7 @@ def setting_text(value: object, key: str) -> str:
     return str(value).strip(AROUND)
 
 
-def parse_symbols(table: "Table", name: str = "symbol") -> tuple[list[str], "Rows"]:
-    """The symbols of a column, sorted, and which of them each row has: [R].
-
-    Of spellings that differ in case or in spaces around them the first in sorted order stands for
-    all.
-
-    Raises:
-        InputError: A row has none, or something else.
-    """
-    values, codes = table.distinct(name)
-    if (codes < 0).any():
-        raise InputError(f"{table.place(name, int(np.argmax(codes < 0)))}: no symbol")
-    texts = []
-    for index, value in enumerate(values):
-        try:
-            texts.append(symbol_text(value))
-            fault = "" if texts[-1] else "no symbol"
-        except ValueError as error:
-            fault = str(error)
-        if fault:
-            raise InputError(f"{table.place(name, int(np.argmax(codes == index)))}: {fault}")
-    spellings = _merge(texts)
-    _report_spellings(values, texts, spellings, table.name)
-    symbols = sorted({spellings[text.casefold()] for text in texts})
-    column = {symbol: index for index, symbol in enumerate(symbols)}
-    of_value = np.array([column[spellings[text.casefold()]] for text in texts], dtype=np.int64)
-    return symbols, of_value[codes]
-
-
-def _merge(texts: Iterable[str]) -> dict[str, str]:
-    """The spelling that stands for all, by the symbol without case."""
-    spellings: dict[str, str] = {}
-    for text in sorted(texts, reverse=True):
-        spellings[text.casefold()] = text
-    return spellings
-
-
-def _report_spellings(
-    values: Sequence[object], texts: Sequence[str], spellings: dict[str, str], source: str
-) -> None:
-    found = defaultdict(set)
-    for value, text in zip(values, texts, strict=True):
-        found[spellings[text.casefold()]].add(repr(value))
-    several = {symbol: written for symbol, written in found.items() if len(written) > 1}
-    if several:
-        told = shorten(f"{' and '.join(sorted(w))} as {s}" for s, w in sorted(several.items()))
-        log.warning("%s: %d symbols have several spellings: %s", source, len(several), told)
-
-
-def find_symbols(symbols: Sequence[str], known: Sequence[str]) -> "Rows":
+def find_symbols(symbols: Sequence[str], known: Sequence[str]) -> npt.NDArray[np.int64]:
     """Column of each symbol among the known ones, -1 where it is not there: [len(symbols)].
 
     The same spelling if there is one, else the one that differs in case alone.

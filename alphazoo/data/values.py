@@ -1,6 +1,8 @@
-"""Values of a column of a table: labels, numbers, flags, and keys that stand once."""
+"""Values of a column of a table: symbols, labels, numbers, flags, and keys that stand once."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,58 @@ from alphazoo.data.symbols import symbol_text
 from alphazoo.data.tables import Rows, Table
 from alphazoo.errors import InputError, shorten
 
+log = logging.getLogger(__name__)
+
 FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+
+def parse_symbols(table: Table, name: str = "symbol") -> tuple[list[str], Rows]:
+    """The symbols of a column, sorted, and which of them each row has: [R].
+
+    Of spellings that differ in case or in spaces around them the first in sorted order stands for
+    all.
+
+    Raises:
+        InputError: A row has none, or something else.
+    """
+    values, codes = table.distinct(name)
+    if (codes < 0).any():
+        raise InputError(f"{table.place(name, int(np.argmax(codes < 0)))}: no symbol")
+    texts = []
+    for index, value in enumerate(values):
+        try:
+            texts.append(symbol_text(value))
+            fault = "" if texts[-1] else "no symbol"
+        except ValueError as error:
+            fault = str(error)
+        if fault:
+            raise InputError(f"{table.place(name, int(np.argmax(codes == index)))}: {fault}")
+    spellings = _merge(texts)
+    _report_spellings(values, texts, spellings, table.name)
+    symbols = sorted({spellings[text.casefold()] for text in texts})
+    column = {symbol: index for index, symbol in enumerate(symbols)}
+    of_value = np.array([column[spellings[text.casefold()]] for text in texts], dtype=np.int64)
+    return symbols, of_value[codes]
+
+
+def _merge(texts: Iterable[str]) -> dict[str, str]:
+    """The spelling that stands for all, by the symbol without case."""
+    spellings: dict[str, str] = {}
+    for text in sorted(texts, reverse=True):
+        spellings[text.casefold()] = text
+    return spellings
+
+
+def _report_spellings(
+    values: Sequence[object], texts: Sequence[str], spellings: dict[str, str], source: str
+) -> None:
+    found = defaultdict(set)
+    for value, text in zip(values, texts, strict=True):
+        found[spellings[text.casefold()]].add(repr(value))
+    several = {symbol: written for symbol, written in found.items() if len(written) > 1}
+    if several:
+        told = shorten(f"{' and '.join(sorted(w))} as {s}" for s, w in sorted(several.items()))
+        log.warning("%s: %d symbols have several spellings: %s", source, len(several), told)
 
 
 def parse_labels(table: Table, name: str) -> "pd.Series[str]":

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import instantiate
 from alphazoo.data.fingerprint import CHANGED, GROWN, UNKNOWN, Fingerprint
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.segments import bound
+from alphazoo.data.periods import bound
 from alphazoo.errors import InputError, shorten
 from alphazoo.runs import read_facts
 from alphazoo.sweep.jobs import CKPT_LAST

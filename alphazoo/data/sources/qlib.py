@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphazoo.data.clean import REQUIRED, Indices, Panel, index_symbols
+from alphazoo.data.clean import REQUIRED, Arrays, Indices, Panel, index_symbols
 from alphazoo.data.dates import DateRules, parse_dates
-from alphazoo.data.market import Market
-from alphazoo.data.symbols import parse_symbols, setting_text
+from alphazoo.data.symbols import setting_text
 from alphazoo.data.tables import Table
+from alphazoo.data.values import parse_symbols
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def read_qlib(
     benchmark: str | None = None,
     indices: Sequence[str] = (),
     bad_prices: str = "missing",
-) -> Market:
+) -> Arrays:
     """Read the stocks of a universe from a Qlib data folder.
 
     Args:
@@ -42,7 +42,7 @@ def read_qlib(
         benchmark: Symbol of an index in ``features/``.
         indices: Symbols of indices in ``features/``, for the market's state: ``close``, ``volume``
             and, where there is a file of it, ``amount``.
-        bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
+        bad_prices: ``"missing"`` or ``"refuse"``, see `alphazoo.data.market.Market.from_arrays`.
 
     Raises:
         InputError: A file is missing or damaged, or the universe or an index is not there.
@@ -63,7 +63,7 @@ def read_qlib(
         log.warning(*notes)
     fields = _read_fields(folders, symbols, len(dates))
     factor = fields.pop("factor", None)
-    return Market.from_arrays(
+    return Arrays(
         name=f"{folder.name}/{universe}",
         dates=dates,
         symbols=symbols,

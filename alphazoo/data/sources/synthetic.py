@@ -1,75 +1,19 @@
 """Synthetic market: random prices with planted structure, so that the best possible IC is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
 
-from alphazoo.data.clean import Panel, index_symbols
-from alphazoo.data.concepts import Concepts, always, from_data
-from alphazoo.data.labels import forward_return
-from alphazoo.data.market import Market
+from alphazoo.data.clean import Arrays, Panel, index_symbols
+from alphazoo.data.planted import DELAY, Planted
 from alphazoo.errors import InputError, check_choice
-from alphazoo.metrics import daily_ic
 
 MEMORY = 3  # days whose returns the planted signals look back on
-DELAY = 2  # a signal of day t moves the return from the close of t+1 to that of t+2
 REVIEW = 120  # days between two reviews of the universe
 INDEX = "MARKET"  # the mean return of all stocks, and the volume of all
-
-
-@dataclass(frozen=True, eq=False)
-class SyntheticMarket(Market):
-    """A market that knows what moves it.
-
-    Attributes:
-        signals: [D, S] each: what day t says about the return from the close of t+1 to that of t+2,
-            in daily volatilities of the stock. ``own`` is short-term reversal, which the stock's
-            own window shows; ``sector`` is what the leaders of its sector did, which only a model
-            that sees the other stocks can know.
-        sectors: [S], the sector of each stock.
-    """
-
-    signals: Mapping[str, Tensor] = field(default_factory=dict)
-    sectors: Tensor = field(default_factory=lambda: torch.empty(0))
-
-    def oracle_ic(
-        self, part: str = "all", first: str | None = None, last: str | None = None
-    ) -> float:
-        """Mean IC of a forecaster that knows the planted signal: the best that a model can reach.
-
-        0 where nothing is planted.
-
-        Args:
-            part: ``"own"``, ``"sector"`` or ``"all"``.
-            first: The first day; default is that of the market.
-            last: The last day; default is that of the market.
-
-        Raises:
-            InputError: There is no such part, an end is no date, or no trading day is between them.
-        """
-        if part == "all":
-            signal = sum(self.signals.values(), torch.zeros(()))
-        elif part in self.signals:
-            signal = self.signals[part]
-        else:
-            raise InputError(f"part is 'all' or one of {sorted(self.signals)}, got {part!r}")
-        returns = forward_return(self.fields["close"], buy=DELAY - 1, sell=DELAY)
-        span = self.rows(first, last)
-        days = slice(span.start, span.stop)
-        rows, stocks = torch.where(self.present[days])
-        table = pd.DataFrame(
-            {
-                "date": rows.numpy(),
-                "score": signal[days][rows, stocks].numpy(),
-                "return": returns[days][rows, stocks].numpy(),
-            }
-        )
-        return float(daily_ic(table)["ic"].fillna(0.0).mean())
 
 
 def make_market(
@@ -82,7 +26,7 @@ def make_market(
     seed: int,
     start: str = "2015-01-01",
     indices: Sequence[str] = (),
-) -> SyntheticMarket:
+) -> Arrays:
     """Make a market of random returns with short-term reversal and lead-lag inside sectors.
 
     A stock's return on day t + 2 is market + sector + its own volatility times
@@ -122,7 +66,7 @@ def make_market(
     _suspend(random, fields)
     level = (1000 * np.cumprod(1 + returns.mean(axis=1), dtype=np.float64)).astype(np.float32)
     index = {"close": level, "volume": fields["volume"].sum(axis=1)}
-    return SyntheticMarket.from_arrays(
+    return Arrays(
         name=f"synthetic (seed {seed})",
         dates=dates,
         symbols=[f"S{number:05d}" for number in stocks],
@@ -130,23 +74,11 @@ def make_market(
         members=members,
         benchmark=level,
         indices=dict.fromkeys(wanted, index),
-        signals={name: torch.from_numpy(panel) for name, panel in signals.items()},
-        sectors=torch.from_numpy(sectors),
+        planted=Planted(
+            {name: torch.from_numpy(panel) for name, panel in signals.items()},
+            torch.from_numpy(sectors),
+        ),
     )
-
-
-@from_data
-def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
-    """The sectors of a synthetic market.
-
-    Raises:
-        InputError: The market is not a synthetic one.
-    """
-    if not isinstance(market, SyntheticMarket):
-        raise InputError(f"market {market.name!r} has no planted sectors: choose other concepts")
-    sectors = market.sectors.numpy()
-    names = [f"sector {number}" for number in range(sectors.max() + 1)]
-    return always(names, np.arange(len(sectors)), sectors, market)
 
 
 def _normal(random: np.random.Generator, *shape: int) -> npt.NDArray[np.float32]:

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alphazoo.data.adjust import adjust_prices
-from alphazoo.data.clean import REQUIRED, Panel, index_symbols
+from alphazoo.data.clean import REQUIRED, Arrays, Panel, index_symbols
 from alphazoo.data.dates import DateRules, parse_dates
-from alphazoo.data.market import Market
-from alphazoo.data.symbols import find_symbol, parse_symbols, setting_text
+from alphazoo.data.symbols import find_symbol, setting_text
 from alphazoo.data.tables import AnyTable, Rows, open_table, read_columns
-from alphazoo.data.values import parse_flags, parse_numbers, refuse_twice
+from alphazoo.data.values import parse_flags, parse_numbers, parse_symbols, refuse_twice
 from alphazoo.errors import InputError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ def read_table(
     bad_prices: str = "missing",
     date_format: str | None = None,
     timezone: str | None = None,
-) -> Market:
+) -> Arrays:
     """Read a market from a long table.
 
     Prices are adjusted here, by ``adjusted_close`` or by ``split`` and ``dividend``, see
@@ -50,7 +49,7 @@ def read_table(
         benchmark: Symbol whose adjusted close is the benchmark; it leaves the universe.
         indices: Symbols of indices, for the market's state; they leave the universe, too. Their
             turnover is the column ``amount`` where ``extra`` names it, else ``volume``.
-        bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
+        bad_prices: ``"missing"`` or ``"refuse"``, see `alphazoo.data.market.Market.from_arrays`.
         date_format: Format of dates that are text, such as ``"%d/%m/%Y"``; None: the only known
             one that reads all of them.
         timezone: Where the stocks trade, such as ``"Asia/Shanghai"``, if the dates are timestamps
@@ -97,7 +96,7 @@ def read_table(
         symbol: _take_series(panels, members, find_symbol(symbol, symbols, "data.indices", source))
         for symbol in index_symbols(indices)
     }
-    return Market.from_arrays(
+    return Arrays(
         name=Path(source).stem,
         dates=dates,
         symbols=symbols,

@@ -1,0 +1,73 @@
+"""One training run, from its config to its report."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+
+from alphazoo.cost import Cost
+from alphazoo.facts import add_fact
+from alphazoo.resume import has_ended, in_use
+from alphazoo.run_report import report
+from alphazoo.runs import Run
+from alphazoo.tracking import tracked
+from alphazoo.train import fit_and_score, write_results
+from alphazoo.walk_forward import walk_forward
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+    """Train a model and score the valid and test days with its best weights.
+
+    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
+    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes; what becomes of
+    it is told to the trackers of ``config.logger``, too.
+
+    Args:
+        config: All that the run is told.
+        callbacks: Beside those of the config, for the one fit; a walk forward has several.
+
+    Returns:
+        The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
+
+    Raises:
+        InputError: A setting or the data cannot be used, or another process trains in the folder.
+    """
+    folder = Path(config.folder)
+    with in_use(folder), tracked(config) as trackers:
+        if has_ended(config):
+            log.info("%s has ended already: its figures are as they were", folder)
+            return {
+                name: math.nan if value is None else value
+                for name, value in Run.open(folder).metrics.items()
+            }
+        cost = Cost()
+        metrics, scores, data, concepts = (
+            walk_forward(config, trackers)
+            if config.walk_forward
+            else fit_and_score(config, [*callbacks, cost], trackers)
+        )
+        add_fact(folder, "cost", cost.total())
+        write_results(folder, metrics, scores)
+        if config.report:
+            report(config, metrics, scores, data, concepts)
+    return metrics
+
+
+@rank_zero_only
+def print_figures(metrics: dict[str, float], folder: str) -> None:
+    """Print the figures of valid and test side by side."""
+    splits = {"valid": "val", "test": "test"}
+    names = ("loss", "ic", "icir", "rank_ic", "rank_icir", "days")
+    table = pd.DataFrame(
+        {name: [metrics[f"{split}/{name}"] for split in splits.values()] for name in names},
+        index=pd.Index(splits),
+    )
+    print(table.to_string(float_format=lambda x: f"{x:.4f}"))
+    print(f"results: {folder}")
