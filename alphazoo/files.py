@@ -4,6 +4,9 @@ import json
 import math
 import os
 import pickle
+import re
+import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, count
@@ -49,13 +52,55 @@ TABLE_PARTS = {
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Write a file beside its place and move it there when it is whole."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    """Write a file beside its place, and move it there when it is complete.
+
+    Its content reaches the disk before it takes the place, so that a crash leaves the old file or
+    the new one. The name of the file beside it cannot be guessed: nobody can plant a link there.
+    Files that killed processes of this machine have left beside it are removed.
+    """
+    place = f"{os.getpid()}@{socket.gethostname()}"
+    _remove_orphans(file)
+    beside = file.with_name(f".{file.name}.{place}.{secrets.token_hex(4)}")
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield beside
+        _flush(beside)
         beside.replace(file)
+        _flush(file.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Write what the system holds back of a file or folder to the disk."""
+    if path.is_dir() and os.name != "posix":  # no other system opens folders
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _remove_orphans(file: Path) -> None:
+    """Remove what processes that do not run any more have left beside a file."""
+    name = re.compile(rf"\.{re.escape(file.name)}\.(\d+)@{re.escape(socket.gethostname())}\.\w+")
+    for path in file.parent.iterdir():
+        match = name.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere a signal of 0 ends it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def new_folder(name: str | Path) -> Path:

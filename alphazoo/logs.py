@@ -1,13 +1,16 @@
 """The metrics of a training run as a table, ``logs/metrics.csv``; a resumed run appends to it."""
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from alphazoo.files import write_table
+from alphazoo.files import replacing, write_table
 
 
 class TableLogger(CSVLogger):
@@ -21,19 +24,36 @@ class TableLogger(CSVLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The writer of the table."""
-        if self._experiment is not None:
-            return self._experiment
-        file = Path(self.log_dir) / "metrics.csv"
-        rows = _read(file)
-        file.unlink(missing_ok=True)
-        writer = super().experiment
+        if self._experiment is None:
+            self._experiment = _Writer(self.log_dir)
+        return self._experiment
+
+
+class _Writer(ExperimentWriter):
+    """Writes the whole table each time: a killed process leaves the last one."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        rows = _read(Path(self.metrics_file_path))
         if rows is not None:
-            writer.metrics = [
-                {name: value for name, value in row.items() if pd.notna(value)}
+            self.metrics = [
+                {str(name): value for name, value in row.items() if pd.notna(value)}
                 for row in rows.to_dict("records")
             ]
-            writer.save()
-        return writer
+
+    def save(self) -> None:
+        """Write all rows."""
+        if not self.metrics:
+            return
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, sorted(set().union(*self.metrics)))
+        table.writeheader()
+        table.writerows(self.metrics)
+        with replacing(Path(self.metrics_file_path)) as file:
+            file.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+    def _check_log_dir_exists(self) -> None:
+        """Lightning would delete the table of an earlier process."""
 
 
 def keep_rows(file: Path, steps: int) -> None:
