@@ -8,7 +8,7 @@ import lightning as L
 import pandas as pd
 
 from alphazoo.allocator import KeepFreedMemory
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.check import GAP
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
@@ -18,6 +18,7 @@ from alphazoo.files import read_checkpoint
 from alphazoo.fit import score_table
 from alphazoo.models.base import StockModel
 from alphazoo.runs import Run
+from alphazoo.settings import check_settings
 from alphazoo.warm_start import last_day_seen
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def predict(
     run = run.newest
     checkpoint = run.checkpoint
     seen = last_day_seen(read_checkpoint(checkpoint))
-    check_complete(run.config)
+    check_settings(run.config)
     L.seed_everything(run.config.seed, workers=True, verbose=False)
     data: MarketDataModule = instantiate(run.config.datamodule)
     data.setup()

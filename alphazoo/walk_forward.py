@@ -10,7 +10,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment
@@ -22,6 +22,7 @@ from alphazoo.fit import begin_folder, fit, name_rows, score_table
 from alphazoo.metrics import summary
 from alphazoo.resume import AFTER, changes, check_same
 from alphazoo.runs import Run
+from alphazoo.settings import check_settings
 from alphazoo.tracking import Tracker, describe
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     Raises:
         InputError: As `stretches` and `alphazoo.fit.fit`, or ``ckpt`` is that of one training.
     """
-    check_complete(config)
+    check_settings(config)
     if config.get("ckpt") not in (None, "last"):
         raise InputError(
             f"ckpt={config.ckpt} is of one training, and walk_forward makes several: ckpt=last "

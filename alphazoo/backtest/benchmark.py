@@ -1,5 +1,7 @@
 """Benchmark: the daily return that a portfolio is compared with."""
 
+from typing import Literal, get_args
+
 import numpy as np
 import pandas as pd
 
@@ -7,7 +9,7 @@ from alphazoo.backtest.exchange import Values
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice, shorten
 
-CHOICES = ("index", "universe", "cash")
+Choice = Literal["index", "universe", "cash"]
 
 
 def benchmark_return(
@@ -34,7 +36,7 @@ def benchmark_return(
     if choice is None:
         choice = "universe" if market.benchmark is None else "index"
         choice = "cash" if neutral else choice
-    check_choice("backtest.benchmark", choice, CHOICES)
+    check_choice("backtest.benchmark", choice, get_args(Choice))
     if choice == "cash":
         return "cash without interest", np.zeros(len(rows))
     if choice == "index":

@@ -10,6 +10,7 @@ import numpy as np
 
 from alphazoo.backtest.account import Account
 from alphazoo.backtest.exchange import Stocks, Values
+from alphazoo.bounds import NonNegativeInt
 from alphazoo.errors import InputError
 
 
@@ -52,7 +53,7 @@ class TopkDropout:
 
     topk: int
     n_drop: int
-    hold_thresh: int
+    hold_thresh: NonNegativeInt
     risk_degree: float
     only_tradable: bool
     neutral: ClassVar[bool] = False

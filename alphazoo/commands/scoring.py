@@ -60,7 +60,9 @@ def evaluate(arguments: list[str]) -> None:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
     folder = Path(own.get("out") or own.get("hydra.run.dir") or new_folder())
     drop = own.get("drop_unknown", "false").lower() == "true"
-    figures = evaluate_file(compose_config(rest), own["scores"], folder, drop_unknown=drop).figures
+    figures = evaluate_file(
+        compose_config(rest, "data", "label", "backtest"), own["scores"], folder, drop_unknown=drop
+    ).figures
     print_evaluation(figures)
     print(f"results: {folder}")
 

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.bounds import PositiveInt
 from alphazoo.data.market import Market
 from alphazoo.data.tables import column_names, name_table, parse_dates, read_columns
 from alphazoo.errors import InputError, did_you_mean, shorten
@@ -142,7 +143,7 @@ def read_concepts(
 
 
 def correlation_groups(
-    market: Market, train: Sequence[int], *, n_groups: int, min_days: int
+    market: Market, train: Sequence[int], *, n_groups: int, min_days: PositiveInt
 ) -> Concepts:
     """Group stocks whose returns move together on the train days, and on these alone.
 

@@ -26,10 +26,10 @@ class FeatureSet(ABC):
     cache: str | None = None
 
     def __init__(self, columns: Sequence[str], window: int) -> None:
-        if window < 1 or not columns:
-            raise InputError(
-                f"need a window of 1 day or more and a column, got {window}, {list(columns)}"
-            )
+        if window < 1:
+            raise InputError(f"features.window is 1 day or more, got {window}")
+        if not columns:
+            raise InputError("features.columns is empty: expected at least one")
         if twice := [name for name, count in Counter(columns).items() if count > 1]:
             raise InputError(f"features.columns has names that stand twice: {shorten(twice)}")
         self.columns = list(columns)

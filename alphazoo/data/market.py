@@ -10,7 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.data.clean import (
+    BadPrices,
+    Indices,
+    Panel,
+    check_indices,
+    check_panels,
+    clean_prices,
+)
 from alphazoo.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -60,7 +67,7 @@ class Market:
         factor: Panel | None = None,
         notes: Sequence[str] = (),
         indices: Indices | None = None,
-        bad_prices: str = "missing",
+        bad_prices: BadPrices = "missing",
         **extra: Any,
     ) -> Self:
         """Check and clean panels and make a market of them; every source ends here.

@@ -8,7 +8,6 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from alphazoo.config import check_complete
 from alphazoo.errors import InputError
 from alphazoo.facts import settings_digest
 from alphazoo.sweep.combine import (
@@ -19,6 +18,7 @@ from alphazoo.sweep.combine import (
     read_single,
     read_values,
 )
+from alphazoo.sweep.jobs import check_job
 
 Compose = Callable[[Sequence[str]], DictConfig]
 
@@ -128,7 +128,7 @@ class Plan:
             told = {key: text for key, text in told.items() if _part(key) in (None, *known)}
         overrides = [experiment, *told.values()]
         config = self._compose(overrides)
-        check_complete(config)
+        check_job(config)
         added = [*self._scaled(config), *self._concepts(model, config)]
         overrides += added
         whole = self._compose(overrides) if added else config

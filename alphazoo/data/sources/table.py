@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphazoo.data.adjust import adjust_prices
-from alphazoo.data.clean import REQUIRED, Panel, index_symbols
+from alphazoo.data.clean import REQUIRED, BadPrices, Panel, index_symbols
 from alphazoo.data.market import Market
 from alphazoo.data.tables import (
     Rows,
@@ -35,7 +35,7 @@ def read_table(
     extra: Sequence[str] = (),
     benchmark: str | None = None,
     indices: Sequence[str] = (),
-    bad_prices: str = "missing",
+    bad_prices: BadPrices = "missing",
 ) -> Market:
     """Read a market from a long table.
 

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.errors import InputError
 
@@ -47,14 +47,25 @@ class AlphazooSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def begin(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
-        """Make the folder and parse the overrides, by key, of which the last counts."""
+    def parse(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
+        """The folder, and the overrides by key, of which the last counts."""
         folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         return folder, {o.get_key_element(): o for o in parser.parse_overrides(given)}
+
+    def make_folder(self) -> None:
+        """Make the folder, once nothing is wrong with the jobs."""
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+
+    def check(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Refuse a sweep one of whose jobs has a setting that cannot be used."""
+        from alphazoo.sweep.jobs import check_job
+
+        for overrides in jobs:
+            check_job(self.compose(overrides))
 
     def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
         """Run jobs, each of which leaves a status in its folder."""
@@ -73,12 +84,12 @@ class AlphazooSweeper(Sweeper):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a job, without what Hydra knows of itself."""
+        from alphazoo.config import take_run
+
         config: DictConfig = self.hydra_context.config_loader.load_sweep_config(
             master_config=self.config, sweep_overrides=[*overrides]
         )
-        with open_dict(config):
-            del config["hydra"]
-        return config
+        return take_run(config)
 
 
 class Grid(AlphazooSweeper):
@@ -96,10 +107,10 @@ class Grid(AlphazooSweeper):
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.table import conclude
 
-        folder, overrides = self.begin(arguments)
+        folder, overrides = self.parse(arguments)
         combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
-        # an unknown key ends the sweep before it begins
-        self.validate_batch_is_legal(combinations)
+        self.check(combinations)
+        self.make_folder()
         with only_here(folder):
             jobs = assign(folder, combinations)
             self.launch_missing(jobs)
@@ -129,9 +140,10 @@ class Benchmark(AlphazooSweeper):
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.plan import Plan
 
-        folder, overrides = self.begin(arguments)
+        folder, overrides = self.parse(arguments)
         published = self.hydra_context.config_loader.get_group_options("experiment")
         plan = Plan(folder, overrides, self.config.hydra.sweeper, published, self.compose)
+        self.make_folder()
         with only_here(folder):
             data = read_data(plan)
             self.launch_missing({e.folder: e.overrides for e in plan.entries if not e.base})
@@ -173,14 +185,15 @@ class Search(AlphazooSweeper):
         from alphazoo.sweep.study import Study
         from alphazoo.sweep.table import conclude
 
-        folder, overrides = self.begin(arguments)
+        folder, overrides = self.parse(arguments)
         fixed = [
             f"{key}={given.get_value_element_as_str()}"
             for key, given in overrides.items()
             if not given.is_sweep_override()
         ]
         space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
-        self.validate_batch_is_legal([[*fixed, *corner(space)]])
+        self.check([[*fixed, *corner(space)]])
+        self.make_folder()
         ran: dict[Path, Sequence[str]] = {}
         settings = self.config.hydra.sweeper
         with storage_errors(settings.storage):
