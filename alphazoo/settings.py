@@ -50,13 +50,16 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {  # {} for none
         "reduce_on_plateau": bool,
     },
 }
-INDICES = re.compile(r"-1|\d+(, *\d+)*,?")  # of devices
+
+
+def _are_indices(text: str) -> bool:
+    return re.fullmatch(r"-1|\d+(, *\d+)*,?", text) is not None
+
+
+DEVICES = Annotated[str, Predicate(_are_indices), "text such as '0,1'"]
 NARROWER: Mapping[Place, Any] = {  # than the signatures of Lightning, which then refuses the rest
     ("trainer", "max_epochs"): Annotated[int, Ge(-1)] | None,
-    ("trainer", "devices"): Literal["auto"]
-    | int
-    | list[int]
-    | Annotated[str, Predicate(INDICES.fullmatch), "text such as '0,1'"],
+    ("trainer", "devices"): Literal["auto"] | int | list[int] | DEVICES,
 }
 
 

@@ -94,7 +94,7 @@ REFUSED = {
     "data.embargo=x": "data.embargo=x: expected a whole number",
     "data.embargo=-9": "data.embargo is 0 days or more, got -9",
     "data.min_stocks=0": "data.min_stocks is 1 or more, got 0",
-    "data.train=5": "data.train=5: expected a list",
+    "data.train=5": "data.train=5: expected [from, to]",
     "data.train=[1,2,3]": "data.train is [from, to], got [1, 2, 3]",
     "data.valid=[2016,someday]": "data.valid: 'someday' is not a date YYYY-MM-DD",
     "data.test=[2018,2017]": "data.test=[2018, 2017] ends before it starts",

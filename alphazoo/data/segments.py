@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import pandas as pd
 
@@ -9,7 +10,8 @@ from alphazoo.errors import InputError
 
 log = logging.getLogger(__name__)
 
-Segment = Sequence[object]  # [from, to]: dates, years or None for an open end
+# dates, months, years, or None for an open end
+Segment = Annotated[Sequence[object], "[from, to]"]
 
 
 def split_days(

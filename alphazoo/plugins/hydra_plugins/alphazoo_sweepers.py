@@ -182,7 +182,7 @@ class Search(AlphazooSweeper):
         from alphazoo.sweep.jobs import STATUS
         from alphazoo.sweep.space import corner, parse_space
         from alphazoo.sweep.storage import storage_errors
-        from alphazoo.sweep.study import Study
+        from alphazoo.sweep.study import Study, check_monitor
         from alphazoo.sweep.table import conclude
 
         folder, overrides = self.parse(arguments)
@@ -192,6 +192,7 @@ class Search(AlphazooSweeper):
             if not given.is_sweep_override()
         ]
         space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
+        check_monitor(self.config.monitor)
         self.check([[*fixed, *corner(space)]])
         self.make_folder()
         ran: dict[Path, Sequence[str]] = {}
