@@ -12,9 +12,11 @@ from omegaconf import DictConfig
 
 from alphazoo.cost import Cost
 from alphazoo.facts import add_fact
+from alphazoo.fit import try_nodes
 from alphazoo.resume import has_ended, in_use
 from alphazoo.run_report import report
 from alphazoo.runs import Run
+from alphazoo.settings import check_settings
 from alphazoo.tracking import tracked
 from alphazoo.train import fit_and_score, write_results
 from alphazoo.walk_forward import walk_forward
@@ -39,6 +41,8 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
+    check_settings(config)
+    try_nodes(config)
     folder = Path(config.folder)
     with in_use(folder), tracked(config) as trackers:
         if has_ended(config):

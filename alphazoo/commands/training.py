@@ -23,6 +23,7 @@ def train(arguments: list[str]) -> None:
         return
     import hydra
 
+    from alphazoo.commands.refusal import RefusedError
     from alphazoo.config import VERSION_BASE, config_dir
 
     command_line, told = sys.argv, os.environ.get(FULL_ERROR)
@@ -44,8 +45,11 @@ def train(arguments: list[str]) -> None:
     start = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
-    with _environment(FULL_ERROR, "1"), _held(arguments):  # else Hydra prints a traceback and exits
-        start(job)()
+    try:
+        with _environment(FULL_ERROR, "1"), _held(arguments):  # else Hydra prints a traceback
+            start(job)()
+    except RefusedError as refusal:
+        raise refusal.fault from None
     for fault in faults:
         raise fault
 
@@ -111,8 +115,10 @@ def _train(config: Any) -> None:
 def _resume(folder: str, arguments: list[str]) -> None:
     """Train on in the folder of a run, without Hydra, whose part of the config is settled."""
     from alphazoo.runs import Run
+    from alphazoo.settings import check_settings
 
     run = Run.open(folder, own_folder(arguments)[0])
+    check_settings(run.config)
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
     with logged(run.folder / "train.log"):

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Required, TypedDict
+from typing import Literal, Required, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ PRICES = ("open", "high", "low", "close", "vwap")
 TRADED = ("volume", "amount")
 REQUIRED = ("open", "high", "low", "close", "volume")
 
+BadPrices = Literal["missing", "refuse"]
 Panel = npt.NDArray[np.float32]
 Indices = Mapping[str, Mapping[str, Panel]]  # [D] by symbol and field
 
@@ -35,7 +36,7 @@ class Arrays(TypedDict, total=False):
     factor: Panel | None
     notes: Sequence[str]
     indices: Indices | None
-    bad_prices: str
+    bad_prices: BadPrices
     planted: Planted | None
 
 
@@ -107,10 +108,10 @@ def clean_prices(
     dates: pd.DatetimeIndex,
     symbols: Sequence[str],
     fields: Mapping[str, Panel],
-    bad_prices: str,
+    bad_prices: BadPrices,
 ) -> None:
     """Make impossible values NaN, in place, and list them in the log; or refuse them."""
-    check_choice("bad_prices", bad_prices, ("missing", "refuse"))
+    check_choice("bad_prices", bad_prices, get_args(BadPrices))
     listed: list[str] = []
     count = 0
     for field, panel in fields.items():

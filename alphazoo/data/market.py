@@ -12,7 +12,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.data.clean import Arrays, Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.data.clean import (
+    Arrays,
+    BadPrices,
+    Indices,
+    Panel,
+    check_indices,
+    check_panels,
+    clean_prices,
+)
 from alphazoo.data.periods import bound
 from alphazoo.data.planted import DELAY, Planted
 from alphazoo.data.returns import forward_return
@@ -83,7 +91,7 @@ class Market:
         factor: Panel | None = None,
         notes: Sequence[str] = (),
         indices: Indices | None = None,
-        bad_prices: str = "missing",
+        bad_prices: BadPrices = "missing",
         planted: Planted | None = None,
     ) -> Self:
         """Check and clean panels and make a market of them; every source ends here.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from alphazoo.errors import InputError, did_you_mean
 Rows = npt.NDArray[np.int64]
 
 
+@runtime_checkable
 class ArrowStream(Protocol):
     """A table that Arrow can read, such as one of pyarrow or polars."""
 

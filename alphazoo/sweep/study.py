@@ -26,6 +26,15 @@ from alphazoo.sweep.storage import find_trial, open_storage, quiet
 POLL = 2.0  # seconds between two looks at trials of other workers
 
 
+def check_monitor(monitor: str) -> None:
+    """Raise an `InputError` unless a search may choose by a figure."""
+    if not monitor.startswith("val/"):
+        raise InputError(
+            f"a search chooses by a figure of the valid days such as val/ic, not by {monitor}: "
+            "the test days would be learnt from"
+        )
+
+
 class Study:
     """A study that several workers share.
 
@@ -36,16 +45,10 @@ class Study:
         mode: ``"max"`` or ``"min"``: whether more of it is better.
 
     Raises:
-        InputError: The figure is none of the valid days, the name cannot be that of a folder, or
-            the study searches another space.
+        InputError: The name cannot be that of a folder, or the study searches another space.
     """
 
     def __init__(self, settings: DictConfig, space: Space, monitor: str, mode: str) -> None:
-        if not monitor.startswith("val/"):
-            raise InputError(
-                f"a search chooses by a figure of the valid days such as val/ic, not by {monitor}: "
-                "the test days would be learnt from"
-            )
         check_choice("mode", mode, ["max", "min"])
         if not re.fullmatch(r"[\w.-]+", settings.study):  # it begins the names of folders
             raise InputError(f"a study is named by letters and digits, got {settings.study!r}")

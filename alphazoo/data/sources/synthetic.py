@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from alphazoo.bounds import NonNegativeInt
 from alphazoo.data.clean import Arrays, Panel, index_symbols
 from alphazoo.data.planted import DELAY, Planted
 from alphazoo.errors import InputError, check_choice
@@ -23,7 +24,7 @@ def make_market(
     n_sectors: int,
     reversal: float,
     lead_lag: float,
-    seed: int,
+    seed: NonNegativeInt,
     start: str = "2015-01-01",
     indices: Sequence[str] = (),
 ) -> Arrays:
