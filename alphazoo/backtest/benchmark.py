@@ -30,7 +30,9 @@ class Benchmark(NamedTuple):
     dividends: float | None = None
 
 
-def find_benchmark(market: Market, rows: range, choice: str | None, *, neutral: bool) -> Benchmark:
+def find_benchmark(
+    market: Market, rows: range, choice: Choice | None, *, neutral: bool
+) -> Benchmark:
     """The benchmark of some days.
 
     Args:

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import flags_as_keys, own_folder, split
@@ -46,10 +45,10 @@ def train(arguments: list[str]) -> None:
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
     try:
-        with _environment(FULL_ERROR, "1"), _held(arguments):  # else Hydra prints a traceback
+        with _environment(FULL_ERROR, "1"):  # else Hydra prints a traceback itself and exits
             start(job)()
     except RefusedError as refusal:
-        raise refusal.fault from None
+        raise refusal.error from None
     for fault in faults:
         raise fault
 
@@ -73,20 +72,6 @@ def _check_folder(arguments: list[str]) -> None:
     count = max(int(os.environ.get(name) or 1) for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
     if count > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
         raise InputError(f"{count} processes train one model: give hydra.run.dir=FOLDER for all")
-
-
-@contextmanager
-def _held(arguments: list[str]) -> Iterator[None]:
-    """Hold the folder of ``hydra.run.dir``, if it is told, before Hydra writes there."""
-    told = [argument for argument in arguments if argument.startswith("hydra.run.dir=")]
-    folder = told[-1].partition("=")[2].strip("'\"") if told else ""
-    if not folder or "${" in folder:
-        yield
-        return
-    from alphazoo.resume import in_use
-
-    with in_use(Path(folder)):
-        yield
 
 
 def _train(config: Any) -> None:
