@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read without running what is in them."""
+"""Write files atomically, and read them without executing their content."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from alphazoo.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-# what tables of pandas 1.5 to 3 are made of, by module
+# types that pickled tables of pandas 1.5 to 3 consist of, by module
 TABLE_PARTS = {
     "builtins": ("bytearray", "slice"),
     "numpy": ("dtype", "ndarray"),
@@ -48,7 +48,7 @@ TABLE_PARTS = {
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Write a file beside its place and move it there when it is whole."""
+    """Yield a temporary path, and move the file written there to its place when it is complete."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         yield beside
@@ -58,10 +58,10 @@ def replacing(file: Path) -> Iterator[Path]:
 
 
 def write_table(table: "pd.DataFrame", file: Path) -> None:
-    """Write a table as Parquet or CSV, as the name of the file says; its folder is made.
+    """Write a table as Parquet or CSV, by the suffix of the file; create its folder.
 
     Raises:
-        InputError: The name has another ending.
+        InputError: The file has another suffix.
     """
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"tables are .parquet or .csv files, got {file}")
@@ -74,7 +74,7 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write plain values; a number that is not finite is null."""
+    """Write plain values as JSON; numbers that are not finite become null."""
     with replacing(file) as beside:
         beside.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
@@ -88,30 +88,30 @@ def _finite(content: Any) -> Any:
 
 
 def load_tensors(path: str | Path) -> Any:
-    """Read what `torch.save` wrote, tensors and plain values alone, into the memory of the CPU.
+    """Load a file of `torch.save` onto the CPU; it may hold only tensors and plain values.
 
     Raises:
-        InputError: There is no such file, or something else is in it.
+        InputError: The file does not exist, is damaged or holds other types.
     """
     import torch
 
-    file = Path(str(path)).expanduser()  # Hydra makes a number of a name of digits
+    file = Path(str(path)).expanduser()  # Hydra parses a name of digits as a number
     if not file.is_file():
         raise InputError(f"no file {file}")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(
-            f"{file} is damaged, or holds other things than tensors, which are not loaded because "
-            "that could run what is in them"
+            f"{file} is damaged, or holds types other than tensors and plain values, which are not "
+            "loaded because they could execute code"
         ) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of a model of this package.
+    """Read a checkpoint that this package wrote.
 
     Raises:
-        InputError: There is no such file, or something else is in it.
+        InputError: The file does not exist, is damaged or is no such checkpoint.
     """
     checkpoint = load_tensors(path)
     if not isinstance(checkpoint, Mapping) or "alphazoo" not in checkpoint:
@@ -120,10 +120,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_table(path: str | Path) -> Any:
-    """Read a pickled pandas table; a pickle that names anything else is refused unrun.
+    """Read a pickled pandas table; other types in the pickle are refused before they are loaded.
 
     Raises:
-        InputError: There is no such file, it is damaged, or something else is in it.
+        InputError: The file does not exist, is damaged or holds other types.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -132,16 +132,18 @@ def load_table(path: str | Path) -> Any:
         with file.open("rb") as stream:
             return _TableUnpickler(stream).load()
     except Exception as error:  # a damaged pickle may raise anything
-        raise InputError(f"{file} is no pickled table: {error or type(error).__name__}") from error
+        raise InputError(
+            f"{file} is not a pickled table: {error or type(error).__name__}"
+        ) from error
 
 
 class _TableUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in TABLE_PARTS.get(module, ()):
             raise pickle.UnpicklingError(
-                f"it holds {module}.{name}, which is not loaded as that could run what is in it"
+                f"it holds {module}.{name}, which is not loaded because it could execute code"
             )
-        if name == "ndarray":  # only named, for _reconstruct; called, it makes arrays of any memory
+        if name == "ndarray":  # only an argument of _reconstruct; a call could allocate any memory
             return None
         if name == "_reconstruct":
             return _empty_array
