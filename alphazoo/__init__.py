@@ -1,6 +1,6 @@
 """alphazoo: cross-sectional stock-return models on PyTorch Lightning.
 
-market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
+Data flow: market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
 `DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`, `run_backtest`.
 """
 
@@ -68,7 +68,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, so that ``alphazoo --help`` does not import torch."""
+    """Import a name on first use, so that ``alphazoo --help`` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'alphazoo' has no attribute {name!r}")
     return getattr(import_module(f"alphazoo.{_HOMES[name]}"), name)

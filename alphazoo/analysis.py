@@ -1,4 +1,4 @@
-"""The signal analysis of a score table: what its scores say about raw returns."""
+"""The signal analysis of a score table: how its scores relate to raw forward returns."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
@@ -33,15 +33,16 @@ LAGS = (1, 2, 3, 5, 10, 20)  # of the autocorrelation, in scored days
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Figures and tables of a score table; `alphazoo.definitions.SIGNALS` says what they mean.
+    """Metrics and tables of a score table; `alphazoo.definitions.SIGNALS` defines them.
 
     Attributes:
-        figures: By name; NaN where undefined.
+        figures: Metrics by name; NaN if undefined.
         daily: By date: ``ic rank_ic stocks q1 q2 ... mean_return spread long_short autocorrelation
             turnover`` and, with a market, ``coverage``.
         quantiles: By quantile: ``return excess``.
         years: By year: ``ic icir rank_ic rank_icir spread long_short days``.
-        months: By year and month, likewise; ``months["rank_ic"].unstack()`` has a row per year.
+        months: The same columns by year and month; ``months["rank_ic"].unstack()`` has one row per
+            year.
         autocorrelations: By lag: ``autocorrelation``.
         decay: By horizon: ``ic rank_ic held_ic held_rank_ic``; None without a market.
         concepts: By concept: ``ic rank_ic stocks days``; None without concepts.
@@ -58,7 +59,7 @@ class Analysis:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Those that there are, by name."""
+        """The tables that exist, by name."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: part for name, part in parts.items() if isinstance(part, pd.DataFrame)}
 
@@ -77,55 +78,56 @@ def analyse(
 
     Args:
         scores: Columns ``date symbol score return``, see `read_scores` and `join_returns`.
-        market: For decay and coverage, and where there are concepts.
-        concepts: Of that market.
+        market: The market of the scores; needed for decay, coverage and concepts.
+        concepts: Concepts of that market.
         holding: Trading days that a return covers, ``label.sell - label.buy``.
-        n_quantiles: Groups of the stocks of a day, by score.
+        n_quantiles: Number of quantiles into which the stocks of a day are split by score.
         n_horizons: The last horizon of the decay, in trading days; 0 for no decay.
-        min_stocks: A day counts for a concept if so many of its members have score and return.
+        min_stocks: Least number of a concept's members with a score and a return for a day to
+            count.
 
     Raises:
-        InputError: The table is wrong, see `read_scores`, has no returns, or has a date or symbol
-            that the market lacks; concepts come without a market.
+        InputError: The table is invalid, see `read_scores`, has no returns, or has a date or symbol
+            that the market lacks; or concepts are given without a market.
     """
     if n_quantiles < 2:
-        raise InputError(f"n_quantiles is 2 or more, got {n_quantiles}")
+        raise InputError(f"n_quantiles must be at least 2, got {n_quantiles}")
     if concepts and not market:
         raise InputError("concepts need the market whose days and stocks they refer to")
     table = read_scores(scores)
     if "return" not in table:
-        raise InputError("the scores have no column 'return'; join_returns adds that of a market")
+        raise InputError("the scores have no column 'return'; join_returns adds it")
 
     days = pd.factorize(table["date"], sort=True)[0]
     rows, stocks = locate(table, market) if market else (days, pd.factorize(table["symbol"])[0])
     width = len(market.symbols) if market else 0
     scored, returns = (to_panel(table[x], days, stocks, width) for x in ("score", "return"))
     ranks = day_ranks(scored)
-    calendar = np.unique(rows)  # [D], rows of the scored days
+    scored_rows = np.unique(rows)  # [D], calendar rows of the scored days
     daily = daily_ic(table)
     daily = daily.join(_by_day(scored, ranks, returns, n_quantiles).set_index(daily.index))
     if market:
-        daily["coverage"] = coverage(scored, market.present.numpy()[calendar])
-    figures = _figures(daily, holding)
+        daily["coverage"] = coverage(scored, market.present.numpy()[scored_rows])
+    metrics = _metrics(daily, holding)
     if market:
-        figures["unscored_days"] = int(np.ptp(calendar)) + 1 - len(calendar)
+        metrics["unscored_days"] = int(np.ptp(scored_rows)) + 1 - len(scored_rows)
 
     return Analysis(
-        figures=figures,
+        figures=metrics,
         daily=daily,
         quantiles=_by_quantile(daily, n_quantiles),
         years=_by_period(daily, ["year"]),
         months=_by_period(daily, ["year", "month"]),
         autocorrelations=_by_lag(ranks),
         decay=ic_decay(table, rows, stocks, market, n_horizons) if market else None,
-        concepts=ic_by_concept(scored, returns, calendar, concepts, min_stocks)
+        concepts=ic_by_concept(scored, returns, scored_rows, concepts, min_stocks)
         if concepts and concepts.names
         else None,
     )
 
 
 def _by_day(scored: Panel, ranks: Panel, returns: Panel, n_quantiles: int) -> pd.DataFrame:
-    """Columns of ``daily`` beside IC, of panels [D, S]."""
+    """Return the columns of ``daily`` other than the IC, from panels [D, S]."""
     pairs = np.where(np.isfinite(returns), scored, np.nan)
     pair_ranks = day_ranks(pairs)
     means = group_means(quantiles(pair_ranks, n_quantiles), returns, n_quantiles)
@@ -142,16 +144,16 @@ def _by_day(scored: Panel, ranks: Panel, returns: Panel, n_quantiles: int) -> pd
     )
 
 
-def _figures(daily: pd.DataFrame, holding: int) -> dict[str, float]:
-    figures = summarise_days(daily)
+def _metrics(daily: pd.DataFrame, holding: int) -> dict[str, float]:
+    metrics = summarise_days(daily)
     lags = max(newey_west_lags(len(daily)), holding - 1)
     for name in ("ic", "rank_ic"):
-        figures[f"{name}_positive"] = float((daily[name].dropna() > 0).mean())
+        metrics[f"{name}_positive"] = float((daily[name].dropna() > 0).mean())
     for name in ("ic", "rank_ic", "long_short"):
-        figures[f"{name}_t"] = t_statistic(daily[name].to_numpy(), lags)
-    figures["newey_west_lags"] = lags
+        metrics[f"{name}_t"] = t_statistic(daily[name].to_numpy(), lags)
+    metrics["newey_west_lags"] = lags
     averaged = ("stocks", "spread", "long_short", "autocorrelation", "turnover", "coverage")
-    return figures | {name: float(daily[name].mean()) for name in averaged if name in daily}
+    return metrics | {name: float(daily[name].mean()) for name in averaged if name in daily}
 
 
 def _by_quantile(daily: pd.DataFrame, n_quantiles: int) -> pd.DataFrame:
@@ -163,7 +165,7 @@ def _by_quantile(daily: pd.DataFrame, n_quantiles: int) -> pd.DataFrame:
 
 
 def _by_period(daily: pd.DataFrame, parts: list[str]) -> pd.DataFrame:
-    """Means of the days of each year, or year and month."""
+    """Return the means over the days of each period; ``parts`` are attributes of a date."""
     dates = pd.DatetimeIndex(daily.index)
     periods = daily.groupby([pd.Index(getattr(dates, part), name=part) for part in parts])
     means = periods[["ic", "rank_ic", "spread", "long_short"]].mean()
@@ -178,9 +180,9 @@ def _by_lag(ranks: Panel) -> pd.DataFrame:
 
 
 def write_analysis(folder: str | Path, analysis: Analysis) -> None:
-    """Write ``analysis.json``, all of it with definitions, and a Parquet file per table.
+    """Write ``analysis.json``, the whole analysis with definitions, and one Parquet file per table.
 
-    Figures that are undefined are null.
+    Undefined metrics are null.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Checkpoints that a training can go on from, bit for bit, wherever it was stopped."""
+"""Checkpoints from which an interrupted training run resumes to bit-identical weights."""
 
 import io
 import shutil
@@ -18,17 +18,17 @@ LAST, BEFORE = "last.ckpt", "previous.ckpt"
 
 
 class WholeFiles(TorchCheckpointIO):
-    """A checkpoint is written beside its place and moved there when it is whole.
+    """Writes checkpoints atomically, through a temporary file in the same folder.
 
-    Lightning writes it into the system's folder for such files, from where it is copied if that is
-    another disk: a process that is killed then leaves half a checkpoint.
+    Lightning uses the system's folder for temporary files. If that is on another disk, the file is
+    copied, and a killed process leaves an incomplete checkpoint.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Write a checkpoint."""
-        content = io.BytesIO()  # torch does not say of a full disk that it is full
+        content = io.BytesIO()  # torch would not report a full disk as such
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as file:
@@ -36,10 +36,10 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class BestEpoch(ModelCheckpoint):
-    """Keeps the best epoch, and knows it again in a folder that was moved."""
+    """Keeps the checkpoint of the best epoch; works in a folder that has been moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of a checkpoint; files that are not in this folder are forgotten."""
+        """Restore the best epoch, unless its file is not in this folder."""
         moved = {path: self._here(path) for path in state_dict["best_k_models"]}
         if moved and all(Path(path).is_file() for path in moved.values()):
             scores = {moved[path]: score for path, score in state_dict["best_k_models"].items()}
@@ -56,52 +56,52 @@ class BestEpoch(ModelCheckpoint):
 
 
 class LastEpoch(ModelCheckpoint):
-    """Keeps the last epoch and the one before, and what a scheduler has yet to hear of it.
+    """Keeps the checkpoints of the last two epochs, and the metrics a scheduler still needs.
 
-    Lightning tells a scheduler that listens to a figure, such as ReduceLROnPlateau, of an epoch
-    after this file is written, and forgets it when a training goes on.
+    Lightning steps a scheduler that monitors a metric, such as ReduceLROnPlateau, only after this
+    file is written, and skips that step when the training run is resumed.
     """
 
-    _figures: Mapping[str, float] = {}
+    _metrics: Mapping[str, float] = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the last file aside, and write the next, after the log of what it stands for."""
+        """Write the logs, rename the last checkpoint to the previous one, and write the new one."""
         for logger in trainer.loggers:
             logger.save()
         last = Path(str(self.dirpath)) / LAST
         if trainer.is_global_zero and last.is_file():
             with replacing(last.with_name(BEFORE)) as file:
                 shutil.copyfile(last, file)
-        self._figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         super().on_train_epoch_end(trainer, pl_module)
-        self._figures = {}
+        self._metrics = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """With the figures of the epoch."""
-        return {**super().state_dict(), "figures": dict(self._figures)}
+        """Return the state and the metrics of the epoch."""
+        return {**super().state_dict(), "figures": dict(self._metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """There is one last epoch, wherever it was: the figures are all that is needed."""
-        self._figures = state_dict["figures"]
+        """Restore the metrics only; the path of the checkpoint may have changed."""
+        self._metrics = state_dict["figures"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell the schedulers of the epoch before, where a training goes on."""
+        """In a resumed run, step the schedulers that missed the metrics of the last epoch."""
         super().on_train_start(trainer, pl_module)
-        for told in trainer.lr_scheduler_configs if self._figures else ():
-            due = told.interval == "epoch" and trainer.current_epoch % told.frequency == 0
-            if isinstance(told.scheduler, ReduceLROnPlateau) and due:
-                told.scheduler.step(self._figures[str(told.monitor)])
-        self._figures = {}
+        for config in trainer.lr_scheduler_configs if self._metrics else ():
+            due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
+            if isinstance(config.scheduler, ReduceLROnPlateau) and due:
+                config.scheduler.step(self._metrics[str(config.monitor)])
+        self._metrics = {}
 
 
 class StopEarly(EarlyStopping):
-    """Counts epochs without a better one; the patience is the one given now."""
+    """Stops training after a number of epochs without improvement; resuming may change it."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what a checkpoint has counted."""
+        """Restore the counter of a checkpoint, but not its patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop at once what had stopped before."""
+        """Stop at once if the patience was already exhausted."""
         if self.wait_count and self.wait_count >= self.patience:
             trainer.should_stop = True

@@ -1,4 +1,4 @@
-"""Compare runs: the table of published results and costs, mean and deviation over seeds, curves."""
+"""Compare runs: metrics and resources, mean and standard deviation over seeds, and curves."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from alphazoo.runs import Run
 log = logging.getLogger(__name__)
 
 EXCESS = "backtest/excess_return_with_cost"
-FIGURES = {  # as the published table has them; names in metrics.json
+FIGURES = {  # title in the published table -> name in metrics.json
     "IC": "test/ic",
     "ICIR": "test/icir",
     "rank IC": "test/rank_ic",
@@ -26,54 +26,54 @@ FIGURES = {  # as the published table has them; names in metrics.json
     "IR": f"{EXCESS}/information_ratio",
     "max drawdown": f"{EXCESS}/max_drawdown_sum",
 }
-COSTS = {  # names in facts.json, and decimals
+COSTS = {  # title -> name in facts.json, and decimals
     "seconds": ("seconds", 0),
     "memory, GB": ("memory", 2),
     "GPU memory, GB": ("gpu_memory", 2),
 }
 DEFINITIONS = {
-    "IC, rank IC": "Mean over days of the correlation, Pearson and Spearman, of scores and raw "
-    "forward returns among the stocks of a day; ICIR divides it by the standard deviation of the "
-    "days, not annualised.",
-    "ann. return": "Daily portfolio return after costs minus benchmark return, mean over days "
-    "times the trading days of a year: summed, not compounded.",
-    "IR": "Mean by standard deviation of the same daily returns, annualised.",
-    "max drawdown": "Deepest fall of the cumulated sum of the same daily returns.",
-    "seconds": "From the start of a run to its scores: data are read, the model is trained, valid "
-    "and test days are scored; the report is not in it. Of a training that was stopped and went on "
-    "its parts, less what was lost; of a walk forward that went on the last part.",
-    "memory, GB": "Most that the process held in that time, libraries and data included; on a GPU "
-    "most that tensors took there. A GB is 1e9 bytes.",
+    "IC, rank IC": "Mean over days of the Pearson (IC) or Spearman (rank IC) correlation of scores "
+    "and raw forward returns across the stocks of a day. ICIR and rank ICIR divide it by the "
+    "standard deviation over days, not annualised.",
+    "ann. return": "Mean over days of the portfolio return after costs minus the benchmark return, "
+    "times the number of trading days in a year: summed, not compounded.",
+    "IR": "Mean of the same daily returns divided by their standard deviation, annualised.",
+    "max drawdown": "Largest fall of the cumulated sum of the same daily returns.",
+    "seconds": "Time to read the data, train the model and score the validation and test days, "
+    "without the report. For a resumed training run, all its parts without the work that was lost; "
+    "for a resumed walk forward, the last part.",
+    "memory, GB": "Peak memory of the process in that time, including libraries and data; GPU "
+    "memory is the peak of its tensors. A GB is 1e9 bytes.",
 }
 
 
 def compare(groups: Mapping[Name, Group], names: Sequence[str] = ("model",)) -> pd.DataFrame:
-    """Figures and costs of each group: their mean and deviation (ddof 1), and ``runs``.
+    """Return the mean and standard deviation (ddof 1) of each group's metrics and resources.
 
     Args:
-        groups: By name.
-        names: What the names are, the index.
+        groups: Runs that differ only by seed, by the name of the group.
+        names: Names of the index levels that hold a group's name.
 
     Returns:
-        Columns ``(figure, "mean")`` and ``(figure, "std")`` of `FIGURES` and `COSTS`, nan where
-        unknown, and ``("runs", "")``.
+        One row per group. Columns ``(title, "mean")`` and ``(title, "std")`` for the titles of
+        `FIGURES` and `COSTS`, NaN where unknown, and ``("runs", "")``, the number of runs.
     """
     titles = [*FIGURES, *COSTS]
     rows = {}
     for name, runs in groups.items():
-        found = pd.DataFrame([_figures(run) for run in runs], columns=titles, dtype="float64")
+        found = pd.DataFrame([_measure(run) for run in runs], columns=titles, dtype="float64")
         rows[name] = pd.concat(
-            {"mean": found.mean(), "std": found.std()}, names=["of", "figure"]
+            {"mean": found.mean(), "std": found.std()}, names=["statistic", "title"]
         ).swaplevel()
     table = pd.DataFrame(rows).T.reindex(
-        columns=[(t, of) for t in titles for of in ("mean", "std")]
+        columns=[(title, statistic) for title in titles for statistic in ("mean", "std")]
     )
     table[("runs", "")] = [len(runs) for runs in groups.values()]
     return table.rename_axis(index=[*names])
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `compare` in the published form: mean ± deviation; costs that are known."""
+    """Format a table of `compare` as mean ± standard deviation, without unknown resources."""
     digits = dict.fromkeys(FIGURES, 4) | {title: number for title, (_, number) in COSTS.items()}
     columns: dict[str, list[str]] = {}
     for title, number in digits.items():
@@ -93,21 +93,21 @@ def write_comparison(
     names: Sequence[str] = ("model",),
     notes: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Write a table of groups as Markdown, CSV and page, and the figures of the page.
+    """Write a table of groups as Markdown, CSV and HTML, and the figures of the page.
 
     Args:
-        folder: Where to.
-        groups: Runs that differ by seed alone, by name.
-        file: Name of the files without ending.
-        title: Of the page.
-        names: What the names of groups are.
-        notes: What a reader must know.
+        folder: Folder to write into.
+        groups: Runs that differ only by seed, by the name of the group.
+        file: Name of the files without suffix.
+        title: Title of the page.
+        names: Headings of the columns that hold a group's name.
+        notes: Notes above the table.
 
     Returns:
         The table, see `readable`.
 
     Raises:
-        InputError: A run has not ended.
+        InputError: A run has no results.
     """
     table = compare(groups, names)
     shown = readable(table).reset_index()
@@ -116,9 +116,9 @@ def write_comparison(
     write_table(flat.reset_index(), folder / f"{file}.csv")
     with replacing(folder / f"{file}.md") as beside:
         beside.write_text(_markdown(shown, notes), encoding="utf-8")
-    said = {name: name if isinstance(name, str) else " ".join(name) for name in groups}
-    cumulated = {said[name]: _mean_ic(group) for name, group in groups.items()}
-    values = {said[name]: _mean_value(group) for name, group in groups.items()}
+    labels = {name: name if isinstance(name, str) else " ".join(name) for name in groups}
+    ics = {labels[name]: _mean_ic(group) for name, group in groups.items()}
+    values = {labels[name]: _mean_value(group) for name, group in groups.items()}
     runs = [run for group in groups.values() for run in group]
     write_page(
         folder / f"{file}.html",
@@ -128,11 +128,11 @@ def write_comparison(
             Section(
                 "Test days",
                 [
-                    "Mean ± standard deviation over the runs of a group, which differ by seed "
-                    "alone.",
+                    "Mean ± standard deviation over the runs of a group, which differ only by "
+                    "seed.",
                     *notes,
                 ],
-                compared_figures(cumulated, {k: v for k, v in values.items() if v is not None}),
+                compared_figures(ics, {k: v for k, v in values.items() if v is not None}),
                 [Table(shown.to_numpy().tolist(), [*shown.columns])],
             )
         ],
@@ -141,10 +141,11 @@ def write_comparison(
     return shown
 
 
-def _figures(run: Run) -> dict[str, float | None]:
-    metrics, cost = run.metrics, run.facts.get("cost", {})
-    figures = {title: metrics.get(name) for title, name in FIGURES.items()}
-    return figures | {title: cost.get(name) for title, (name, _) in COSTS.items()}
+def _measure(run: Run) -> dict[str, float | None]:
+    """Return the metrics and resources of a run by their titles; None where unknown."""
+    metrics, resources = run.metrics, run.facts.get("cost", {})
+    measured = {title: metrics.get(name) for title, name in FIGURES.items()}
+    return measured | {title: resources.get(name) for title, (name, _) in COSTS.items()}
 
 
 def _cell(mean: float, std: float, digits: int) -> str:
@@ -155,18 +156,18 @@ def _cell(mean: float, std: float, digits: int) -> str:
 
 def _markdown(table: pd.DataFrame, notes: Sequence[str]) -> str:
     rows = [[*table.columns], ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    head = "".join(f"- {note}\n" for note in notes) + "\n" * bool(notes)
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    bullets = "".join(f"- {note}\n" for note in notes) + "\n" * bool(notes)
+    return bullets + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _mean_ic(runs: Group) -> "pd.Series[float]":
-    """Cumulated daily IC of the test days, mean over runs."""
+    """Return the cumulated daily IC of the test days, averaged over runs."""
     days = [daily_ic(run.scores.query("split == 'test'"))["ic"] for run in runs]
     return pd.concat(days, axis=1).mean(axis=1).fillna(0).cumsum()
 
 
 def _mean_value(runs: Group) -> "pd.Series[float] | None":
-    """Summed excess return after costs, mean over runs; None where one has no backtest."""
+    """Return the summed excess return after costs, averaged over runs; None without a backtest."""
     curves = []
     for run in runs:
         file = run.folder / "backtest.parquet"

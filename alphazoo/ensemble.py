@@ -1,4 +1,4 @@
-"""An ensemble: the scores of several runs, made comparable day by day and averaged."""
+"""An ensemble: the scores of several runs, standardised per day and averaged."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,21 +22,22 @@ METHODS = ("rank", "zscore")
 
 
 def average_scores(runs: Sequence[Run], by: str) -> pd.DataFrame:
-    """Average the scores of runs on the days and stocks that all of them scored.
+    """Average the scores of runs over the days and stocks that all of them scored.
 
     Args:
-        runs: Two or more, on the same data.
-        by: ``"rank"``: percentile rank among the stocks of the day; ``"zscore"``: (score - mean) /
-            standard deviation of the day, 0 on a day of equal scores.
+        runs: Two or more runs on the same data.
+        by: ``"rank"`` averages percentile ranks within the day; ``"zscore"`` averages
+            (score - mean) / standard deviation of the day, 0 if all scores of the day are equal.
 
     Returns:
         A score table: ``date``, ``symbol``, ``split``, ``score``, ``return``.
 
     Raises:
-        InputError: There is only one run, two have no row in common, or different returns of one.
+        InputError: There is only one run, or two runs have no date and symbol in common or
+            different returns of one.
     """
     if len(runs) < 2:
-        raise InputError(f"an ensemble is of two runs or more, got {len(runs)}")
+        raise InputError(f"an ensemble needs at least two runs, got {len(runs)}")
     keys = ["date", "symbol", "split"]
     joined = runs[0].scores.set_index(keys)["return"].to_frame()
     for number, run in enumerate(runs):
@@ -50,18 +51,18 @@ def average_scores(runs: Sequence[Run], by: str) -> pd.DataFrame:
             date, symbol, _ = joined.index[int(different.to_numpy().argmax())]
             raise InputError(
                 f"{runs[0].folder} and {run.folder} have different returns of {symbol} on "
-                f"{date:%Y-%m-%d}: an ensemble is of runs on the same data and holding period"
+                f"{date:%Y-%m-%d}: an ensemble needs runs with the same data and holding period"
             )
     mean = average(joined.filter(like="score "), by)
     return joined.assign(score=mean).reset_index()[[*keys, "score", "return"]]
 
 
 def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
-    """Mean over columns, each made comparable among the stocks of the day; see `average_scores`.
+    """Standardise each column within the day and return the mean over columns.
 
     Args:
-        scores: A column per run, indexed by ``date`` and others.
-        by: ``"rank"`` or ``"zscore"``.
+        scores: One column per run; one of the index levels is ``date``.
+        by: ``"rank"`` or ``"zscore"``, see `average_scores`.
     """
     check_choice("method", by, METHODS)
     days = scores.groupby(level="date")
@@ -76,23 +77,24 @@ def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
 
 
 def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, float]:
-    """Write the folder of a run whose scores are the average of those of others.
+    """Write a run folder whose scores are the average of the scores of other runs.
 
-    ``config.yaml`` is that of the first run, with ``ensemble`` saying whose scores these are.
+    ``config.yaml`` is a copy of that of the first run; its key ``ensemble`` lists the runs. If days
+    were added to the data between two runs, their common days are averaged.
 
     Returns:
-        The figures of ``metrics.json``.
+        The metrics of ``metrics.json``.
 
     Raises:
         InputError: The runs cannot be averaged, see `average_scores`, or the data have changed
-            since one of them. Of runs before and after the data grew common days are averaged.
+            since one of them.
     """
     data = _same_data(runs)
     scores = average_scores(runs, by)
     config = runs[0].config.copy()
     config.folder = str(folder)
-    made = {"by": by, "runs": [str(run.folder) for run in runs]}
-    OmegaConf.update(config, "ensemble", made, force_add=True)
+    members = {"by": by, "runs": [str(run.folder) for run in runs]}
+    OmegaConf.update(config, "ensemble", members, force_add=True)
     begin_folder(config)
     metrics = {
         f"{LOGGED_AS[str(split)]}/{name}": value
@@ -106,10 +108,10 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
 
 
 def _same_data(runs: Sequence[Run]) -> MarketDataModule:
-    """The data of now, from which those of no run differ but by days that were to come."""
+    """Read the data; those of each run may differ from it only by days added since."""
     data: MarketDataModule = instantiate(runs[0].config.datamodule)
     data.setup()
     for run in runs:
-        remedy = "an ensemble is of runs on the same data"
+        remedy = "an ensemble needs runs on the same data"
         check_data(run.facts.get("data", {}), data.fingerprint, str(run.folder), remedy=remedy)
     return data

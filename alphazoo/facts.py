@@ -1,4 +1,4 @@
-"""What a run is made of: its data, settings, code, packages and machine, as ``facts.json``."""
+"""Provenance of a run, ``facts.json``: its data, settings, code, packages and machine."""
 
 import hashlib
 import json
@@ -23,22 +23,22 @@ from alphazoo.files import write_json
 from alphazoo.runs import FACTS, read_facts
 
 FEW = ("torch", "lightning", "numpy", "pandas")
-# settings that change no figure; of the data there is the fingerprint
+# settings that affect no metric; the data are identified by their fingerprint, not by their path
 WITHOUT_EFFECT = (*FILES, *SOURCES, "report", "trainer.enable_progress_bar")
 
 
 def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dict[str, Any]:
-    """What somebody needs to make a run again, or to see why two runs differ.
+    """Return what is needed to repeat a run, or to explain why two runs differ.
 
     Args:
-        config: All that the run is told.
-        data: Set up.
-        trainer: Knows the device.
+        config: Config of the run.
+        data: Data of the run, set up.
+        trainer: Trainer of the run, which knows the device.
 
     Returns:
-        ``data`` (see `data_facts`), ``settings`` (a digest of those that figures depend on),
-        ``git`` (commit of the working directory and whether tracked files differ from it; None
-        outside a repository), ``packages``, ``machine``.
+        ``data`` (see `data_facts`), ``settings`` (see `settings_digest`), ``git`` (commit of the
+        working directory, and whether tracked files differ from it; None outside a repository),
+        ``packages``, ``machine``.
     """
     return {
         "data": data_facts(data),
@@ -56,15 +56,15 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
 
 
 def fingerprint(market: Market) -> str:
-    """A digest of a market, as ``facts.json`` has it: other data, another digest."""
+    """Return the digest of a market that ``facts.json`` stores; it identifies the data."""
     return str(Fingerprint(market).record["fingerprint"])
 
 
 def data_facts(data: MarketDataModule) -> dict[str, Any]:
-    """The record of the data that a later run compares its own with.
+    """Return a record of the data, with which later runs compare theirs.
 
-    That of `alphazoo.data.fingerprint.Fingerprint.record`, and a digest of the ``concepts``, which
-    are None where there are none.
+    It holds `alphazoo.data.fingerprint.Fingerprint.record` and ``concepts``, a digest of the
+    concepts or None.
     """
     concepts = data.concepts
     digest = None if concepts is None else concepts_digest(concepts, data.market)
@@ -72,41 +72,41 @@ def data_facts(data: MarketDataModule) -> dict[str, Any]:
 
 
 def settings_digest(config: DictConfig) -> str:
-    """A digest of the settings that figures depend on."""
+    """Return a digest of the settings that affect metrics."""
     config = config.copy()
-    config.folder = ""  # callbacks write there
-    told = {key: str(value) for key, value in flatten(config, WITHOUT_EFFECT).items()}
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
+    config.folder = ""  # the settings of callbacks hold the folder
+    settings = {key: str(value) for key, value in flatten(config, WITHOUT_EFFECT).items()}
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 @rank_zero_only
 def write_facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> None:
-    """Write what a run is made of into its folder."""
+    """Write the provenance of a run into its folder."""
     write_json(Path(config.folder) / FACTS, facts(config, data, trainer))
 
 
 @rank_zero_only
 def take_facts(config: DictConfig, folder: Path, data: MarketDataModule) -> None:
-    """Write those of a run that is a part of another, whose settings and data are its own."""
+    """Write the provenance of a walk forward: that of a window, with its own settings and data."""
     own = {"data": data_facts(data), "settings": settings_digest(config)}
     write_json(Path(config.folder) / FACTS, {**read_facts(folder), **own})
 
 
 @rank_zero_only
 def add_fact(folder: Path, name: str, fact: Any) -> None:
-    """Add to the facts of a run what is known at its end alone."""
+    """Add an entry to the provenance of a run."""
     write_json(folder / FACTS, {**read_facts(folder), name: fact})
 
 
 def _packages() -> dict[str, str]:
-    """Versions of this package and of those that it asks for, as far as they are installed."""
+    """Return the versions of this package and of those of its requirements that are installed."""
     found = {}
     try:
         needed = ["alphazoo", *(requires("alphazoo") or ())]
-    except PackageNotFoundError:  # a checkout that is not installed
+    except PackageNotFoundError:  # a checkout that was not installed
         needed = [*FEW]
     for name in (re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed):
-        with suppress(PackageNotFoundError):  # an extra
+        with suppress(PackageNotFoundError):  # an extra that is not installed
             found[name] = version(name)
     return dict(sorted(found.items()))
 

@@ -1,4 +1,4 @@
-"""Folders of results: each belongs to one process while it writes there."""
+"""Folders of results; a lock lets only one process at a time write to a folder."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,18 +16,18 @@ LOCK = "run.lock"
 
 @contextmanager
 def held(folder: Path, doing: str = "writes to it", *, new: bool = False) -> Iterator[None]:
-    """Keep other processes from a folder, which is made if need be.
+    """Lock a folder against other processes; create it if it does not exist.
 
-    A process may hold a folder several times; one that dies leaves it. A folder that was made for
-    this and stays empty is removed.
+    A process may lock the same folder several times; the lock of a killed process is released. A
+    new folder that is still empty at the end is removed.
 
     Args:
         folder: The folder.
-        doing: What another process does that holds it, for the message.
-        new: Whether it was made for this.
+        doing: What a process that holds the lock does, for the error message.
+        new: Whether the folder was created just before this call.
 
     Raises:
-        InputError: Another process holds it.
+        InputError: Another process holds the lock.
     """
     made = [folder] if new else [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,10 +47,10 @@ def held(folder: Path, doing: str = "writes to it", *, new: bool = False) -> Ite
 
 @contextmanager
 def results_folder(asked: str | None) -> Iterator[Path]:
-    """The folder that a command writes to: the one asked for, else a new one named by the time.
+    """Lock the folder that a command writes to; by default a new one, named by the time.
 
     Raises:
-        InputError: Another process writes to the one asked for.
+        InputError: Another process writes to the folder.
     """
     folder = Path(asked) if asked else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
     with held(folder, new=not asked):
@@ -58,7 +58,7 @@ def results_folder(asked: str | None) -> Iterator[Path]:
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:
-    """Delete files and folders of some names, where they are."""
+    """Delete the named files and subfolders of a folder; names that do not exist are skipped."""
     for name in names:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
@@ -70,5 +70,5 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         try:
             folder.rmdir()
-        except OSError:  # another process has begun one beside it
+        except OSError:  # not empty: another process uses it
             return

@@ -1,4 +1,4 @@
-"""Which runs belong together: those that differ by nothing but chance."""
+"""Group runs into replicates: runs whose settings and data differ only by the seed."""
 
 import logging
 from collections import defaultdict
@@ -12,22 +12,24 @@ from alphazoo.runs import Run
 
 log = logging.getLogger(__name__)
 
-# what tells nothing of a run: chance, where it ran, and what repeats other keys
+# keys in which replicates may differ: the seed, files and devices, and keys that repeat others
 LEFT_OUT = (
     *(*FILES, *REPEATS, "seed", "ensemble", "report", "trainer.accelerator", "trainer.devices"),
     *("trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar"),
 )
-LONGEST = 24  # letters of a value in the name of a group
+LONGEST = 24  # characters of a value in the name of a group
 
 Group = list[Run]
-Name = str | tuple[str, ...]  # of a group, in one column of a table or several
+Name = str | tuple[str, ...]  # name of a group: one or several columns of a table
 
 
 def find_runs(folders: Iterable[str | Path]) -> list[Run]:
-    """Open runs; a folder of runs, such as that of a sweep, stands for all in it with a result.
+    """Open runs; a folder of runs, such as a sweep, stands for all its runs with results.
+
+    Runs without results in such a folder are left out with a warning.
 
     Raises:
-        InputError: A folder is neither.
+        InputError: A folder is neither a run nor a folder of runs.
     """
     runs = []
     for folder in map(Path, folders):
@@ -39,33 +41,33 @@ def find_runs(folders: Iterable[str | Path]) -> list[Run]:
         if len(ended) < len(inside):
             others = shorten(path.name for path in inside if path not in ended)
             count = f"{len(inside) - len(ended)} of {len(inside)} runs in {folder}"
-            log.warning("left out %s, which have no result: %s", count, others)
+            log.warning("left out %s without results: %s", count, others)
         runs += map(Run.open, ended)
     return runs
 
 
 def group_runs(runs: Sequence[Run]) -> dict[Name, Group]:
-    """Runs that differ by nothing but chance, by what tells them from the other groups.
+    """Group replicates; the name of a group holds the settings in which the groups differ.
 
-    Runs on different data are different groups, which their names say.
+    Runs on different data are in different groups, whose names hold the data's fingerprint.
     """
     settings = {id(run): _settings(run) for run in runs}
     data = {id(run): run.facts.get("data", {}) for run in runs}
-    prints = {number: facts.get("fingerprint") for number, facts in data.items()}
-    several = len({*prints.values()}) > 1
-    if several and not all("parts" in facts for facts in data.values()):
-        log.warning("some runs do not say which data they were made on: they are not averaged")
+    fingerprints = {record.get("fingerprint") for record in data.values()}
+    several = len(fingerprints) > 1
+    if several and not all("parts" in record for record in data.values()):
+        log.warning("some runs do not record their data, so they are not averaged with others")
     models: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         models[_model(run)].append(run)
     groups: dict[Name, Group] = defaultdict(list)
-    for model, alike in models.items():
-        keys = sorted(set().union(*(settings[id(run)] for run in alike)))
-        telling = [key for key in keys if len({settings[id(run)].get(key) for run in alike}) > 1]
-        for run in alike:
-            said = [f"{key}={settings[id(run)].get(key)}" for key in telling]
-            said += [_describe(data[id(run)])] * several
-            groups[" ".join([model, *said])].append(run)
+    for model, same_model in models.items():
+        keys = sorted(set().union(*(settings[id(run)] for run in same_model)))
+        varied = [k for k in keys if len({settings[id(run)].get(k) for run in same_model}) > 1]
+        for run in same_model:
+            parts = [f"{key}={settings[id(run)].get(key)}" for key in varied]
+            parts += [_describe(data[id(run)])] * several
+            groups[" ".join([model, *parts])].append(run)
     return _split_by_concepts(groups)
 
 
@@ -77,7 +79,7 @@ def _describe(data: Mapping[str, Any]) -> str:
 
 
 def _split_by_concepts(groups: Mapping[Name, Group]) -> dict[Name, Group]:
-    """Runs with the same settings may have been made with other concepts, such as a newer table."""
+    """Split groups whose runs used different concepts, such as a newer version of a table."""
     found: dict[Name, Group] = defaultdict(list)
     for name, group in groups.items():
         digests = [str(run.facts.get("data", {}).get("concepts"))[:8] for run in group]
@@ -89,14 +91,14 @@ def _split_by_concepts(groups: Mapping[Name, Group]) -> dict[Name, Group]:
 
 def _model(run: Run) -> str:
     kind = str(run.config.model._target_).rpartition(".")[2]
-    made = run.config.get("ensemble")
-    return f"{kind}, {made.by} ensemble of {len(made.runs)}" if made else kind
+    ensemble = run.config.get("ensemble")
+    return f"{kind}, {ensemble.by} ensemble of {len(ensemble.runs)}" if ensemble else kind
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """Dotted keys and values of a run, interpolations resolved."""
-    told = {key: str(value) for key, value in flatten(run.config, LEFT_OUT).items()}
-    found = {k: v if len(v) <= LONGEST else f"{v:.{LONGEST}}..." for k, v in told.items()}
+    """Return the settings of a run by dotted key, without those of `LEFT_OUT`."""
+    values = {key: str(value) for key, value in flatten(run.config, LEFT_OUT).items()}
+    found = {k: v if len(v) <= LONGEST else f"{v:.{LONGEST}}..." for k, v in values.items()}
     if found["init_from"] != "None":
-        found["init_from"] = "a checkpoint"  # each seed has its own
+        found["init_from"] = "a checkpoint"  # each seed starts from its own
     return found

@@ -1,7 +1,7 @@
-"""Lineage: the checkpoints that a model came from, and the days that they have seen.
+"""Lineage: the checkpoints that a model's weights came from, and the days those have seen.
 
-A checkpoint carries the list of its ancestors, oldest first. It has seen its own train and
-validation days and those of every ancestor, wherever their files are now.
+A checkpoint stores the list of its ancestors, oldest first. It has seen its own training and
+validation days and those of every ancestor, even if their files have been moved or deleted.
 """
 
 import logging
@@ -17,8 +17,8 @@ from alphazoo.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# how, checkpoint, model; trained and seen: the last day, YYYY-MM-DD, that train labels reach, and
-# the last that those of train and validation reach; None where nobody knows
+# keys: how, checkpoint, model; trained: the last day, YYYY-MM-DD, that training labels reach; seen:
+# the last day that training or validation labels reach; the days are None if unknown
 Ancestor = dict[str, Any]
 Lineage = list[Ancestor]
 
@@ -26,11 +26,11 @@ SEEN_BEFORE = "days_seen_before"
 
 
 def read_lineage(checkpoint: Mapping[str, Any]) -> Lineage:
-    """The ancestors of a checkpoint, oldest first."""
+    """Return the ancestors of a checkpoint, oldest first."""
     about = checkpoint["alphazoo"]
     if "lineage" in about:
         return [*about["lineage"]]
-    base = about.get("base")  # of an earlier version
+    base = about.get("base")  # format of an earlier version
     if base is None:
         return []
     days = {"trained": base["last_day"], "seen": base["last_day"]}
@@ -38,10 +38,10 @@ def read_lineage(checkpoint: Mapping[str, Any]) -> Lineage:
 
 
 def descend(checkpoint: Mapping[str, Any], how: str, path: str | Path) -> Lineage:
-    """The lineage of a model that starts from a checkpoint.
+    """Return the lineage of a model that starts from a checkpoint.
 
     Args:
-        checkpoint: What is in the file.
+        checkpoint: Content of the file.
         how: The setting that names it: ``init_from``, ``ckpt`` or ``walk_forward.warm_start``.
         path: The file.
     """
@@ -51,9 +51,9 @@ def descend(checkpoint: Mapping[str, Any], how: str, path: str | Path) -> Lineag
 
 
 def last_day_seen(checkpoint: Mapping[str, Any]) -> str | None:
-    """The last day, YYYY-MM-DD, that a checkpoint or an ancestor was trained on or chosen by.
+    """Return the last training or validation day, YYYY-MM-DD, of a checkpoint and its ancestors.
 
-    None if nobody knows.
+    None if it is unknown.
     """
     return _latest([*read_lineage(checkpoint), _own_days(checkpoint)], "seen")
 
@@ -61,47 +61,46 @@ def last_day_seen(checkpoint: Mapping[str, Any]) -> str | None:
 def check_lineage(
     lineage: Lineage, data: MarketDataModule, *, source: str, allow_leak: bool
 ) -> None:
-    """Refuse a model that has seen test days; warn where it was trained on validation days.
+    """Refuse a model that has seen test days; warn if it was trained on validation days.
 
     Args:
-        lineage: Of the model, see `descend`.
-        data: The days that it will learn from and be tested on.
-        source: The setting and file that it starts from, for messages.
-        allow_leak: Accept it all the same.
+        lineage: Lineage of the model, see `descend`.
+        data: Data that the model will be trained and tested on.
+        source: The setting and file that the model starts from, for messages.
+        allow_leak: Accept a model that has seen test days.
 
     Raises:
-        InputError: An ancestor has seen the first test day or later ones, or does not say what
-            days it saw.
+        InputError: An ancestor has seen test days, or its days are unknown.
     """
     if not lineage:
         return
     last, first = _latest(lineage, "seen"), _first(data, "test")
     if not allow_leak and (last is None or last >= first):
-        fault = "does not say what days it saw" if last is None else f"saw days up to {last}"
-        culprit = next(one for one in lineage if one["seen"] == last)
-        by_way = "" if culprit is lineage[-1] else f" by way of {culprit['checkpoint']}"
+        fault = "does not record which days it saw" if last is None else f"saw days up to {last}"
+        culprit = next(ancestor for ancestor in lineage if ancestor["seen"] == last)
+        through = "" if culprit is lineage[-1] else f" through {culprit['checkpoint']}"
         raise InputError(
-            f"{source} {fault}{by_way}, and the test days start on {first}: the test would be of "
-            "days that are known already (allow_leak=true takes it all the same)"
+            f"{source} {fault}{through}, but the test days start on {first}: test metrics would "
+            "include days that the model has seen (allow_leak=true accepts this)"
         )
     trained, first = _latest(lineage, "trained"), _first(data, "valid")
     if trained is None or trained >= first:
         log.warning(
-            "%s was trained on days up to %s, and the validation days start on %s: validation "
-            "metrics are too good, and the choice of the best epoch by them is biased",
+            "%s was trained on days up to %s, but the validation days start on %s: validation "
+            "metrics are too optimistic, which biases the choice of the best epoch",
             source,
-            trained or "nobody knows which",
+            trained or "an unknown day",
             first,
         )
 
 
 def seen_before(lineage: Lineage, data: MarketDataModule) -> dict[str, float]:
-    """Validation and test days that the ancestors of a model have seen already.
+    """Count the validation and test days that the ancestors of a model have seen.
 
     Returns:
-        ``val/days_seen_before``: validation days that an ancestor was trained on;
-        ``test/days_seen_before``: test days that one was trained on or chosen by, with
-        ``allow_leak``. NaN where nobody knows; left out where there are none.
+        ``val/days_seen_before``: number of validation days that an ancestor was trained on.
+        ``test/days_seen_before``: number of test days that were training or validation days of an
+        ancestor, which ``allow_leak`` permits. NaN if unknown; zero counts are left out.
     """
     found = {}
     for split, name, key in (("valid", "val", "trained"), ("test", "test", "seen")):
@@ -120,7 +119,7 @@ def _own_days(checkpoint: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _latest(lineage: Iterable[Mapping[str, Any]], key: str) -> str | None:
-    """The last of the days of all ancestors; empty without any, None where one is unknown."""
+    """Return the latest day of all ancestors; empty without ancestors, None if one is unknown."""
     days = [ancestor[key] for ancestor in lineage]
     return None if None in days else max(days, default="")
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file without network, and its figures as PNG."""
+"""The report: one self-contained HTML file, and its figures as PNG."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from alphazoo.definitions import SIGNALS
 from alphazoo.figures import COLORS, backtest_figures, signal_figures, to_png, to_svg
 from alphazoo.files import replacing
 
-VARIABLES = {role: f"var(--{role})" for role in COLORS}  # of the page's style sheet
+VARIABLES = {role: f"var(--{role})" for role in COLORS}  # colours of the page's style sheet
 
 Format = Callable[[float], str]
 
@@ -25,20 +25,20 @@ UNDEFINED = "-"
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text; without ``columns`` it is a list of facts, name and value."""
+    """A table of text; without ``columns`` it is a list of names and values."""
 
     rows: Sequence[Sequence[str]]
     columns: Sequence[str] = ()
 
     @property
     def facts(self) -> bool:
-        """Whether it has no head."""
+        """Whether the table has no header."""
         return not self.columns
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page."""
+    """A titled part of the page: notes, figures and tables."""
 
     title: str
     notes: Sequence[str] = ()
@@ -47,21 +47,21 @@ class Section:
 
 
 def number(digits: int) -> Format:
-    """Format with so many decimals; an undefined value is a dash."""
+    """Return a format with a number of decimals; an undefined value is a dash."""
     return lambda value: UNDEFINED if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def percent(digits: int) -> Format:
-    """Format a fraction as per cent."""
+    """Return a format of a fraction in per cent."""
     return lambda value: UNDEFINED if pd.isna(value) else f"{100 * value:.{digits}f}%"
 
 
 def basis_points(value: float) -> str:
-    """Format a fraction as hundredths of per cent."""
+    """Format a fraction in basis points."""
     return UNDEFINED if pd.isna(value) else f"{1e4 * value:.1f} bp"
 
 
-# how figures of an analysis read; those not named here are correlations
+# formats of the metrics of an analysis; by default those of a correlation
 SIGNAL: Mapping[str, Format] = defaultdict(
     lambda: number(4),
     dict.fromkeys(("days", "undefined_days", "unscored_days", "newey_west_lags"), number(0))
@@ -72,7 +72,7 @@ SIGNAL: Mapping[str, Format] = defaultdict(
     | {"stocks": number(1), "ic": number(4), "rank_ic": number(4)},
 )
 
-# how risk figures read; those not named here are returns
+# formats of risk metrics; by default those of a return
 RISK: Mapping[str, Format] = defaultdict(
     lambda: percent(2), {"information_ratio": number(2), "mean": percent(3), "std": percent(3)}
 )
@@ -92,14 +92,14 @@ def write_report(
     """Write ``report.html`` and ``figures/*.png``.
 
     Args:
-        folder: Where to.
-        title: Of the page.
-        analysis: Of the scores.
-        backtest: Of the same scores; None where there is none.
-        facts: About the run, its data and settings: name and value.
-        caveats: What a reader must know of the data.
-        training: Figures of the training, by name.
-        config: All that the run was told.
+        folder: Folder to write into.
+        title: Title of the page.
+        analysis: Analysis of the scores.
+        backtest: Backtest of the same scores, or None.
+        facts: Names and values that describe the run, its data and settings.
+        caveats: Limitations of the data.
+        training: Names and figures of the training run.
+        config: Config of the run as yaml.
     """
     sections = [_signal(analysis)]
     if backtest is not None:
@@ -133,7 +133,7 @@ def write_page(
     definitions: Mapping[str, str],
     config: str = "",
 ) -> None:
-    """Write a page of sections, and its figures as ``figures/<name>.png`` beside it."""
+    """Write a page of sections, and its figures as ``figures/<name>.png`` in the same folder."""
     parts: list[dict[str, Any]] = []
     for section in sections:
         figures = []
@@ -158,21 +158,21 @@ def write_page(
 
 
 def text_table(frame: pd.DataFrame, formats: Mapping[str, Format]) -> Table:
-    """The columns of a table that have a format, in its order, beside the index."""
+    """Return the index of a table and those of its columns that have a format."""
     names = [name for name in frame.columns if name in formats]
-    head = [str(name) for name in frame.index.names]
+    index_names = [str(name) for name in frame.index.names]
     rows = []
     for index, row in zip(frame.index, frame[names].itertuples(index=False), strict=True):
         keys = index if isinstance(index, tuple) else (index,)
         cells = [formats[name](value) for name, value in zip(names, row, strict=True)]
         rows.append([*map(str, keys), *cells])
-    return Table(rows, [*head, *map(str, names)])
+    return Table(rows, [*index_names, *map(str, names)])
 
 
 def _tiles(analysis: Analysis, backtest: Backtest | None) -> list[dict[str, str]]:
     tiles = [
-        {"label": label, "value": form(analysis.figures[name]), "definition": SIGNALS[name]}
-        for name, label, form in (
+        {"label": label, "value": to_text(analysis.figures[name]), "definition": SIGNALS[name]}
+        for name, label, to_text in (
             ("ic", "IC", number(4)),
             ("icir", "ICIR, daily", number(3)),
             ("rank_ic", "rank IC", number(4)),
@@ -182,41 +182,41 @@ def _tiles(analysis: Analysis, backtest: Backtest | None) -> list[dict[str, str]
     ]
     if backtest is not None:
         excess = "excess_return_with_cost"
-        figures, definitions = backtest.figures, backtest.definitions
+        metrics, definitions = backtest.figures, backtest.definitions
         tiles += [
             {
                 "label": label,
-                "value": form(figures[name]),
+                "value": to_text(metrics[name]),
                 "definition": definitions[name],
             }
-            for name, label, form in (
-                (f"{excess}/annualised_sum", "excess return a year after costs, sum", percent(1)),
+            for name, label, to_text in (
+                (f"{excess}/annualised_sum", "annual excess return after costs, sum", percent(1)),
                 (f"{excess}/information_ratio", "information ratio, annualised", number(2)),
-                (f"{excess}/max_drawdown_sum", "largest drawdown of the sum", percent(1)),
-                ("turnover/mean", "turnover a day, both sides", percent(1)),
+                (f"{excess}/max_drawdown_sum", "maximum drawdown of the sum", percent(1)),
+                ("turnover/mean", "daily turnover, both sides", percent(1)),
             )
         ]
     return tiles
 
 
 def _signal(analysis: Analysis) -> Section:
-    figures = [(name, SIGNAL[name](value)) for name, value in analysis.figures.items()]
+    metrics = [(name, SIGNAL[name](value)) for name, value in analysis.figures.items()]
     return Section(
         "Signal",
         figures=signal_figures(analysis.tables),
-        tables=[text_table(analysis.years, SIGNAL), Table(figures, ["figure", "value"])],
+        tables=[text_table(analysis.years, SIGNAL), Table(metrics, ["metric", "value"])],
     )
 
 
 def _portfolio(backtest: Backtest) -> Section:
-    figures = pd.Series(backtest.figures)
-    costs, traded = figures.pop("cost/annualised_sum"), figures.pop("turnover/mean")
-    risk = figures[figures.index.str.contains("/")]
+    metrics = pd.Series(backtest.figures)
+    costs, turnover = metrics.pop("cost/annualised_sum"), metrics.pop("turnover/mean")
+    risk = metrics[metrics.index.str.contains("/")]
     series, names = zip(*risk.index.str.split("/"), strict=True)
     table = risk.set_axis(pd.MultiIndex.from_arrays([names, series])).unstack()
     table = table[[*dict.fromkeys(series)]]
     rows = [[name, *map(RISK[name], table.loc[name])] for name in dict.fromkeys(names)]
-    notes = [f"Costs {costs:.2%} a year", f"turnover {traded:.1%} a day", *backtest.notes]
+    notes = [f"Costs {costs:.2%} a year", f"turnover {turnover:.1%} a day", *backtest.notes]
     return Section(
         "Portfolio",
         ["; ".join(notes) + "."],

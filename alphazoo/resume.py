@@ -1,4 +1,4 @@
-"""Going on with a training: from which checkpoint, with which settings, in whose folder."""
+"""Resume a training run: find the checkpoint, and compare settings and data."""
 
 import logging
 import shutil
@@ -24,21 +24,21 @@ from alphazoo.same_data import ANEW, check_data
 
 log = logging.getLogger(__name__)
 
-# what changes nothing of a training that has ended: where files are, and what comes after it
+# keys that do not affect a finished training run: file locations, and what follows training
 AFTER = (*FILES, *SOURCES, "report", "backtest")
-# what may be other when a training goes on: how long it is, and on what it runs, too
+# keys that may be changed when resuming: also the length of training and the devices
 FREE = (*AFTER, "trainer", "patience", "allow_leak")
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a training goes on.
+    """The checkpoint that a training run resumes from.
 
     Attributes:
         file: The checkpoint.
-        steps: Steps that were made by then.
-        inside: Whether it is of the run's own folder, whose logs go on, too.
-        lineage: Of the model, see `alphazoo.lineage`.
+        steps: Optimiser steps made so far.
+        inside: Whether it lies in the run's own folder, whose logs are then continued.
+        lineage: Lineage of the model, see `alphazoo.lineage`.
     """
 
     file: Path
@@ -48,58 +48,58 @@ class ResumePoint:
 
 
 def resume_point(config: DictConfig, data: MarketDataModule) -> ResumePoint | None:
-    """Find what ``config.ckpt`` asks for; None where the training starts from the beginning.
+    """Find the checkpoint that ``config.ckpt`` names; None to train from the beginning.
 
     Args:
-        config: Of the run.
-        data: Its data, set up.
+        config: Config of the run.
+        data: Data of the run, set up.
 
     Raises:
         InputError: The checkpoint cannot be read, was made with other settings or on data that have
             changed since, or has seen test days.
     """
-    asked = config.get("ckpt")
-    if asked is None:
+    ckpt = config.get("ckpt")
+    if ckpt is None:
         return None
     own = Path(config.folder) / "checkpoints"
-    if asked == "last":
+    if ckpt == "last":
         if not (own / LAST).is_file():
-            log.info("%s has no %s: the training starts from the beginning", own, LAST)
+            log.info("%s has no %s: training starts from the beginning", own, LAST)
             return None
         file, checkpoint = _read_last(own)
     else:
-        file = Path(asked).expanduser()
+        file = Path(ckpt).expanduser()
         checkpoint = read_checkpoint(file)
     check_same(file.parent.parent, config)
     about = checkpoint.get("MarketDataModule", {})
     inside, same_days = file.resolve().parent == own.resolve(), about.get("days") == data.ends
-    remedy = ANEW if inside else "a training run goes on with its own data: leave out ckpt"
+    remedy = ANEW if inside else "a resumed run needs the same data: leave out ckpt"
     found = check_data(about.get("data", {}), data.fingerprint, str(file), remedy=remedy)
     if inside and found.kind == GROWN and not same_days:
         raise InputError(
-            f"{file} was trained on the days {_say(about['days'])}, and the data have grown since, "
-            f"so that they are now {_say(data.ends)}: a training run goes on with its own days"
+            f"{file} was trained on {_describe(about['days'])}; the data have grown since, so the "
+            f"segments are now {_describe(data.ends)}: a resumed run needs the same days"
         )
     lineage = read_lineage(checkpoint)
     if not (inside and same_days):
         lineage = descend(checkpoint, "ckpt", file)
     allow_leak = bool(config.get("allow_leak"))
     check_lineage(lineage, data, source=f"ckpt={file}", allow_leak=allow_leak)
-    log.info("going on from %s, after %d epochs", file, checkpoint["epoch"] + 1)
+    log.info("resuming from %s after %d epochs", file, checkpoint["epoch"] + 1)
     return ResumePoint(file, checkpoint["global_step"], inside, lineage)
 
 
-def _say(days: Mapping[str, Sequence[str]]) -> str:
+def _describe(days: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{name} {first} to {last}" for name, (first, last) in days.items())
 
 
 def check_same(folder: Path, config: DictConfig) -> None:
-    """Raise an `InputError` unless what was trained in a folder can go on as it is told now."""
+    """Raise an `InputError` if the run in a folder cannot be resumed with these settings."""
     changed = changes(folder, config, free=FREE)
     if changed:
         raise InputError(
-            f"{folder} was made with other settings: {shorten(changed)}; a training goes on with "
-            "its own, save trainer, patience, logger, report and backtest"
+            f"{folder} was made with other settings: {shorten(changed)}; a resumed run may change "
+            "only trainer, patience, logger, report, backtest and file locations"
         )
 
 
@@ -110,24 +110,27 @@ def _read_last(folder: Path) -> tuple[Path, dict[str, Any]]:
         if not (folder / BEFORE).is_file():
             raise
         checkpoint = read_checkpoint(folder / BEFORE)
-        log.warning("%s is damaged; the one before is used", folder / LAST)
+        log.warning("%s is damaged; resuming from %s", folder / LAST, BEFORE)
         rank_zero_only(_repair)(folder)
         return folder / BEFORE, checkpoint
 
 
 def _repair(folder: Path) -> None:
-    """Else the damaged file would be put aside as the one before the next."""
+    """Replace a damaged last checkpoint, which would otherwise be kept as the previous one."""
     with replacing(folder / LAST) as file:
         shutil.copyfile(folder / BEFORE, file)
 
 
 def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[str]:
-    """Settings, ``key=value instead of value``, that are not those of the run in a folder.
+    """List the settings that differ from those of the run in a folder.
 
     Args:
-        folder: Of the run; without a config nothing is said to differ.
-        config: What is told now.
-        free: Keys that may differ, with all below them.
+        folder: Folder of the run; without a config there are no changes.
+        config: The current config.
+        free: Keys that may differ, including all keys below them.
+
+    Returns:
+        One text ``key=value instead of value`` per setting.
     """
     if not (folder / "config.yaml").is_file():
         return []
@@ -140,10 +143,9 @@ def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[
 
 
 def has_ended(config: DictConfig) -> bool:
-    """Whether a run that is to go on has ended already, with the same settings and data.
+    """Return whether a run to resume has finished already with the same settings and data.
 
-    Its trackers may be others. A run whose data have grown is not at its end: it has new days to
-    score.
+    Its trackers may differ. A run whose data have grown has not finished: it has new days to score.
 
     Raises:
         InputError: The data have changed since.
@@ -151,8 +153,8 @@ def has_ended(config: DictConfig) -> bool:
     folder = Path(config.folder)
     results = ["scores.parquet", "metrics.json", "config.yaml"]
     results += ["report.html"] if config.report else []
-    told = all((folder / name).is_file() for name in results)
-    if config.get("ckpt") != "last" or not told:
+    complete = all((folder / name).is_file() for name in results)
+    if config.get("ckpt") != "last" or not complete:
         return False
     if changes(folder, config, free=("folder", "ckpt", "logger")):
         return False
@@ -163,13 +165,13 @@ def has_ended(config: DictConfig) -> bool:
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a folder; a process that dies leaves it.
+    """Lock a folder against other training runs; the lock of a killed process is released.
 
     Raises:
-        InputError: One does.
+        InputError: Another process trains in the folder.
     """
     rank = getattr(rank_zero_only, "rank", 0)
-    if rank:  # the first process keeps the folder for all of a run
+    if rank:  # rank zero locks the folder for all processes of a run
         yield
         return
     with held(folder, "trains in it"):

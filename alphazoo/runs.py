@@ -1,4 +1,4 @@
-"""A finished run, from its folder: its config, weights, figures and scores."""
+"""A finished run, opened from its folder: config, checkpoint, metrics and scores."""
 
 import json
 from collections.abc import Sequence
@@ -17,12 +17,13 @@ FACTS = "facts.json"
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left in its folder.
+    """A run in a folder.
 
     Attributes:
-        folder: The folder.
-        config: What the run was told, its interpolations alive: ``data.path`` is said once.
-        overrides: What was changed since.
+        folder: Folder of the run.
+        config: Config of the run with unresolved interpolations, so that changing ``data.path``
+            changes every key that refers to it.
+        overrides: Changes that were made to the config when the run was opened.
     """
 
     folder: Path
@@ -34,11 +35,11 @@ class Run:
         """Read the config of a run.
 
         Args:
-            folder: Where the run wrote its results, perhaps elsewhere at the time.
-            overrides: Changes of the config, as on the command line.
+            folder: Folder of the run, which may have been moved since.
+            overrides: Changes to the config, as on the command line.
 
         Raises:
-            InputError: There is no run in the folder, or its config has no such key.
+            InputError: The folder holds no run, or the config has no such key.
         """
         path = Path(folder).expanduser()
         file = path / "config.yaml"
@@ -53,7 +54,7 @@ class Run:
 
     @property
     def newest(self) -> "Run":
-        """The training that knows most: the last of a run that walked forward, else itself."""
+        """The last window of a walk forward, as a run; any other run is returned as it is."""
         windows = sorted(file.parent for file in self.folder.glob("windows/*/config.yaml"))
         if not windows:
             return self
@@ -64,19 +65,21 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The weights that the run was judged by.
+        """The checkpoint of the best epoch, which gave the scores of the run.
 
         Raises:
-            InputError: There are none.
+            InputError: There is none.
         """
         file = self.folder / "checkpoints" / "best.ckpt"
         if not file.is_file():
-            raise InputError(f"{self.folder} has no {file.relative_to(self.folder)}: did it end?")
+            raise InputError(
+                f"{self.folder} has no {file.relative_to(self.folder)}: did the run end?"
+            )
         return file
 
     @property
     def scores(self) -> pd.DataFrame:
-        """Its score table: date, symbol, split, score, return.
+        """The score table of the run: date, symbol, split, score, return.
 
         Raises:
             InputError: There is none.
@@ -88,34 +91,30 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Its figures; None where one is undefined.
-
-        Raises:
-            InputError: There are none.
-        """
+        """The metrics of the run, see `read_metrics`."""
         return read_metrics(self.folder)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it is made of, see `alphazoo.facts`; empty where nothing says so."""
+        """The provenance of the run, see `read_facts`."""
         return read_facts(self.folder)
 
 
 def read_metrics(folder: Path) -> dict[str, float | None]:
-    """The figures of a run, or of a job; None where one is undefined.
+    """Return the metrics of a run or job by name; an undefined metric is None.
 
     Raises:
-        InputError: There are none.
+        InputError: The folder has no ``metrics.json``.
     """
     file = folder / "metrics.json"
     if not file.is_file():
         raise InputError(f"{folder} has no {file.name}: did the run end?")
-    figures: dict[str, float | None] = json.loads(file.read_text())
-    return figures
+    metrics: dict[str, float | None] = json.loads(file.read_text())
+    return metrics
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What a run is made of, see `alphazoo.facts`; empty where nothing says so."""
+    """Return the provenance of a run, see `alphazoo.facts`; empty if the folder has none."""
     file = folder / FACTS
-    facts: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return facts
+    provenance: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return provenance

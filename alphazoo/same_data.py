@@ -1,4 +1,4 @@
-"""Whether a result was made on the data of now: what changed is refused, what grew is extended."""
+"""Compare the data of an earlier result with the current data; changed data are refused."""
 
 import logging
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ from alphazoo.errors import InputError
 log = logging.getLogger(__name__)
 
 
-ANEW = "take a new folder to train on the data of now"
+ANEW = "use a new folder to train on the current data"
 
 
 def check_data(
     record: Mapping[str, Any], now: Fingerprint, what: str, *, remedy: str = ANEW
 ) -> Difference:
-    """Compare the data of now with those that something was made on.
+    """Check that the data of an earlier result have not changed; they may have grown.
 
     Args:
-        record: Of those, see `alphazoo.data.fingerprint.Fingerprint.record`; one without digests,
-            of an earlier version, cannot be compared, which is a warning.
-        now: The data of now.
-        what: What was made on them, for messages.
-        remedy: What to do where they have changed, likewise.
+        record: Record of the earlier data, see `alphazoo.data.fingerprint.Fingerprint.record`. A
+            record of an old version without digests cannot be compared; a warning says so.
+        now: The current data.
+        what: The earlier result, for messages.
+        remedy: What to do if the data have changed, for the error message.
 
     Returns:
-        The difference, which is not a change.
+        The difference; its kind is not `CHANGED`.
 
     Raises:
         InputError: The data have changed.
@@ -37,7 +37,7 @@ def check_data(
             f"{what} was made on other data: in market {now.market.name!r} {found.what}; {remedy}"
         )
     if found.kind == UNKNOWN:
-        log.warning("%s does not say which data it was made on: they are not compared", what)
+        log.warning("%s does not record its data, so they are not compared", what)
     if found.kind == GROWN:
         end = f"{now.market.dates[-1]:%Y-%m-%d}"
         log.info("%s: the data have grown since, from %s to %s", what, found.last, end)

@@ -1,4 +1,4 @@
-"""Score tables of any tool: read, checked, and joined with the returns of a market."""
+"""Read and check the score tables of any tool, and join them with the returns of a market."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Flags = npt.NDArray[np.bool_]
 
-NAMES = {  # of a column, and how tools call it, in any case
+NAMES = {  # column -> names that tools give it, case-insensitive
     "date": ("date", "datetime"),
     "symbol": ("symbol", "instrument"),
     "score": ("score",),
@@ -38,23 +38,26 @@ def read_scores(
 ) -> pd.DataFrame:
     """Read a table with one score per date and symbol.
 
-    Scores that are not finite are counted in the log and left out.
+    Rows whose score is not finite are dropped; a warning counts them.
 
     Args:
         table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame or another table that Arrow
-            can read, with the columns, or levels of its index, ``date`` or ``datetime``, ``symbol``
-            or ``instrument``, ``score`` and, where it has them, ``return`` (raw forward return, a
-            fraction) and ``split``. A Series is the scores.
-        columns: Names in the table, by those five, where they are others.
+            can read. Its columns or index levels are ``date`` or ``datetime``, ``symbol`` or
+            ``instrument``, ``score`` and optionally ``return`` (raw forward return, a fraction) and
+            ``split``. A Series holds the scores.
+        columns: The table's own column names, by the names ``date``, ``symbol``, ``score``,
+            ``return`` and ``split``.
         date_format: Format of dates that are text, see `alphazoo.data.sources.table.read_table`.
-        timezone: Where the stocks trade, if the dates are timestamps in UTC.
+        timezone: Time zone of the exchange, if the dates are timestamps in UTC.
 
     Returns:
-        ``date``, ``symbol``, ``score`` and those of ``return``, ``split`` that the table has.
+        The columns ``date``, ``symbol``, ``score`` and, if the table has them, ``return`` and
+        ``split``.
 
     Raises:
-        InputError: The file cannot be read, has no rows or lacks a column, a date, symbol or number
-            cannot be parsed, a pair of date and symbol stands twice, or on no day do scores differ.
+        InputError: The file cannot be read, has no rows or lacks a column; a date, symbol or number
+            cannot be parsed; a pair of date and symbol is repeated; or all scores of each day are
+            equal.
     """
     if isinstance(table, pd.Series):
         table = table.to_frame("score")
@@ -78,14 +81,14 @@ def read_scores(
         elif name == "split":
             frame[name] = parse_labels(found, name)
     frame = _keep(frame, np.isfinite(frame["score"].to_numpy()), f"not finite in {source}")
-    of_days = frame.groupby("date")["score"]
-    if not (of_days.max() > of_days.min()).any():
+    daily = frame.groupby("date")["score"]
+    if not (daily.max() > daily.min()).any():
         raise InputError(f"{source}: on no day do two stocks have different finite scores")
     return frame.reset_index(drop=True)
 
 
 def _find_names(found: Collection[str], columns: Mapping[str, str], source: str) -> dict[str, str]:
-    """The name in the table of each column that there is or must be."""
+    """Return the table's own name of each column that it has; required columns must exist."""
     for name in columns:
         if name not in NAMES:
             raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, NAMES)}")
@@ -95,13 +98,16 @@ def _find_names(found: Collection[str], columns: Mapping[str, str], source: str)
         if name in columns:
             names[name] = setting_text(columns[name], f"columns.{name}")
         elif len(matches) > 1:
-            raise InputError(f"{source}: which column is the {name}, {' or '.join(matches)}?")
+            raise InputError(
+                f"{source} has several columns for {name}: {', '.join(matches)}; choose one with "
+                f"columns={{{name!r}: NAME}}"
+            )
         elif matches:
             names[name] = matches[0]
         elif name not in OPTIONAL:
             raise InputError(
-                f"{source} has no column {' or '.join(aliases)}: call one so, or give read_scores "
-                f"its name as columns={{{name!r}: NAME}}; there is {shorten(found, 20)}"
+                f"{source} has no column {' or '.join(aliases)}: rename one, or pass its name to "
+                f"read_scores as columns={{{name!r}: NAME}}; available: {shorten(found, 20)}"
             )
     return names
 
@@ -109,33 +115,33 @@ def _find_names(found: Collection[str], columns: Mapping[str, str], source: str)
 def join_returns(
     scores: pd.DataFrame, market: Market, label: Label, *, drop_unknown: bool = False
 ) -> pd.DataFrame:
-    """Add the raw forward return of a market, and keep the rows of the stocks of each day.
+    """Add the raw forward returns of a market to scores.
 
-    The stocks of a day are the members of the universe with a price on it; rows of others are
-    counted in the log and left out.
+    Only members of the universe with a price on the day are kept; a warning counts the rows that
+    are dropped.
 
     Args:
-        scores: As `read_scores` returns them; a ``return`` that is there already is replaced.
-        market: Gives closes and members.
-        label: Gives the holding period.
-        drop_unknown: Leave out, instead of refusing, symbols and dates that the market lacks.
+        scores: A table as returned by `read_scores`; an existing column ``return`` is replaced.
+        market: The closes and the members of the universe.
+        label: The holding period.
+        drop_unknown: Drop the symbols and dates that the market lacks instead of raising an error.
 
     Returns:
-        The same columns, with ``return``, a fraction per holding period, NaN where unknown.
+        The same columns and ``return``, a fraction per holding period, NaN where unknown.
 
     Raises:
-        InputError: The market lacks a symbol or date, or no row is left.
+        InputError: The market lacks a symbol or date, or no row remains.
     """
     if drop_unknown:
         rows, stocks = _find(scores, market)
         known = (rows >= 0) & (stocks >= 0)
         if not known.all():
             lacks = _name_unknown(scores, rows, stocks, market)
-            scores = _keep(scores, known, f"of what market {market.name!r} lacks ({lacks})")
+            scores = _keep(scores, known, f"not in market {market.name!r} ({lacks})")
     rows, stocks = locate(scores, market)
     present = market.present.numpy()[rows, stocks]
     returns = label.returns(market.field("close")).numpy()[rows, stocks]
-    symbols = pd.Index(market.symbols, dtype="str")[stocks]  # in its spelling
+    symbols = pd.Index(market.symbols, dtype="str")[stocks]  # as the market spells them
     table = scores.assign(symbol=symbols, **{"return": returns})
     table = _keep(table, present, f"not of members of market {market.name!r} with a price that day")
     if table.empty:
@@ -144,7 +150,7 @@ def join_returns(
 
 
 def locate(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
-    """Row of the calendar and column of the universe of each score: [R] each.
+    """Return the calendar row and the universe column of each score, [R] each.
 
     Raises:
         InputError: The market lacks a symbol or date.
@@ -152,28 +158,28 @@ def locate(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
     rows, stocks = _find(scores, market)
     if (rows < 0).any() or (stocks < 0).any():
         lacks = _name_unknown(scores, rows, stocks, market)
-        raise InputError(f"the scores have {lacks}; drop_unknown leaves them out")
+        raise InputError(f"the scores have {lacks}; drop_unknown=true drops them")
     return rows, stocks
 
 
 def _find(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
-    """As `locate`, -1 where the market lacks it."""
+    """Return the same as `locate`, but -1 where the market lacks the date or symbol."""
     days, dates = pd.factorize(scores["date"])
     codes, symbols = pd.factorize(scores["symbol"])
     rows = market.dates.get_indexer(pd.DatetimeIndex(dates))
     return rows[days], find_symbols([*symbols], market.symbols)[codes]
 
 
-def _keep(scores: pd.DataFrame, wanted: Flags, fault: str) -> pd.DataFrame:
-    """The wanted rows [R]; how many are not, and why, goes to the log."""
-    if wanted.all():
+def _keep(scores: pd.DataFrame, kept: Flags, reason: str) -> pd.DataFrame:
+    """Keep the rows [R] that are flagged; warn how many others are dropped, and why."""
+    if kept.all():
         return scores
-    log.warning("%d of %d scores are %s; left out", (~wanted).sum(), len(scores), fault)
-    return scores[wanted]
+    log.warning("%d of %d scores are %s; dropped", (~kept).sum(), len(scores), reason)
+    return scores[kept]
 
 
 def _name_unknown(scores: pd.DataFrame, rows: Rows, stocks: Rows, market: Market) -> str:
-    """The symbols and dates that the market lacks."""
+    """Describe the symbols and dates that the market lacks."""
     faults = []
     symbols = scores["symbol"][stocks < 0].unique()
     if len(symbols):
@@ -185,7 +191,7 @@ def _name_unknown(scores: pd.DataFrame, rows: Rows, stocks: Rows, market: Market
     if len(dates):
         days = shorten(f"{date:%Y-%m-%d}" for date in dates)
         faults.append(
-            f"{len(dates)} dates that are no trading days of market {market.name!r} "
+            f"{len(dates)} dates that are not trading days of market {market.name!r} "
             f"({market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d}): {days}"
         )
     return ", and ".join(faults)

@@ -1,6 +1,6 @@
-"""Statistics of scores, day by day: quantiles, long-short, autocorrelation, turnover, decay.
+"""Daily statistics of scores: quantiles, long-short, autocorrelation, turnover, decay.
 
-On panels [D, N] as in `alphazoo.metrics`: a row per scored day, NaN where there is no value.
+Functions take panels [D, N] as in `alphazoo.metrics`: one row per scored day, NaN for no value.
 """
 
 import numpy as np
@@ -16,17 +16,18 @@ Days = npt.NDArray[np.float64]  # [D], NaN where undefined
 
 
 def quantiles(ranks: Panel, n_quantiles: int) -> Rows:
-    """Quantile of each score among those of its day, as `pandas.qcut` cuts.
+    """Return the quantile of each score within its day, cut as by `pandas.qcut`.
 
     Quantile k ends at the interpolated k / n quantile of the scores. Equal scores share the
-    quantile of their mean rank, so that some may be empty; where all are equal there is none.
+    quantile of their mean rank, so a quantile may be empty; if all scores of a day are equal, none
+    has a quantile.
 
     Args:
-        ranks: [D, N], of the scores, see `alphazoo.metrics.day_ranks`.
-        n_quantiles: How many.
+        ranks: [D, N], ranks of the scores, see `alphazoo.metrics.day_ranks`.
+        n_quantiles: Number of quantiles.
 
     Returns:
-        [D, N], 1 for the lowest scores to ``n_quantiles`` for the highest, 0 for none.
+        [D, N], from 1 for the lowest scores to ``n_quantiles`` for the highest; 0 for no quantile.
     """
     counts = np.isfinite(ranks).sum(axis=1, keepdims=True)
     cut = np.maximum(np.ceil((ranks - 1) * n_quantiles / np.maximum(counts - 1, 1)), 1)
@@ -36,7 +37,7 @@ def quantiles(ranks: Panel, n_quantiles: int) -> Rows:
 
 
 def group_means(groups: Rows, values: Panel, n_groups: int) -> Panel:
-    """Mean of the values [D, N] of each day and group 1 to ``n_groups``: [D, n_groups]."""
+    """Return the mean of the values [D, N] per day and group 1 to ``n_groups``: [D, n_groups]."""
     cells = groups + np.arange(len(groups))[:, None] * (n_groups + 1)
     size = len(groups) * (n_groups + 1)
     sums = np.bincount(cells.ravel(), np.nan_to_num(values).ravel(), minlength=size)
@@ -47,10 +48,10 @@ def group_means(groups: Rows, values: Panel, n_groups: int) -> Panel:
 
 
 def long_short(ranks: Panel, returns: Panel, share: float = 0.2) -> Days:
-    """(Mean return of the best share of the day's stocks - that of the worst) / 2.
+    """Return half the difference of the mean returns of the best and the worst stocks of a day.
 
-    Either end has ``int(share * n)`` of the n stocks with a rank [D, N]; of equal scores across
-    its edge all belong to it or none, by their mean rank.
+    Each end has ``int(share * n)`` of the n stocks with a rank [D, N]. Stocks with equal scores are
+    either all in it or all outside, by their mean rank.
     """
     counts = np.isfinite(ranks).sum(axis=1, keepdims=True)
     size = np.floor(share * counts)
@@ -60,9 +61,9 @@ def long_short(ranks: Panel, returns: Panel, share: float = 0.2) -> Days:
 
 
 def autocorrelation(ranks: Panel, lag: int) -> Days:
-    """Correlation of the ranks [D, S] of a day with those ``lag`` scored days before.
+    """Return the correlation of the ranks [D, S] of a day with those ``lag`` scored days earlier.
 
-    Among the stocks that have both; ranks are those among all stocks of either day.
+    It covers the stocks ranked on both days; each rank is taken among all stocks of its own day.
     """
     result = np.full(len(ranks), np.nan)
     now, before = ranks[lag:], ranks[:-lag]
@@ -72,7 +73,7 @@ def autocorrelation(ranks: Panel, lag: int) -> Days:
 
 
 def turnover(chosen: npt.NDArray[np.bool_]) -> Days:
-    """Share of the chosen stocks [D, S] of a day that were not so the scored day before."""
+    """Return the fraction of a day's chosen stocks [D, S] not chosen one scored day earlier."""
     result = np.full(len(chosen), np.nan)
     sizes = chosen.sum(axis=1)
     new = (chosen[1:] & ~chosen[:-1]).sum(axis=1)
@@ -82,23 +83,23 @@ def turnover(chosen: npt.NDArray[np.bool_]) -> Days:
 
 
 def coverage(scores: Panel, present: npt.NDArray[np.bool_]) -> Days:
-    """Share of the present stocks [D, S] of a day that have a score [D, S]."""
+    """Return the fraction of the day's present stocks [D, S] that have a score [D, S]."""
     with np.errstate(invalid="ignore"):
         share: Days = (present & np.isfinite(scores)).sum(axis=1) / present.sum(axis=1)
     return share
 
 
 def newey_west_lags(n_days: int) -> int:
-    """Floor of 4 (n / 100)^(2/9): the usual rule, after Newey and West (1994)."""
+    """Return the floor of 4 (n / 100)^(2/9), the usual rule after Newey and West (1994)."""
     return int(4 * (n_days / 100) ** (2 / 9))
 
 
 def t_statistic(values: Days, lags: int) -> float:
-    """Mean of a series by its Newey-West standard error; undefined days are closed up.
+    """Return the mean of a series divided by its Newey-West standard error.
 
     Newey and West, "A simple, positive semi-definite, heteroskedasticity and autocorrelation
     consistent covariance matrix", Econometrica 1987: Bartlett weights 1 - lag / (lags + 1), without
-    a correction for small samples. NaN where the values do not vary.
+    a correction for small samples. Undefined days are removed first. NaN if the values do not vary.
     """
     x = values[np.isfinite(values)]
     if len(x) < 2 or x.min() == x.max():
@@ -114,21 +115,22 @@ def t_statistic(values: Days, lags: int) -> float:
 def ic_decay(
     table: pd.DataFrame, rows: Rows, stocks: Rows, market: Market, n_horizons: int
 ) -> pd.DataFrame:
-    """Mean IC of scores with returns further and further ahead.
+    """Return the mean IC of scores with returns at increasing horizons.
 
     Args:
         table: Columns ``date`` and ``score``.
-        rows: [R], row of the calendar of each score.
-        stocks: [R], column of the universe.
-        market: Gives the closes.
-        n_horizons: The last horizon, 0 for none; those beyond the calendar are left out.
+        rows: [R], calendar row of each score.
+        stocks: [R], universe column of each score.
+        market: The closes.
+        n_horizons: The last horizon, 0 for none; horizons beyond the calendar are left out.
 
     Returns:
-        For each horizon h: ``ic``, ``rank_ic`` with the return of one day, from the close of t+h
-        to that of t+h+1; ``held_ic``, ``held_rank_ic`` with that of h days, from t+1 to t+1+h.
+        For each horizon h, ``ic`` and ``rank_ic`` with the one-day return from the close of t+h to
+        the close of t+h+1, and ``held_ic`` and ``held_rank_ic`` with the h-day return from the
+        close of t+1 to the close of t+1+h.
     """
     days = pd.factorize(table["date"])[0]
-    # in the order of their scores, which are then ranked twice as fast
+    # sorted scores are ranked twice as fast
     order = np.lexsort((table["score"].to_numpy(), days))
     days, rows, stocks = days[order], rows[order], stocks[order]
     places = pd.Series(days).groupby(days).cumcount().to_numpy()
@@ -136,12 +138,12 @@ def ic_decay(
     close = market.field("close")
     found = []
     for horizon in range(1, min(n_horizons, len(close) - 2) + 1):
-        line = {"horizon": horizon}
+        row = {"horizon": horizon}
         for prefix, buy in (("", horizon), ("held_", 1)):
             returns = forward_return(close, buy=buy, sell=horizon + 1).numpy()[rows, stocks]
             means = correlate(scores, to_panel(returns, days, places)).mean()
-            line |= {f"{prefix}{name}": means[name] for name in ("ic", "rank_ic")}
-        found.append(line)
+            row |= {f"{prefix}{name}": means[name] for name in ("ic", "rank_ic")}
+        found.append(row)
     columns = ["horizon", "ic", "rank_ic", "held_ic", "held_rank_ic"]
     return pd.DataFrame(found, columns=columns).set_index("horizon")
 
@@ -149,24 +151,24 @@ def ic_decay(
 def ic_by_concept(
     scores: Panel, returns: Panel, rows: Rows, concepts: Concepts, min_stocks: int
 ) -> pd.DataFrame:
-    """Mean IC among the members of each concept.
+    """Return the mean IC among the members of each concept.
 
     Args:
         scores: [D, S].
         returns: [D, S].
-        rows: [D], row of the calendar of each day.
-        concepts: Who belongs to what, and when; weights do not matter.
-        min_stocks: A day counts for a concept if so many of its members have score and return.
+        rows: [D], calendar row of each day.
+        concepts: Memberships of the stocks; their weights are not used.
+        min_stocks: Least number of members with a score and a return for a day to count.
 
     Returns:
-        A row per concept that has such a day: ``ic``, ``rank_ic``, ``stocks`` (mean per day),
-        ``days``.
+        One row per concept with at least one such day: ``ic``, ``rank_ic``, ``stocks`` (mean per
+        day), ``days``.
     """
     found = []
     for number, concept in enumerate(concepts.names):
-        of = concepts.concepts == number
+        own = concepts.concepts == number
         stocks, first, last = (
-            part[of].numpy() for part in (concepts.stocks, concepts.first, concepts.last)
+            part[own].numpy() for part in (concepts.stocks, concepts.first, concepts.last)
         )
         holds = (first <= rows[:, None]) & (rows[:, None] <= last)  # [D, memberships]
         daily = correlate(np.where(holds, scores[:, stocks], np.nan), returns[:, stocks])

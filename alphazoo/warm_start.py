@@ -1,4 +1,4 @@
-"""Warm start: the encoder of a trained model as the beginning of another."""
+"""Warm start: initialise the encoder of a model from a trained model."""
 
 import logging
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ log = logging.getLogger(__name__)
 def warm_start(
     model: StockModel, path: str | Path, data: MarketDataModule, *, allow_leak: bool = False
 ) -> None:
-    """Copy the encoder of a checkpoint, and record in ``model.lineage`` where it came from.
+    """Copy the encoder of a checkpoint, and record its lineage in ``model.lineage``.
 
     Args:
-        model: With an ``encoder`` of the same sizes.
-        path: A checkpoint of a model with an encoder, such as an LSTM or a GRU.
-        data: The days that the model will learn from and be tested on.
-        allow_leak: Accept a base that saw days of the test segment, or whose days nobody knows,
-            see `alphazoo.lineage.check_lineage`.
+        model: A model with an ``encoder`` of the same sizes.
+        path: Checkpoint of a model with an encoder, such as an LSTM or a GRU.
+        data: Data that the model will be trained and tested on.
+        allow_leak: Accept a checkpoint that saw test days or whose days are unknown, see
+            `alphazoo.lineage.check_lineage`.
 
     Raises:
-        InputError: The file is no checkpoint, its encoder does not fit, it was made with other
-            features, or it has seen days of the test segment.
+        InputError: The file is not a checkpoint, its encoder does not fit, it was made with other
+            features, or it has seen test days.
     """
     checkpoint = read_checkpoint(path)
     seen = checkpoint.get("MarketDataModule", {})
     columns = seen.get("columns")
     if columns is not None and columns != list(data.features.columns):
         raise InputError(
-            f"init_from={path}: its features are {shorten(columns)}, here they are "
+            f"init_from={path} was made with the features {shorten(columns)}, here they are "
             f"{shorten(data.features.columns)}"
         )
     lineage = descend(checkpoint, "init_from", path)
@@ -51,7 +51,7 @@ def _copy_encoder(model: StockModel, state: Mapping[str, Any], path: str | Path)
     expected = {name for name in ours if name.startswith("encoder.")}
     given = {name for name in state if name.startswith("encoder.")}
     if not expected:
-        raise InputError(f"init_from: {kind} has no encoder that could start from a base")
+        raise InputError(f"init_from={path}: {kind} has no encoder to initialise")
     if expected != given:
         raise InputError(
             f"init_from={path} does not fit {kind}: missing "
@@ -63,6 +63,6 @@ def _copy_encoder(model: StockModel, state: Mapping[str, Any], path: str | Path)
             raise InputError(
                 f"init_from={path} does not fit {kind}: {name} is {[*state[name].shape]}, here it "
                 f"is {[*ours[name].shape]}; cell, hidden_size, num_layers and features must be "
-                "those of the base"
+                "the same as in the checkpoint"
             )
     model.load_state_dict({name: state[name] for name in expected}, strict=False)

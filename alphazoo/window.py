@@ -1,4 +1,4 @@
-"""One window of a walk forward: trained and scored, or taken from an earlier process."""
+"""One window of a walk forward: trained and scored, or read if it is finished already."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,18 +18,19 @@ from alphazoo.resume import AFTER, changes
 from alphazoo.runs import read_facts
 from alphazoo.scores import locate
 
-ROWS = "rows.parquet"  # in the folder of a window: its scores, when it has ended
+ROWS = "rows.parquet"  # scores of a finished window, in its folder
 
 
 @dataclass(frozen=True)
 class Window:
-    """One training of a walk forward.
+    """One trained and scored window of a walk forward.
 
     Attributes:
-        rows: Scores of its valid and test days, see `alphazoo.models.base.StockModel.scores`.
-        best: The checkpoint of its best epoch.
-        data: Its days.
-        lineage: Of its model, see `alphazoo.lineage`.
+        rows: Scores of the validation days, ``"valid"``, and of the test days, ``"test"``, see
+            `alphazoo.models.base.StockModel.scores`.
+        best: Checkpoint of the best epoch.
+        data: Data of the window.
+        lineage: Lineage of the model, see `alphazoo.lineage`.
     """
 
     rows: dict[str, pd.DataFrame]
@@ -41,51 +42,56 @@ class Window:
 def run_window(
     config: DictConfig, cut: dict[str, list[str]], market: Market, start: str | None
 ) -> Window:
-    """Train and score a stretch, or take what an earlier process has finished of it."""
-    told = config.copy()
-    told.folder = str(Path(config.folder) / "windows" / cut["test"][0])
-    told.walk_forward = {}
-    told.data.update(cut)
-    told.data.test = [cut["test"][0], None]  # of the later days none is looked at
+    """Train and score a window, or read it if it is finished already.
+
+    Args:
+        config: Config of the walk forward.
+        cut: First and last day of each segment of the window.
+        market: The market.
+        start: Checkpoint whose weights to start from; None for new weights.
+    """
+    settings = config.copy()
+    settings.folder = str(Path(config.folder) / "windows" / cut["test"][0])
+    settings.walk_forward = {}
+    settings.data.update(cut)
+    settings.data.test = [cut["test"][0], None]  # days after the window are not scored
     days = market.rows(*cut["test"])
-    finished = _finished(told, market, days)
+    finished = _read_finished(settings, market, days)
     if finished is not None:
         return finished
-    run = fit(told, market=market, start=start)
+    run = fit(settings, market=market, start=start)
     score_table(run.trainer, run.model, run.data, "valid", ckpt_path=run.best)
     run.data.predict_days(days)
     score_table(run.trainer, run.model, run.data, "predict", ckpt_path=run.best)
     rows = {"valid": run.model.scores("val"), "test": run.model.scores("predict")}
-    rank_zero_only(_write_rows)(rows, market, Path(told.folder) / ROWS)
+    rank_zero_only(_write_rows)(rows, market, Path(settings.folder) / ROWS)
     return Window(rows, run.best, run.data, run.model.lineage)
 
 
-def _finished(told: DictConfig, market: Market, days: range) -> Window | None:
-    """A stretch that was trained and scored on all its days, whose returns are as they were."""
-    folder = Path(told.folder)
+def _read_finished(settings: DictConfig, market: Market, days: range) -> Window | None:
+    """Read a window with the same settings that has scored all its days and knew their returns."""
+    folder = Path(settings.folder)
     file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
-    if not (file.is_file() and best.is_file()) or changes(folder, told, free=AFTER):
+    if not (file.is_file() and best.is_file()) or changes(folder, settings, free=AFTER):
         return None
     table, record = pd.read_parquet(file), read_facts(folder).get("data")
-    if (
-        not record or "symbol" not in table
-    ):  # of an earlier version, by columns of the market of then
+    if not record or "symbol" not in table:  # format of an earlier version
         return None
-    data: MarketDataModule = instantiate(told.datamodule, market=market)
+    data: MarketDataModule = instantiate(settings.datamodule, market=market)
     checkpoint = read_checkpoint(best)
     data.load_state_dict(checkpoint["MarketDataModule"])
     data.predict_days(days)
     rows = _read_rows(table, market)
-    scored, asked = rows["test"]["date"].unique(), data.segments["predict"]
-    reach = min(asked[-1] + data.label.sell, len(market.dates) - 1)
-    known = pd.Timestamp(record["last"]) >= market.dates[reach]
-    if not known or [*scored] != [*asked]:
+    scored, wanted = rows["test"]["date"].unique(), data.segments["predict"]
+    last_needed = min(wanted[-1] + data.label.sell, len(market.dates) - 1)
+    known = pd.Timestamp(record["last"]) >= market.dates[last_needed]
+    if not known or [*scored] != [*wanted]:
         return None
     return Window(rows, str(best), data, read_lineage(checkpoint))
 
 
 def _write_rows(rows: Mapping[str, pd.DataFrame], market: Market, file: Path) -> None:
-    """Write rows by date and symbol: the market may have other columns when they are read."""
+    """Write rows by date and symbol, because the columns of the market may change later."""
     named = [
         table.drop(columns="stock").assign(
             date=market.dates[table["date"]],
@@ -98,7 +104,7 @@ def _write_rows(rows: Mapping[str, pd.DataFrame], market: Market, file: Path) ->
 
 
 def _read_rows(table: pd.DataFrame, market: Market) -> dict[str, pd.DataFrame]:
-    """What `_write_rows` wrote, by rows and columns of the market of now."""
+    """Convert a table of `_write_rows` to the rows and columns of the current market."""
     dates, stocks = locate(table, market)
     placed = table.drop(columns="symbol").assign(date=dates)
     placed.insert(1, "stock", stocks)

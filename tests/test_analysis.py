@@ -418,7 +418,7 @@ def test_an_analysis_is_written_as_json_and_parquet(tmp_path: Path) -> None:
         ({"return": None}, {}, "no column 'return'; join_returns adds"),
         ({"score": 1.0}, {}, "on no day do two stocks have different finite scores"),
         ({"date": "2015-11-20"}, {}, "2923 rows whose date and symbol stand twice: 2015-11-20 S00"),
-        ({}, {"n_quantiles": 1}, "n_quantiles is 2 or more, got 1"),
+        ({}, {"n_quantiles": 1}, "n_quantiles must be at least 2, got 1"),
     ],
 )
 def test_what_cannot_be_analysed_is_refused(
@@ -451,7 +451,7 @@ def test_a_reversal_of_real_stocks(caplog: pytest.LogCaptureFixture) -> None:
     assert len(joined) == len(table)
     found = analyse(joined, market)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{np.isnan(score).sum()} of {len(score)} scores are not finite in the DataFrame; left out"
+        f"{np.isnan(score).sum()} of {len(score)} scores are not finite in the DataFrame; dropped"
     ]
     assert found.figures["coverage"] == pytest.approx(np.isfinite(score).mean(), abs=1e-3)
     assert found.figures["autocorrelation"] == pytest.approx(0.75, abs=0.1)  # 4 days of 5 shared

@@ -805,7 +805,7 @@ def good_scores() -> pd.DataFrame:
             {"symbol": ["S001", "S01", "S002"] * 2},
             "1 symbols that market 'toy' lacks: S01; did you mean 'S001'",
         ),
-        ({"date": ["2019-12-31", "2020-01-04"] * 3}, "2 dates that are no trading days of market"),
+        ({"date": ["2019-12-31", "2020-01-04"] * 3}, "2 dates that are not trading days of market"),
         ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date', row 6: 'soon' is not a date"),
         ({"symbol": "S001"}, "4 rows whose date and symbol stand twice: 2020-01-01 S001, 2020"),
         ({"score": "high"}, "'high' is not a number"),
@@ -822,7 +822,7 @@ def test_scores_that_do_not_fit_are_refused(change: dict[str, object], message: 
 def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
     market, table = market_of(PRICES), good_scores()
     with pytest.raises(
-        InputError, match="no column score: call one so, .*; there is date, symbol, scores"
+        InputError, match="no column score: rename one, .*; available: date, symbol, scores"
     ):
         backtest(market, table.rename(columns={"score": "scores"}), topk(1, 1))
     with pytest.raises(InputError, match="has no rows"):
@@ -847,7 +847,7 @@ def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
         (lambda: dataclasses.replace(FREE, limit=True), "exchange.limit is above 0 and below 1, a"),
         (
             lambda: dataclasses.replace(FREE, limit="us"),
-            "unknown exchange.limit 'us'; there is a_s",
+            "unknown exchange.limit 'us'; available: a_s",
         ),
         (lambda: dataclasses.replace(FREE, trade_unit=0), "exchange.trade_unit is above 0"),
         (

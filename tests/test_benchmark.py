@@ -146,23 +146,26 @@ def test_what_is_not_published_is_left_out() -> None:
     ("arguments", "message"),
     [
         (["model=gruu"], "unknown model 'gruu'; did you mean 'gru'?"),
-        (["model=gru,lstmm"], "no published settings of model 'lstmm'; did you mean 'lstm'?"),
-        (["features=alpha158,alpha36"], "on features 'alpha36'; did you mean 'alpha360'?"),
-        (["model=hist", "features=alpha158"], "settings of alpha158_hist; there is alpha158_alstm"),
-        (["model=linear"], "no published settings of model 'linear'"),
-        (["budget=0"], "the budget is a share of the published epochs, such as 0.05, got 0"),
+        (["model=gru,lstmm"], "no published settings for model 'lstmm'; did you mean 'lstm'?"),
+        (["features=alpha158,alpha36"], "for features 'alpha36'; did you mean 'alpha360'?"),
+        (
+            ["model=hist", "features=alpha158"],
+            "settings for alpha158_hist; available: alpha158_alstm",
+        ),
+        (["model=linear"], "no published settings for model 'linear'"),
+        (["budget=0"], "budget must be a positive fraction of the published epochs, such as 0.05"),
         (["--budget", "much"], "such as 0.05, got much"),
         (["--budget=-1"], "such as 0.05, got -1"),
-        (["seed=0,-1"], "a seed is a whole number, 0 or more, got seed=-1"),
-        (["seed=interval(0,5)"], "seed=interval(0,5) is no list, such as seed=0,1,2"),
-        (["model.lr=1e-3,1e-4"], "a benchmark combines model, features, seed, got model.lr"),
+        (["seed=0,-1"], "seed must be an integer of at least 0, got seed=-1"),
+        (["seed=interval(0,5)"], "expected a list such as seed=0,1,2, got seed=interval(0,5)"),
+        (["model.lr=1e-3,1e-4"], "a benchmark combines only model, features, seed, got model.lr"),
         (["experiment=alpha360_gru"], "experiment cannot be set in a benchmark"),
         (["sweep=seeds"], "expected: alphazoo benchmark"),
         (["run=out"], "expected: alphazoo benchmark"),
         (["model.headz=4"], "unknown config key 'model.headz'"),
         (["data=qlib"], "no value for data.path"),
         (["model=gru", "data.test=[2019,2020]"], "data.test=[2019, 2020] has no trading day"),
-        (["model=gats", "walk_forward=yearly"], "which a walk forward does not have"),
+        (["model=gats", "walk_forward=yearly"], "which a walk forward does not support"),
     ],
 )
 def test_what_is_wrong_ends_a_benchmark_before_it_begins(
@@ -237,7 +240,7 @@ def test_a_job_without_its_base_is_not_run(alphazoo: Alphazoo, tmp_path: Path) -
     result = alphazoo(*command)
     assert "2 of 3 jobs failed: out/alpha360_lstm-0" in str(result.code)
     assert re.search(r"gats-0-\w+ \(out/alpha360_lstm-0-\w+ has no result\)", str(result.code))
-    assert "1 of 2 runs have no result" in result.out
+    assert "1 of 2 runs have no results" in result.out
     assert "| gru | alpha360 |" in (tmp_path / "out" / "benchmark.md").read_text()
 
 
@@ -297,8 +300,10 @@ def test_the_table_is_mean_and_deviation_over_seeds_best_first(
     assert (
         "M, 3 stocks, 9 days 2015-02-01 to 2017-01-01, fingerprint f00d; train 2015-02-01" in said
     )
-    assert "epochs at most 200 (tcn, gru), of which the best by val/ic; seeds 0, 1, 2" in said
-    assert "1 of 6 runs have no result" in said
+    assert (
+        "at most 200 epochs (tcn, gru), of which the best by val/ic is used; seeds 0, 1, 2" in said
+    )
+    assert "1 of 6 runs have no results" in said
     assert "Machine: cpu, 2 cores, S." in said
     table = pd.read_parquet(tmp_path / "benchmark.parquet")
     assert table["status"].tolist() == ["done"] * 5 + ["running"]
@@ -310,7 +315,7 @@ def test_runs_on_other_data_are_not_averaged(
     plan: Plan, tmp_path: Path, other: tuple[str, str | None]
 ) -> None:
     known = {key: {("f00d", None)} for key in plan.recipes} | {("alpha360", "gru"): {other}}
-    with pytest.raises(InputError, match=r"of .*gru-0.* \(fingerprint f00d.* are not those that"):
+    with pytest.raises(InputError, match=r"of .*gru-0.* \(fingerprint f00d.* differ from those at"):
         conclude(tmp_path, plan, Known(known))
     assert not (tmp_path / "benchmark.md").exists()
 

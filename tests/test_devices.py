@@ -199,4 +199,4 @@ def test_processes_of_a_launcher_need_one_folder(
 
 def test_a_job_of_a_sweep_has_one_device(alphazoo: Alphazoo) -> None:
     result = alphazoo("train", "-m", *ANYWHERE, *TWO, "seed=1,2", "hydra.sweep.dir=out")
-    assert "a job of a sweep has one device, got trainer.devices=2" in str(result.code)
+    assert "a job of a sweep uses one device, got trainer.devices=2" in str(result.code)

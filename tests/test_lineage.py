@@ -41,7 +41,7 @@ def check(found: dict[str, Any], data: MarketDataModule, *, allow_leak: bool = F
 
 def test_the_last_day_seen_is_before_the_first_test_day(data: MarketDataModule) -> None:
     check(checkpoint("2015-04-15", "2015-05-15"), data)
-    message = "ckpt=a.ckpt saw days up to 2015-05-18, and the test days start on 2015-05-18"
+    message = "ckpt=a.ckpt saw days up to 2015-05-18, but the test days start on 2015-05-18"
     for ends in (("2015-04-15", "2015-05-18"), ("2015-05-18", "2015-04-01")):
         with pytest.raises(InputError, match=message):
             check(checkpoint(*ends), data)
@@ -56,7 +56,7 @@ def test_ancestors_count_over_generations(data: MarketDataModule) -> None:
         *("first.ckpt", "second.ckpt", "third.ckpt")
     ]
     assert last_day_seen(third) == "2015-06-01"
-    with pytest.raises(InputError, match="saw days up to 2015-06-01 by way of first.ckpt, and"):
+    with pytest.raises(InputError, match="saw days up to 2015-06-01 through first.ckpt, but"):
         check(third, data)
 
 
@@ -65,7 +65,7 @@ def test_unknown_days_stay_unknown(data: MarketDataModule) -> None:
     child = checkpoint("2015-04-15", "2015-05-15", descend(nobody, "init_from", "x.ckpt"))
     assert last_day_seen(child) is None
     for found in (nobody, child):
-        with pytest.raises(InputError, match=r"does not say what days it saw.*allow_leak=true"):
+        with pytest.raises(InputError, match=r"does not record which days it saw.*allow_leak=true"):
             check(found, data)
         check(found, data, allow_leak=True)
     before = seen_before(descend(nobody, "ckpt", "x.ckpt"), data)
@@ -77,7 +77,7 @@ def test_a_base_of_an_earlier_version_is_an_ancestor(data: MarketDataModule) -> 
     found = checkpoint("2015-04-15", "2015-05-15")
     base = {"checkpoint": "old.ckpt", "model": "GRU", "last_day": "2015-06-01"}
     found["alphazoo"] = {"model": "GRU", "base": base}
-    with pytest.raises(InputError, match=r"2015-06-01 by way of old.ckpt"):
+    with pytest.raises(InputError, match=r"2015-06-01 through old.ckpt"):
         check(found, data)
 
 
@@ -97,7 +97,7 @@ def test_validation_days_that_were_trained_on_are_counted(
     check(found, data)
     expected = {"val/days_seen_before": float(count)} if count else {}
     assert seen_before(descend(found, "ckpt", "a.ckpt"), data) == expected
-    assert ("validation metrics are too good" in caplog.text) == bool(count)
+    assert ("validation metrics are too optimistic" in caplog.text) == bool(count)
 
 
 def test_test_days_that_were_seen_are_counted_where_that_is_allowed(data: MarketDataModule) -> None:
@@ -126,7 +126,7 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_copied_checkpoint_that_saw_the_test_days_is_refused(late: Path, tmp_path: Path) -> None:
     told = small_config(*LINEAR, *EARLY, f"ckpt={late}", f"folder={tmp_path / 'next'}")
-    message = rf"ckpt={late} saw days up to 2015-05-29, and the test days start on 2015-04-20"
+    message = rf"ckpt={late} saw days up to 2015-05-29, but the test days start on 2015-04-20"
     with pytest.raises(InputError, match=message):
         train(told)
     assert not (tmp_path / "next" / "config.yaml").exists()
@@ -141,17 +141,17 @@ def test_a_copied_checkpoint_that_saw_the_test_days_is_refused(late: Path, tmp_p
 def test_days_stay_seen_when_a_training_goes_on_elsewhere(
     late: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second run saw no day after 2015-04-15 but by way of the first."""
+    """The second run saw no day after 2015-04-15 but through the first."""
     second = segments("2015-03-31", "2015-04-01, 2015-04-15", "2015-06-01")
     epochs = ["model=linear", "trainer.max_epochs=2"]
     train(small_config(*epochs, *second, f"ckpt={late}", f"folder={tmp_path / 'second'}"))
-    assert "validation metrics are too good" in caplog.text
+    assert "validation metrics are too optimistic" in caplog.text
     file = tmp_path / "second" / "checkpoints" / "last.ckpt"
     assert read_checkpoint(file)["MarketDataModule"]["days"]["valid"][1] == "2015-04-15"
     third = Path(shutil.copy(file, tmp_path / "third.ckpt"))
     for how in ("ckpt", "init_from"):
         told = small_config(*LINEAR, *EARLY, f"{how}={third}", f"folder={tmp_path / how}")
-        with pytest.raises(InputError, match=f"{how}={third} saw days up to 2015-05-29 by way of"):
+        with pytest.raises(InputError, match=f"{how}={third} saw days up to 2015-05-29 through"):
             train(told)
 
 

@@ -68,7 +68,7 @@ def test_bad_prices_can_be_refused() -> None:
     fields["close"][0, 0] = -5
     with pytest.raises(InputError, match=r"1 non-positive .* \(close -5.0 of A on 2020-01-01\)"):
         from_prices(fields, bad_prices="refuse")
-    with pytest.raises(InputError, match="unknown bad_prices 'ignore'; there is missing"):
+    with pytest.raises(InputError, match="unknown bad_prices 'ignore'; available: missing"):
         from_prices(fields, bad_prices="ignore")
 
 

@@ -72,9 +72,9 @@ def test_gats_drops_attention_only_while_training(make_day: MakeDay) -> None:
 def test_gats_refuses_what_does_not_fit() -> None:
     with pytest.raises(Exception, match="heads must divide hidden_size, got 3 and 8"):
         make("gats", "heads=3")
-    with pytest.raises(Exception, match="unknown model.aggregate 'all'; there is hidden, tr"):
+    with pytest.raises(Exception, match="unknown model.aggregate 'all'; available: hidden, tr"):
         make("gats", "aggregate=all")
-    with pytest.raises(Exception, match="unknown model.graph 'sector'; there is complete"):
+    with pytest.raises(Exception, match="unknown model.graph 'sector'; available: complete"):
         make("gats", "graph=sector")
 
 
@@ -122,7 +122,7 @@ def test_attention_options_score(name: str, pooling: str, pre_norm: str, make_da
     assert plain.layers[0].feedforward[0].out_features == 16
     assert plain(make_day(3)).isfinite().all()
     assert not torch.equal(plain(make_day(3)), causal(make_day(3)))
-    with pytest.raises(Exception, match="unknown model.pooling 'max'; there is last, mean"):
+    with pytest.raises(Exception, match="unknown model.pooling 'max'; available: last, mean"):
         make(name, "pooling=max")
     with pytest.raises(Exception, match="even and divisible by heads, got 8, 3"):
         make(name, "heads=3")

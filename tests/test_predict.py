@@ -144,5 +144,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_without_checkpoint_is_named(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text((finished / "config.yaml").read_text())
-    with pytest.raises(InputError, match="has no checkpoints/best.ckpt: did it end"):
+    with pytest.raises(InputError, match="has no checkpoints/best.ckpt: did the run end"):
         predict(Run.open(tmp_path), date="2015-06-30")

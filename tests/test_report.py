@@ -271,7 +271,7 @@ def test_an_ensemble_averages_ranks_day_by_day(runs: list[Run]) -> None:
 
 
 def test_what_cannot_be_averaged_is_refused(runs: list[Run], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="of two runs or more, got 1"):
+    with pytest.raises(InputError, match="at least two runs, got 1"):
         average_scores(runs[:1], "rank")
     with pytest.raises(InputError, match="unknown method 'ranks'; did you mean 'rank'"):
         average_scores(runs, "ranks")

@@ -161,13 +161,13 @@ def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) ->
         told = ["run=run"]
     result = alphazoo("train", "run=run")
     assert result.code == 0
-    assert "going on from run/checkpoints/last.ckpt, after 6 epochs" in result.out
+    assert "resuming from run/checkpoints/last.ckpt after 6 epochs" in result.out
     assert not [*(tmp_path / "run" / "checkpoints").glob(".*")]
     check_same(tmp_path / "whole", tmp_path / "run")
     whole, again = Run.open("whole"), Run.open("run")
     assert again.scores.equals(whole.scores)
     assert again.metrics == whole.metrics
-    assert "going on" in (tmp_path / "run" / "train.log").read_text()
+    assert "resuming from" in (tmp_path / "run" / "train.log").read_text()
 
 
 @pytest.mark.slow
@@ -205,7 +205,7 @@ def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
     file.write_bytes(file.read_bytes()[:1000])
     with caplog.at_level("INFO"):
         fit(config("stopped", "trainer.max_epochs=4", "ckpt=last"))
-    assert "last.ckpt is damaged; the one before is used" in caplog.text
+    assert "last.ckpt is damaged; resuming from previous.ckpt" in caplog.text
     assert "after 2 epochs" in caplog.text
     check_same(tmp_path / "whole", tmp_path / "stopped")
     for name in ("last.ckpt", "previous.ckpt"):

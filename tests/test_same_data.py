@@ -25,7 +25,7 @@ from alphazoo.groups import group_runs
 from alphazoo.models.linear import Linear
 from alphazoo.predict import predict
 from alphazoo.runs import Run
-from alphazoo.window import _finished
+from alphazoo.window import _read_finished
 
 DAYS = pd.bdate_range("2015-01-01", periods=140)
 OLD = DAYS[129]  # the first of July: a last stretch too short for itself
@@ -159,7 +159,7 @@ def test_a_checkpoint_that_does_not_know_its_data_is_a_warning(
     del facts["data"]["parts"]
     (run / "facts.json").write_text(json.dumps(facts))
     train(told(tables, "changed", run, "ckpt=last"))
-    assert "run does not say which data it was made on" in caplog.text
+    assert "run does not record its data" in caplog.text
 
 
 # walk forward
@@ -217,7 +217,7 @@ def test_a_window_is_taken_as_it_is_if_it_scored_the_days_asked_for(
     config = Run.open(walked / "windows" / "2015-05-01").config
     market = Market.from_table(config.data.path, columns={})
     taken = [
-        _finished(config, market, market.rows("2015-05-01", last))
+        _read_finished(config, market, market.rows("2015-05-01", last))
         for last in ("2015-05-29", "2015-05-28", "2015-06-01")
     ]
     assert [found is not None for found in taken] == [True, False, False]
@@ -375,7 +375,7 @@ def test_an_ensemble_is_of_runs_on_data_that_are_the_same(
     assert both.scores["date"].max() == DAYS[127]
     assert both.facts["data"]["last"] == f"{DAYS[-1]:%Y-%m-%d}"
     told(tables, "changed", run)
-    with pytest.raises(InputError, match=f"{re.escape(CHANGED)}; an ensemble is of runs on the sa"):
+    with pytest.raises(InputError, match=f"{re.escape(CHANGED)}; an ensemble needs runs on the sa"):
         write_ensemble(tmp_path / "none", [runs[0], runs[0]], by="rank")
     assert not (tmp_path / "none").exists()
 

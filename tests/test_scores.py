@@ -95,7 +95,7 @@ def test_scores_that_are_not_finite_are_counted_once_and_left_out(
     assert len(found) == 10
     assert found.index.tolist() == list(range(10))
     assert [r.getMessage() for r in caplog.records] == [
-        "2 of 12 scores are not finite in the DataFrame; left out"
+        "2 of 12 scores are not finite in the DataFrame; dropped"
     ]
     caplog.clear()
     read_scores(found)
@@ -105,9 +105,9 @@ def test_scores_that_are_not_finite_are_counted_once_and_left_out(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"score": None}, "no column score: call one so, .*columns={'score': NAME}"),
+        ({"score": None}, "no column score: rename one, .*columns={'score': NAME}"),
         ({"date": None}, "no column date or datetime"),
-        ({"Datetime": "2015-01-01"}, "which column is the date, date or Datetime"),
+        ({"Datetime": "2015-01-01"}, "several columns for date: date, Datetime; choose"),
         ({"date": "2015-01-01"}, "9 rows whose date and symbol stand twice: 2015-01-01 ST0"),
         (
             {"date": ["soon"] + ["2015-01-01"] * 11},
@@ -186,21 +186,18 @@ def test_unknown_symbols_and_dates_are_refused_or_left_out(
     text = str(error.value)
     assert "2 symbols that market" in text
     assert "lacks: YY, XX; there it is ST0, ST1, ST2 and 5 more" in text
-    assert "1 dates that are no trading days" in text
+    assert "1 dates that are not trading days" in text
     assert "(2015-01-01 to 2015-07-01): 2015-01-03" in text
     table = join_returns(wrong, market, NEXT_DAY, drop_unknown=True)
     assert len(table) == 12 - 5 - 2
-    assert (
-        "5 of 12 scores are of what market 'the DataFrame' lacks (2 symbols that market"
-        in caplog.text
-    )
+    assert "5 of 12 scores are not in market 'the DataFrame' (2 symbols that market" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"date": pd.Timestamp("2031-01-01")}, "2015-07-01.: 2031-01-01; drop_unknown leaves them"),
-        ({"date": pd.Timestamp("2010-01-01")}, "1 dates that are no trading days"),
+        ({"date": pd.Timestamp("2031-01-01")}, "2015-07-01.: 2031-01-01; drop_unknown=true drops"),
+        ({"date": pd.Timestamp("2010-01-01")}, "1 dates that are not trading days"),
         ({"symbol": "ST2", "date": pd.Timestamp("2015-01-01")}, "no score is of a member"),
     ],
 )
@@ -256,7 +253,7 @@ def test_a_pickle_that_runs_something_is_refused_unrun(hidden: bool, tmp_path: P
     if hidden:  # in a cell of a table
         evil = pd.DataFrame({"score": [1.0, 2.0], "note": [evil, evil]})
     file.write_bytes(pickle.dumps(evil))
-    with pytest.raises(InputError, match="pred.pkl is no pickled table: it holds builtins.exec"):
+    with pytest.raises(InputError, match="pred.pkl is not a pickled table: it holds builtins.exec"):
         convert_scores(file, tmp_path / "scores.parquet")
     assert not trace.exists()
     pickle.loads(file.read_bytes())
@@ -272,9 +269,9 @@ def test_a_pickle_that_runs_something_is_refused_unrun(hidden: bool, tmp_path: P
         (b"\x80\x04\x8c\x06pandas\x8c\x12DataFrame.__init__\x93.", "it holds pandas.DataFrame._"),
         (pickle.dumps({"score": 1}), "expected a pandas table, found dict"),
         (pickle.dumps(pd.DataFrame({"score": [1.0]})), "pred.pkl: the DataFrame has no column"),
-        (pickle.dumps(pd.DataFrame({"score": [1.0]}))[:-9], "no pickled table"),
-        (b"PAR1", "no pickled table"),
-        (b"", "no pickled table"),
+        (pickle.dumps(pd.DataFrame({"score": [1.0]}))[:-9], "not a pickled table"),
+        (b"PAR1", "not a pickled table"),
+        (b"", "not a pickled table"),
     ],
 )
 def test_what_is_no_pickled_table_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
@@ -283,5 +280,5 @@ def test_what_is_no_pickled_table_is_refused(content: bytes, message: str, tmp_p
     with pytest.raises(InputError, match=message):
         convert_scores(file, tmp_path / "scores.parquet")
     assert [*tmp_path.iterdir()] == [file]
-    with pytest.raises(InputError, match="ending .parquet, got"):
+    with pytest.raises(InputError, match="out must be a .parquet file, got"):
         convert_scores(file, tmp_path / "scores.csv")

@@ -62,7 +62,7 @@ def test_compare_leaves_out_jobs_without_a_result(
 ) -> None:
     result = alphazoo("compare", "sweep", "out=side")
     assert result.code == 0
-    assert "left out 2 of 4 runs in sweep, which have no result: 2, 3" in caplog.text
+    assert "left out 2 of 4 runs in sweep without results: 2, 3" in caplog.text
     assert result.out.split("results:")[0].split()[-1] == "2"  # runs of the only group
 
 

@@ -345,9 +345,9 @@ def test_bad_input_of_the_registry_is_one_message(
     known.set_registered_model_alias("csi300-gru", "champion", "1")
     for uri, message in (
         ("models:/csi300-grv/1", "no model 'csi300-grv' in the registry; did you mean 'csi300-gru"),
-        ("models:/csi300-gru/3", "csi300-gru has no version 3; there is 1, 2"),
+        ("models:/csi300-gru/3", "csi300-gru has no version 3; available: 1, 2"),
         ("models:/csi300-gru@champ", "has no alias 'champ'; did you mean 'champion'"),
-        ("models:/csi300-gru/Production", "has no version Production; there is 1, 2"),
+        ("models:/csi300-gru/Production", "has no version Production; available: 1, 2"),
         ("models:/csi300-gru/2", "is version 2 and was not written by alphazoo"),
         ("runs:/csi300-gru/3", "expected model_uri=models:/NAME/VERSION or models:/NAME@ALIAS"),
         ("models:/csi300-gru", "expected model_uri=models:/NAME/VERSION or models:/NAME@ALIAS"),

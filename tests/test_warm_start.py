@@ -55,7 +55,7 @@ def test_a_run_starts_from_the_encoder_and_says_so(base: Run, tmp_path: Path) ->
         (["model.cell=lstm"], r"is \[12\], here it is \[16\]; cell"),
         (["model=tcn"], "TCN has no encoder"),
         (["data.valid=['2015-04-16','2015-04-30']", "data.test=['2015-05-01',null]"], "test days"),
-        (["features.columns=[close,open]"], "its features are"),
+        (["features.columns=[close,open]"], "was made with the features"),
     ],
 )
 def test_a_base_that_does_not_fit_is_refused(
@@ -75,7 +75,7 @@ def test_a_base_of_unknown_days_needs_to_be_allowed(base: Run, tmp_path: Path) -
     model = instantiate(small_config("model.hidden_size=4").model)
     import_weights(tmp_path / "gru.pkl", model, tmp_path / "gru.ckpt")
     start = instantiate(small_config(*NEXT).model)
-    with pytest.raises(InputError, match="does not say what days it saw"):
+    with pytest.raises(InputError, match="does not record which days it saw"):
         warm_start(start, tmp_path / "gru.ckpt", base.data)
     warm_start(start, tmp_path / "gru.ckpt", base.data, allow_leak=True)
     assert start.lineage[-1]["seen"] is None
@@ -99,5 +99,5 @@ def test_a_checkpoint_of_another_model_is_named(base: Run, tmp_path: Path) -> No
     with pytest.raises(InputError, match="is not a checkpoint of alphazoo"):
         GRU.load_from_checkpoint(tmp_path / "other.ckpt")
     (tmp_path / "text.ckpt").write_text("no checkpoint")
-    with pytest.raises(InputError, match="damaged, or holds other things"):
+    with pytest.raises(InputError, match="damaged, or holds types other"):
         GRU.load_from_checkpoint(tmp_path / "text.ckpt")

@@ -1,4 +1,4 @@
-"""The data of a sweep: finished jobs on data that have grown are extended, on others refused."""
+"""Compare the data of finished jobs with the current data: grown data add days to score."""
 
 import json
 import logging
@@ -19,19 +19,19 @@ from alphazoo.sweep.jobs import CKPT_LAST
 
 log = logging.getLogger(__name__)
 
-# keys that say nothing of the data: jobs that differ by these alone are compared with one market
+# keys that do not affect the data; jobs that differ only in these share one market
 OTHER_KEYS = (
     *("seed", "model", "optimizer", "scheduler", "scaler", "averaging", "trainer", "patience"),
     *("monitor", "mode", "ckpt", "init_from", "report", "logger", "days_per_step"),
 )
-REMEDY = "take a new folder (hydra.sweep.dir=FOLDER), or delete those runs"
+REMEDY = "use a new folder (hydra.sweep.dir=FOLDER), or delete those runs"
 
 Read = Callable[[DictConfig], Fingerprint]
-Finished = tuple[Path, DictConfig, Fingerprint]  # a job, its config and the data of now
+Finished = tuple[Path, DictConfig, Fingerprint]  # folder and config of a job, current data
 
 
 def read_once(read: Read) -> Read:
-    """Read the data of many configs, each of which is read once."""
+    """Cache a function that reads data, so that equal data are read once."""
     known: dict[str, Fingerprint] = {}
 
     def look_up(config: DictConfig) -> Fingerprint:
@@ -45,22 +45,22 @@ def read_once(read: Read) -> Read:
 
 
 def read_fingerprint(config: DictConfig) -> Fingerprint:
-    """The fingerprint of the data of a job."""
+    """Return the fingerprint of the current data of a job."""
     data: MarketDataModule = instantiate(config.datamodule)
     return data.read_fingerprint()
 
 
 def about_data(overrides: Iterable[str]) -> tuple[str, ...]:
-    """Those overrides of a job that its data may depend on."""
+    """Return the overrides of a job that may affect its data."""
     keys = {text: text.partition("=")[0].lstrip("+~") for text in overrides}
     return tuple(text for text, key in keys.items() if key.split(".")[0] not in OTHER_KEYS)
 
 
 def find_outdated(jobs: Iterable[Finished]) -> list[Path]:
-    """Finished jobs whose data have grown by days, or returns, that they should have scored.
+    """Return the folders of finished jobs that have new test days, or new returns of them.
 
     Raises:
-        InputError: The data of some have changed since.
+        InputError: The data of a job have changed.
     """
     changed, outdated, unknown = [], [], []
     for folder, config, now in jobs:
@@ -75,14 +75,14 @@ def find_outdated(jobs: Iterable[Finished]) -> list[Path]:
     if changed:
         raise InputError(f"the data have changed since {shorten(changed, 3)}: {REMEDY}")
     if unknown:
-        log.warning("these do not say which data they were made on: %s", shorten(unknown))
+        log.warning("these jobs do not record their data: %s", shorten(unknown))
     if outdated:
-        log.info("the data have grown since %s", shorten(path.name for path in outdated))
+        log.info("the data have grown since the jobs %s", shorten(path.name for path in outdated))
     return outdated
 
 
 def _last_needed(config: DictConfig, now: Fingerprint) -> pd.Timestamp:
-    """The last day whose prices the test days of a config depend on."""
+    """Return the last day whose prices the returns of the test days need."""
     dates, end = now.market.dates, bound(config.data.test[1], "right", "test")
     n_days = len(dates) if end is None else int(dates.searchsorted(end, "right"))
     last: pd.Timestamp = dates[min(n_days - 1 + config.label.sell, len(dates) - 1)]
@@ -90,5 +90,5 @@ def _last_needed(config: DictConfig, now: Fingerprint) -> pd.Timestamp:
 
 
 def going_on(overrides: Sequence[str]) -> list[str]:
-    """The overrides of a job that goes on with what is in its folder."""
+    """Return the overrides of a job with ``ckpt=last``, which resumes it."""
     return [*(text for text in overrides if not text.startswith("ckpt=")), CKPT_LAST]

@@ -141,7 +141,9 @@ def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
         if wanted.lower() in (LATEST, str(version.current_stage).lower())
     ]
     if not staged:
-        raise InputError(f"{name} has no version {wanted}; there is {shorten(versions) or 'none'}")
+        raise InputError(
+            f"{name} has no version {wanted}; available: {shorten(versions) or 'none'}"
+        )
     return versions[max(staged)]
 
 
