@@ -417,7 +417,11 @@ def test_an_analysis_is_written_as_json_and_parquet(tmp_path: Path) -> None:
     [
         ({"return": None}, {}, "no column 'return'; join_returns adds"),
         ({"score": 1.0}, {}, "on no day do two stocks have different finite scores"),
-        ({"date": "2015-11-20"}, {}, "2923 rows whose date and symbol stand twice: 2015-11-20 S00"),
+        (
+            {"date": "2015-11-20"},
+            {},
+            "2923 rows that repeat the date and symbol of another: 2015-11-20 S00",
+        ),
         ({}, {"n_quantiles": 1}, "n_quantiles must be at least 2, got 1"),
     ],
 )

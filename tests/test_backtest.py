@@ -807,7 +807,10 @@ def good_scores() -> pd.DataFrame:
         ),
         ({"date": ["2019-12-31", "2020-01-04"] * 3}, "2 dates that are not trading days of market"),
         ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date', row 6: 'soon' is not a date"),
-        ({"symbol": "S001"}, "4 rows whose date and symbol stand twice: 2020-01-01 S001, 2020"),
+        (
+            {"symbol": "S001"},
+            "4 rows that repeat the date and symbol of another: 2020-01-01 S001, 2020",
+        ),
         ({"score": "high"}, "'high' is not a number"),
         ({"score": [1, 1, 1, 2, 1, 3]}, "the scores of 1 days are all equal, .*: 2020-01-01"),
         ({"score": 1.0}, "on no day do two stocks have different finite scores"),

@@ -257,7 +257,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "data.train=2014"], "data.train=2014: expected [from, to]"),
         (["train", *TRAIN, "data.n_days=abc"], "data.n_days=abc: expected a whole number"),
         (["train", *TRAIN, "model.lr=-1"], "model.lr=-1: expected a number (above 0)"),
-        (["train", *TRAIN, "label.sell=200"], "label.sell is 200 days ahead, but there are only"),
+        (["train", *TRAIN, "label.sell=200"], "label.sell must be less than the"),
         (["train", *TRAIN, "scaler.max_rows=0"], "scaler.max_rows is 1 or more, got 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
         (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DATE]"),

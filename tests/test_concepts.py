@@ -81,7 +81,11 @@ def test_several_columns_are_concepts_side_by_side(market: Market) -> None:
         ({"from": ["soon", None]}, None, "column 'from', row 1 .line 2.: 'soon' is not a date"),
         ({"weight": [1, -2]}, None, "weight of S00001 in 'a' is -2, expected a number above 0"),
         ({"symbol": ["X", "Y"]}, None, "none of its symbols is in market .*: X, Y"),
-        ({"symbol": ["", "S00001"]}, None, "column 'symbol', row 1 .line 2.: no symbol"),
+        (
+            {"symbol": ["", "S00001"]},
+            None,
+            "column 'symbol', row 1 .line 2.: the symbol is missing",
+        ),
     ],
 )
 def test_wrong_tables_are_refused(

@@ -68,14 +68,17 @@ def test_numbers_are_those_of_pandas(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (change(3, lambda x: x + ",1"), r"row 2 \(line 3\) has 8 fields, the header has 7: '2015"),
+        (
+            change(3, lambda x: x + ",1"),
+            r"row 2 \(line 3\) has 8 fields, but the header has 7: '2015",
+        ),
         (change(3, lambda x: x + ","), r"row 2 \(line 3\) has 8 fields"),
         (change(3, lambda x: x.rpartition(",")[0]), r"row 2 \(line 3\) has 6 fields"),
         (every(lambda x: x + ",", ""), r"row 1 \(line 2\) has 8 fields"),
         (TEXT[:-80].encode(), r"row 15 \(line 16\) has 3 fields"),
         (("\n" + TEXT).encode() + b"Total,,\n", r"row 16 \(line 18\) has 3 fields"),
-        (change(3, lambda x: '"' + x), "line 3: a quote opens and does not close"),
-        (TEXT.encode() + b'"' + b"x" * 200_000, "line 17: a quote opens and does not close"),
+        (change(3, lambda x: '"' + x), "line 3: a quote is not closed"),
+        (TEXT.encode() + b'"' + b"x" * 200_000, "line 17: a quote is not closed"),
         (
             every(lambda x: x + ',"Foo Inc', ",name"),  # closes in the next row, which is lost
             "line 2: text follows a closing quote",
@@ -83,12 +86,15 @@ def test_numbers_are_those_of_pandas(tmp_path: Path) -> None:
         (change(4, lambda x: x.replace("ST2", "S\0T2")), "line 4: a NUL byte"),
         (every(lambda x: x + ",中国", ",name").decode().encode("gbk"), r"line 2: .* is not UTF-8"),
         (TEXT.encode("utf-16"), "is UTF-16: save it as UTF-8"),
-        (TEXT.replace(",", ";").encode(), "header is one field, .*commas instead of ';'"),
-        (TEXT.replace("symbol,open,", "symbol,open,open,", 1).encode(), "has 2 columns 'open'"),
+        (TEXT.replace(",", ";").encode(), "header is a single field, .*commas instead of ';'"),
+        (
+            TEXT.replace("symbol,open,", "symbol,open,open,", 1).encode(),
+            "has 2 columns named 'open'",
+        ),
         (b"", "prices.csv is empty"),
         ((LINES[0] + "\n").encode(), "prices.csv has no rows"),
         (LINES[0].encode(), "prices.csv has no rows"),
-        (gzip.compress(TEXT.encode()), "prices.csv is compressed: call it .csv.gz"),
+        (gzip.compress(TEXT.encode()), "prices.csv is compressed: rename it to .csv.gz"),
         (b"PAR1" + b"\0" * 99, "prices.csv is a Parquet file"),
         (
             change(5, lambda x: x.rpartition(",")[0] + ',"1,029.90"'),
@@ -106,10 +112,10 @@ def test_damage_is_named_with_its_line(content: bytes, message: str, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(TEXT.encode())[:-30], "prices.csv.gz: it ends too early"),
-        (gzip.compress(TEXT.encode())[:-8] + b"12345678", "it is no gzip file, or damaged: CRC"),
-        (gzip.compress(TEXT.encode()) + b"more", "it is no gzip file, or damaged"),
-        (TEXT.encode(), "prices.csv.gz: it is no gzip file"),
+        (gzip.compress(TEXT.encode())[:-30], "prices.csv.gz: it is truncated"),
+        (gzip.compress(TEXT.encode())[:-8] + b"12345678", "it is damaged or not a gzip file: CRC"),
+        (gzip.compress(TEXT.encode()) + b"more", "it is damaged or not a gzip file"),
+        (TEXT.encode(), "prices.csv.gz: it is damaged or not a gzip file"),
         (b"", "prices.csv.gz is empty"),
     ],
 )
@@ -134,7 +140,7 @@ def test_a_file_without_a_last_line_end_is_read_with_a_warning(
     read(TEXT.encode(), tmp_path)
     assert not caplog.records
     read(TEXT.rstrip().encode(), tmp_path)
-    assert "ends without a line end: is its last row whole?" in caplog.text
+    assert "ends without a newline: is its last row complete?" in caplog.text
 
 
 def test_a_header_keeps_its_names(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_a_dividend_without_a_close_is_said(
     frame["dividend"] = 0.0
     frame.loc[8, ["close", "dividend"]] = [np.nan, 1.0]
     Market.from_table(frame, columns={"dividend": "dividend"})
-    assert "1 dividends fall on days without a close" in caplog.text
+    assert "1 dividends are ignored, because the stock has no close" in caplog.text
 
 
 def test_adjusting_by_splits_agrees_with_the_vendor() -> None:
@@ -396,7 +396,7 @@ def test_unsorted_rows_are_sorted_with_a_note(
 
 def test_duplicate_rows_are_named(frame: pd.DataFrame) -> None:
     twice = pd.concat([frame, frame.iloc[[9]]])
-    with pytest.raises(InputError, match="1 rows whose .* stand twice: 2015-01-02 ST1"):
+    with pytest.raises(InputError, match="1 rows that repeat .*: 2015-01-02 ST1"):
         Market.from_table(twice)
 
 
@@ -428,7 +428,9 @@ def test_unparsable_dates_are_named(frame: pd.DataFrame) -> None:
 def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"no column 'opn' for open .*; did you mean 'open'"):
         Market.from_table(frame, columns={"open": "opn"})
-    with pytest.raises(InputError, match="adjusted_close is its name, null if there is none"):
+    with pytest.raises(
+        InputError, match="set .*adjusted_close to its name, or null if there is none"
+    ):
         Market.from_table(frame.drop(columns="adjusted_close"), columns=ADJUSTED)
     with pytest.raises(InputError, match="unknown key 'opne'; did you mean 'open'"):
         Market.from_table(frame, columns={"opne": "open"})

@@ -83,14 +83,14 @@ def test_values_that_are_symbols_are_text() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (1.5, "1.5 is no symbol"),
-        (True, "True is no symbol"),
-        (pd.Timestamp("2015-01-01"), "is no symbol"),
-        (np.inf, "inf is no symbol"),
+        (1.5, "1.5 is not a symbol"),
+        (True, "True is not a symbol"),
+        (pd.Timestamp("2015-01-01"), "is not a symbol"),
+        (np.inf, "inf is not a symbol"),
         (b"\xff", "can't decode byte"),
-        ("A\nB", "has control characters in it"),
-        (None, "no symbol"),
-        ("  ", "no symbol"),
+        ("A\nB", "contains control characters"),
+        (None, "the symbol is missing"),
+        ("  ", "the symbol is missing"),
     ],
 )
 def test_what_is_no_symbol_is_refused_with_its_row(value: object, message: str) -> None:
@@ -108,7 +108,9 @@ def test_spellings_of_a_symbol_are_one_stock(caplog: pytest.LogCaptureFixture) -
     assert fingerprint(market) == fingerprint(Market.from_table(frame))
     assert "2 symbols have several spellings: 'AAA' and 'aaa ' as AAA" in caplog.text
     both = pd.concat([frame, frame.assign(symbol=frame["symbol"].str.lower())])
-    with pytest.raises(InputError, match="20 rows whose date and symbol stand twice: .* AAA"):
+    with pytest.raises(
+        InputError, match="20 rows that repeat the date and symbol of another: .* AAA"
+    ):
         Market.from_table(both)
 
 
@@ -184,12 +186,15 @@ def test_a_benchmark_is_a_symbol(benchmark: object, symbol: str) -> None:
     ("options", "message"),
     [
         ({"benchmark": 1}, "no rows of '1' .data.benchmark.; 1 is 000001 without its leading"),
-        ({"benchmark": True}, "data.benchmark is text, but arrived as True: put it in quotes"),
-        ({"benchmark": 1e5}, "data.benchmark is text, but arrived as 100000.0"),
+        (
+            {"benchmark": True},
+            "data.benchmark must be text, but was parsed as True: put it in quotes",
+        ),
+        ({"benchmark": 1e5}, "data.benchmark must be text, but was parsed as 100000.0"),
         ({"indices": [9]}, "no rows of '9' .data.indices."),
         ({"indices": ["AAPL", "aapl"]}, "list of different symbols"),
         ({"columns": {"volume": 7}}, "no column '7' for volume"),
-        ({"columns": {"volume": 7.5}}, "data.columns.volume is text, but arrived as 7.5"),
+        ({"columns": {"volume": 7.5}}, "data.columns.volume must be text, but was parsed as 7.5"),
     ],
 )
 def test_settings_that_are_no_text_are_refused(options: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Adjusting: raw prices and volumes become comparable across splits and dividends."""
+"""Adjusts prices and volumes, so that they are comparable across splits and dividends."""
 
 import logging
 
@@ -15,14 +15,21 @@ log = logging.getLogger(__name__)
 def adjust_prices(
     panels: dict[str, Panel], dates: pd.DatetimeIndex, symbols: list[str], source: str
 ) -> Panel | None:
-    """Adjust the prices among some panels [D, S], and the volume by the inverse, in place.
+    """Multiply the price panels by an adjustment factor, and divide the volume by it, in place.
 
-    By ``adjusted_close`` where it is given, else by ``split`` (new shares per old; 0 and NaN mean
-    none) and ``dividend`` (cash per share on the ex-date, reinvested at its close), else not at
-    all. Splits and dividends accumulate forwards: a price depends on nothing that comes later.
+    The factor comes from ``adjusted_close`` if there is such a panel, else from ``split`` (new
+    shares per old share; 0 and NaN mean no split) and ``dividend`` (cash per share on the ex-date,
+    reinvested at its close). Splits and dividends accumulate forwards, so an adjusted price never
+    depends on later events.
+
+    Args:
+        panels: [D, S] by name; the panels that give the factor are removed.
+        dates: [D].
+        symbols: S symbols.
+        source: Name of the source, for messages.
 
     Returns:
-        [D, S], adjusted price / raw price, or None where nothing is adjusted.
+        [D, S], adjusted price / raw price, or None if no panel gives a factor.
 
     Raises:
         InputError: A split or dividend is negative or infinite.
@@ -34,13 +41,13 @@ def adjust_prices(
     elif "split" in panels or "dividend" in panels:
         events = {name: panels.pop(name, np.zeros_like(close)) for name in ("split", "dividend")}
         for name, event in events.items():
-            _refuse(name, event, (event < 0) | np.isinf(event), dates, symbols, source)
+            _reject(name, event, (event < 0) | np.isinf(event), dates, symbols, source)
         split = np.where(events["split"] > 0, events["split"], 1)
         paid = events["dividend"] > 0
         unpriced = paid & ~(close > 0)
         if unpriced.any():
             log.warning(
-                "%s: %d dividends fall on days without a close and are left out",
+                "%s: %d dividends are ignored, because the stock has no close on the ex-date",
                 source,
                 unpriced.sum(),
             )
@@ -57,7 +64,7 @@ def adjust_prices(
     return factor
 
 
-def _refuse(
+def _reject(
     name: str,
     panel: Panel,
     wrong: npt.NDArray[np.bool_],
@@ -71,4 +78,6 @@ def _refuse(
             f"{panel[row, stock]} of {symbols[stock]} on {dates[row]:%Y-%m-%d}"
             for row, stock in zip(rows.tolist(), stocks.tolist(), strict=True)
         )
-        raise InputError(f"{source}: {len(rows)} values of {name} are not possible: {listed}")
+        raise InputError(
+            f"{source}: {len(rows)} values of {name} are negative or infinite: {listed}"
+        )

@@ -1,8 +1,8 @@
-"""Breaks: prices and volumes whose level jumps and stays, and prices that are frozen.
+"""Finds breaks: prices and volumes whose level changes permanently, and frozen prices.
 
-Each function lists stocks with their worst case. Such a case deserves a look: an unadjusted split,
-a volume that turns from shares to lots, a source that repeats the last price it knows. After a
-suspension a stock can trade at any volume, so the days compared are trading days in a row.
+Each function describes the worst case of every affected stock. Possible causes are an unadjusted
+split, a volume whose unit changes from shares to lots, or a source that repeats its last known
+price. Because volume after a suspension is arbitrary, only consecutive trading days are compared.
 """
 
 import math
@@ -13,39 +13,40 @@ from torch import Tensor
 
 from alphazoo.data.market import Market
 
-VOLUME_DAYS, VOLUME_FACTOR = 60, 50.0  # lots are 100 or 1,000 shares; of the CSI300 at most 28
-PRICE_DAYS, PRICE_FACTOR = 10, 1.8  # a split is 2 or more; of the CSI300 at most 1.3
-FROZEN = 10  # days with the same close; of the CSI300 at most 6
-FROZEN_PRICES = 5  # days with the same open, high, low and close; of the CSI300 at most 4
+# each comment gives the largest value that occurs in correct data of the CSI300
+VOLUME_DAYS, VOLUME_FACTOR = 60, 50.0  # a lot is 100 or 1,000 shares; CSI300: 28
+PRICE_DAYS, PRICE_FACTOR = 10, 1.8  # the usual smallest split is 2; CSI300: 1.3
+FROZEN = 10  # days with the same close; CSI300: 6
+FROZEN_PRICES = 5  # days with the same open, high, low and close; CSI300: 4
 
-BLOCK = 2**20  # values compared at a time: bounds the memory
+BLOCK = 2**20  # number of values compared at a time, to bound the memory
 
 
 def volume_jumps(market: Market) -> list[str]:
-    """Stocks whose volume jumps by `VOLUME_FACTOR` or more, up or down, and stays there.
+    """Find stocks whose volume rises or falls by `VOLUME_FACTOR` or more, and stays there.
 
-    Compared are the geometric means of `VOLUME_DAYS` days before and after, on a third of which at
-    least the stock trades.
+    The geometric means over `VOLUME_DAYS` days before and after are compared; the stock must trade
+    on at least a third of these days.
     """
     return _jumps(market, "volume", VOLUME_DAYS, VOLUME_FACTOR, at_once=1.0)
 
 
 def price_jumps(market: Market) -> list[str]:
-    """Stocks whose close jumps by `PRICE_FACTOR` or more, up or down, and stays there.
+    """Find stocks whose close rises or falls by `PRICE_FACTOR` or more, and stays there.
 
-    It does so from one day to the next, and between the geometric means of `PRICE_DAYS` days before
-    and after.
+    Both the change from one day to the next and the change between the geometric means over
+    `PRICE_DAYS` days before and after must reach the factor.
     """
     return _jumps(market, "close", PRICE_DAYS, PRICE_FACTOR, at_once=PRICE_FACTOR)
 
 
 def frozen_closes(market: Market) -> list[str]:
-    """Stocks with the same close on `FROZEN` days in a row or more, though there is volume."""
+    """Find stocks with the same close on `FROZEN` or more consecutive days with volume."""
     return _frozen(market, ("close",), FROZEN)
 
 
 def frozen_prices(market: Market) -> list[str]:
-    """Stocks with the same open, high, low and close on `FROZEN_PRICES` days in a row or more."""
+    """Find stocks with the same open, high, low and close on `FROZEN_PRICES` or more days."""
     return _frozen(market, ("open", "high", "low", "close"), FROZEN_PRICES)
 
 
@@ -57,7 +58,7 @@ def _jumps(market: Market, name: str, days: int, factor: float, *, at_once: floa
         move = (level - _before(level)) * jump.sign()  # NaN on the first day after a suspension
         here = (jump.abs() >= math.log(factor)) & (move >= math.log(at_once))
         here &= market.members[:, stocks]
-        day = move.where(here, -torch.inf).argmax(dim=0)  # of its candidates the largest move
+        day = move.where(here, -torch.inf).argmax(dim=0)  # the day with the largest move
         found += [
             f"{market.symbols[stocks.start + stock]} {market.dates[int(day[stock])]:%Y-%m-%d} "
             f"x {jump[day[stock], stock].exp():.3g}"
@@ -67,20 +68,20 @@ def _jumps(market: Market, name: str, days: int, factor: float, *, at_once: floa
 
 
 def _means(level: Tensor, days: int) -> Tensor:
-    """[D, S], of the last days; NaN where less than a third of them is known."""
+    """Return the means over the last days, [D, S]; NaN if less than a third of them is known."""
     known = level.isfinite()
     count, total = (_sums(x, days) for x in (known.double(), level.where(known, 0.0)))
     return (total / count).where(3 * count >= days, torch.nan)
 
 
 def _sums(x: Tensor, days: int) -> Tensor:
-    """[D, S], over the last days of a panel, or those that there are."""
+    """Return the sums over the last days, or as many as there are, [D, S]."""
     sums = x.cumsum(dim=0)
     return torch.cat([sums[:days], sums[days:] - sums[:-days]])
 
 
 def _before(x: Tensor) -> Tensor:
-    """[D, S], the values of the day before; NaN on the first day."""
+    """Return the values of the day before, [D, S]; NaN on the first day."""
     return torch.cat([torch.full_like(x[:1], torch.nan), x[:-1]])
 
 
@@ -104,7 +105,7 @@ def _frozen(market: Market, names: tuple[str, ...], shortest: int) -> list[str]:
 
 
 def _blocks(market: Market) -> Iterator[slice]:
-    """Stocks that are compared at a time."""
+    """Yield blocks of stocks, each with at most `BLOCK` values."""
     width = max(1, BLOCK // len(market.dates))
     for first in range(0, len(market.symbols), width):
         yield slice(first, first + width)

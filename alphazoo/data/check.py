@@ -1,4 +1,4 @@
-"""What a source holds, in figures: days, stocks, members, gaps, jumps, missing fields."""
+"""Describes the data of a source: days, stocks, members, gaps, jumps and missing fields."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -14,28 +14,28 @@ from alphazoo.data.returns import Holding
 from alphazoo.data.strays import describe_days, find_stray_days, lost_labels
 from alphazoo.errors import shorten
 
-JUMP = 0.5  # a daily move of so much deserves a look: an unadjusted split, a wrong price
-GAP = 12  # calendar days without trading: longer than any holiday
-RARE = 0.1  # of the stocks and days of the commonest weekday: a weekday with fewer is odd
+JUMP = 0.5  # a larger daily move is suspicious: an unadjusted split or a wrong price
+GAP = 12  # calendar days without trading; no holiday is longer
+RARE = 0.1  # a weekday is odd if it has less than this share of the commonest weekday's prices
 
 
 def check_market(market: Market, label: Holding | None = None) -> dict[str, str]:
-    """Describe a market and what looks odd in it; a line of text per subject.
+    """Describe a market and its anomalies, as one line of text per subject.
 
     Args:
-        market: To be described.
-        label: Says how many labels are lost to stray days; None: that is left out.
+        market: The market.
+        label: Used to count the labels lost to stray days; None omits this count.
     """
-    return describe_market(market) | dict(_oddities(market, label))
+    return describe_market(market) | dict(_anomalies(market, label))
 
 
 def describe_market(market: Market) -> dict[str, str]:
-    """The first lines of `check_market`: what a market is, without what looks odd in it."""
+    """Return the first lines of `check_market`, which describe the market but no anomalies."""
     return dict(_description(market))
 
 
 def stray_losses(market: Market, label: Holding, rows: Iterable[int] | None = None) -> int:
-    """How many labels some days of a market, or all, lose to its stray days: see `lost_labels`."""
+    """Count the labels of a market that are lost to stray days; see `lost_labels`."""
     priced = market.field("close").isfinite()
     return lost_labels(market.present, priced, buy=label.buy, sell=label.sell, rows=rows)
 
@@ -53,7 +53,7 @@ def _description(market: Market) -> Iterator[tuple[str, str]]:
     yield "benchmark", "none" if market.benchmark is None else _known(market.benchmark)
 
 
-def _oddities(market: Market, label: Holding | None) -> Iterator[tuple[str, str]]:
+def _anomalies(market: Market, label: Holding | None) -> Iterator[tuple[str, str]]:
     dates, present, members = market.dates, market.present, market.members
     empty = torch.where(~present.any(dim=1))[0].tolist()
     yield "days without members", shorten(f"{dates[day]:%Y-%m-%d}" for day in empty) or "none"
@@ -115,7 +115,7 @@ def _strays(market: Market, label: Holding | None) -> str:
 
 
 def _odd_weekdays(market: Market) -> str:
-    """Days of the week on which hardly anything trades, although some days of the market are."""
+    """Describe the weekdays in the calendar on which hardly any stock trades."""
     counts = pd.Series(market.present.sum(dim=1).numpy(), index=market.dates)
     weekdays = counts.groupby(market.dates.day_name()).sum()
     odd = weekdays[weekdays < RARE * weekdays.max()].index
@@ -129,7 +129,7 @@ def _odd_weekdays(market: Market) -> str:
 
 
 def _repeated(market: Market) -> str:
-    """Days, none of them stray, on which every stock closes as on the day before."""
+    """Describe the days on which every stock repeats its last close, except stray days."""
     close, present = market.field("close"), market.present
     both = present[1:] & close[:-1].isfinite()
     moved = (close[1:] != close[:-1]) & both
@@ -139,7 +139,7 @@ def _repeated(market: Market) -> str:
 
 
 def _count(cases: Iterable[str]) -> str:
-    """How many there are, and the first of them."""
+    """Return the number of cases and the first few of them."""
     found = [*cases]
     return f"{len(found)} ({shorten(found)})" if found else "none"
 

@@ -1,8 +1,8 @@
-"""Rows of a CSV file, each with as many fields as the header.
+"""Reads CSV files, and rejects rows whose number of fields differs from the header's.
 
-Arrow reads the file and compares every row with the header, which pandas does not do where a
-subset of the columns is wanted. A row that does not fit, or a damaged quote, is then searched for
-with Python's csv module, which knows its line.
+Arrow parses the file and compares every row with the header; pandas does not do so when it reads a
+subset of the columns. If Arrow rejects the file, Python's csv module, which knows line numbers,
+finds the row at fault.
 """
 
 import codecs
@@ -27,24 +27,24 @@ log = logging.getLogger(__name__)
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 
-CHUNK = 1 << 24  # bytes that are checked at once
-SEPARATORS = ";\t|"  # of tables that are no CSV by our reading; a comma may be a decimal in them
-OTHERS = {  # how files start that are no text
+CHUNK = 1 << 24  # bytes checked at a time
+SEPARATORS = ";\t|"  # unsupported: files that use them may have commas in decimal numbers
+SIGNATURES = {  # first bytes of files that are not UTF-8 text
     b"\xff\xfe": "is UTF-16: save it as UTF-8",
     b"\xfe\xff": "is UTF-16: save it as UTF-8",
-    b"\x1f\x8b": "is compressed: call it .csv.gz",
+    b"\x1f\x8b": "is compressed: rename it to .csv.gz",
     b"PK": "is a workbook or an archive: save it as CSV",
-    b"PAR1": "is a Parquet file: call it .parquet",
+    b"PAR1": "is a Parquet file: rename it to .parquet",
 }
 
 Content = bytes | mmap.mmap
 
 
 def read_header(file: Path) -> list[str]:
-    """Names of the columns.
+    """Return the names of the columns.
 
     Raises:
-        InputError: The file is empty or damaged, or another character separates its fields.
+        InputError: The file is empty or damaged, or its fields are not separated by commas.
     """
     for _, names in _rows(file):
         if not "".join(names).isprintable():
@@ -52,8 +52,8 @@ def read_header(file: Path) -> list[str]:
         found = [mark for mark in SEPARATORS if mark in names[0]]
         if len(names) == 1 and found:
             raise InputError(
-                f"{file}: its header is one field, {names[0]!r}: separate fields by commas instead "
-                f"of {found[0]!r}, and write decimals with a point"
+                f"{file}: the header is a single field, {names[0]!r}: separate fields by commas "
+                f"instead of {found[0]!r}, and write decimals with a point"
             )
         return names
     raise InputError(f"{file} is empty")
@@ -63,33 +63,33 @@ def read_csv(file: Path, wanted: Sequence[str], numbers: Collection[str]) -> pd.
     """Read some columns of a file.
 
     Args:
-        file: UTF-8, with commas between fields; ``.gz`` is decompressed.
-        wanted: Names of the columns.
-        numbers: Those of them that hold numbers; the others are text.
+        file: UTF-8 text with fields separated by commas; ``.gz`` is decompressed.
+        wanted: Names of the columns to read.
+        numbers: Names of those that hold numbers; the others are text.
 
     Returns:
-        Numbers as float64, NaN where a value is one of `MISSING`; text as categories, which keep
-        such a value as it is. If a value is no number, every column is text.
+        Numbers as float64, with NaN for values in `MISSING`; text as categories, which keep such
+        values as text. If a value is not a number, all columns are text.
 
     Raises:
         InputError: The file is damaged; see `_check_rows`.
     """
     content = _content(file)
     quoted = _scan(file, content)
-    if quoted:  # Arrow accepts text after a closing quote, and so may lose a row inside a field
+    if quoted:  # Arrow accepts text after a closing quote, and may then read rows as one field
         _check_rows(file)
     try:
         return _parse(content, wanted, numbers, quoted=quoted)
     except pa.ArrowInvalid:
         _check_rows(file)
-    try:  # every row fits, so that a value is no number
+    try:  # every row has the right number of fields, so some value is not a number
         return _parse(content, wanted, (), quoted=quoted)
     except pa.ArrowInvalid as error:
         raise InputError(f"cannot read {file}: {error}") from error
 
 
 def line_of(file: Path, row: int) -> int:
-    """Line in the file, from 1, of a row of the table, from 0."""
+    """Return the line in the file, counted from 1, of a row of the table, counted from 0."""
     rows = _rows(file)
     next(rows)  # the header
     return next(line for index, (line, _) in enumerate(rows) if index == row)
@@ -125,10 +125,10 @@ def _content(file: Path) -> Content:
 
 
 def _scan(file: Path, content: Content) -> bool:
-    """Whether there is a quote; refuses NUL bytes and what is not UTF-8."""
-    for mark, kind in OTHERS.items():
-        if content[: len(mark)] == mark:
-            raise InputError(f"{file} {kind}")
+    """Return whether the file has quotes; reject NUL bytes and bytes that are not UTF-8."""
+    for signature, fault in SIGNATURES.items():
+        if content[: len(signature)] == signature:
+            raise InputError(f"{file} {fault}")
     quoted = False
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(content), CHUNK):
@@ -136,7 +136,7 @@ def _scan(file: Path, content: Content) -> bool:
         quoted |= b'"' in chunk
         fault, at = "", 0
         if b"\0" in chunk:
-            fault, at = "a NUL byte, which no text has", chunk.index(b"\0")
+            fault, at = "a NUL byte, which is not text", chunk.index(b"\0")
         try:
             decoder.decode(chunk, final=start + CHUNK >= len(content))
         except UnicodeDecodeError as error:
@@ -145,7 +145,7 @@ def _scan(file: Path, content: Content) -> bool:
             line = 1 + _newlines(content, start) + chunk[:at].count(b"\n")
             raise InputError(f"{file}, line {line}: {fault}")
     if content[-1:] not in (b"\n", b"\r"):
-        log.warning("%s ends without a line end: is its last row whole?", file)
+        log.warning("%s ends without a newline: is its last row complete?", file)
     return quoted
 
 
@@ -154,22 +154,25 @@ def _newlines(content: Content, stop: int) -> int:
 
 
 def _check_rows(file: Path) -> None:
-    """Refuse a row with other fields than the header, a damaged quote, and a file without rows."""
+    """Reject rows whose number of fields differs from the header's, bad quotes, and no rows."""
     rows = _rows(file)
     _, header = next(rows)
     index = -1
     for index, (line, fields) in enumerate(rows):
         if len(fields) != len(header):
             raise InputError(
-                f"{file}, row {index + 1} (line {line}) has {len(fields)} fields, the header has "
-                f"{len(header)}: {','.join(fields)[:80]!r}"
+                f"{file}, row {index + 1} (line {line}) has {len(fields)} fields, but the header "
+                f"has {len(header)}: {','.join(fields)[:80]!r}"
             )
     if index < 0:
         raise InputError(f"{file} has no rows")
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """First line, from 1, and fields of every row that is not blank, the header among them."""
+    """Yield the first line, counted from 1, and the fields of each row, including the header.
+
+    Blank rows are skipped.
+    """
     with _damage(file), _text(file) as stream:
         reader = csv.reader(stream, strict=True)
         line = 1
@@ -179,7 +182,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
                     yield line, fields
                 line = reader.line_num + 1
         except csv.Error as error:
-            fault = "a quote opens and does not close"
+            fault = "a quote is not closed"
             if "expected after" in str(error):
                 fault = "text follows a closing quote"
             raise InputError(f"{file}, line {line}: {fault}") from error
@@ -187,16 +190,18 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _text(file: Path) -> io.TextIOWrapper:
     binary: Any = (gzip.open if file.suffix == ".gz" else open)(file, "rb")
-    # bytes that are no UTF-8 are refused elsewhere, with their line
+    # _scan rejects bytes that are not UTF-8, and reports their line
     return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 @contextmanager
 def _damage(file: Path) -> Iterator[None]:
-    """Name the file in errors of gzip."""
+    """Raise errors of gzip as an `InputError` that names the file."""
     try:
         yield
     except EOFError as error:
-        raise InputError(f"cannot read {file}: it ends too early") from error
+        raise InputError(f"cannot read {file}: it is truncated") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"cannot read {file}: it is no gzip file, or damaged: {error}") from error
+        raise InputError(
+            f"cannot read {file}: it is damaged or not a gzip file: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Dates as text: one format for all values of a column, found or given, never one per value."""
+"""Parses dates as text, in one format for all values of a column, which is given or detected."""
 
 import re
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ TIME = re.compile(
     (?:\s*[\[(].*[\])])?""",
     re.IGNORECASE | re.VERBOSE,
 )
-CLOCK = re.compile(r"%[HIpMSfzZTXc]")  # directives of a time of day
+CLOCK = re.compile(r"%[HIpMSfzZTXc]")  # strptime directives for the time of day
 
 
 class WrongDateError(Exception):
-    """One of several values is no date, or several dates.
+    """One of several values is not a date, or could be several dates.
 
     Attributes:
-        index: Which of the values.
-        example: A format that would decide it, as far as one would.
+        index: Position of the value.
+        example: A format that would resolve the error; empty if none would.
     """
 
     def __init__(self, index: int, fault: str, example: str = "") -> None:
@@ -46,19 +46,20 @@ class WrongDateError(Exception):
 
 
 def parse_texts(texts: Sequence[str], date_format: str | None) -> list[datetime]:
-    """Read days, with or without a time and an offset from UTC.
+    """Parse dates, with or without a time and a UTC offset.
 
     Args:
-        texts: Different ones.
-        date_format: As of `datetime.strptime`; without a directive of the time, that of the day
-            alone. None: the only one of `FORMATS` that reads every value.
+        texts: Distinct texts.
+        date_format: A format for `datetime.strptime`. If it has no directive for the time of day,
+            it describes only the date, and a time may follow. None detects the only one of
+            `FORMATS` that matches every text.
 
     Returns:
-        Moments, with a zone where the text has one.
+        Timestamps; those whose text has a UTC offset have a time zone.
 
     Raises:
-        WrongDateError: A text does not fit the format, no format fits every text, or several do
-            and read other days.
+        WrongDateError: A text does not match the format, no format matches every text, or several
+            formats match and disagree.
     """
     texts = [_plain(text) for text in texts]
     if date_format and CLOCK.search(date_format):
@@ -83,7 +84,7 @@ def _plain(text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, time]:
-    """Text of the day, and the time."""
+    """Split a text into the text of the date and the time of day."""
     found = TIME.fullmatch(text)
     if not found:
         return text, time()
@@ -94,7 +95,7 @@ def _split(text: str) -> tuple[str, time]:
         hour = hour % 12 + 12 * (found["half"][0] in "pP")
     try:
         return found["day"], time(hour, minute, second, tzinfo=_zone(found))
-    except ValueError:  # 25:00, which then is no part of a date
+    except ValueError:  # not a time, such as 25:00: no date format will match the whole text
         return text, time()
 
 
@@ -107,7 +108,7 @@ def _zone(found: re.Match[str]) -> tzinfo | None:
 
 
 def _read_all(texts: Sequence[str], formats: Sequence[str]) -> list[datetime]:
-    """Read every text by the only format that reads all of them."""
+    """Parse all texts with the only format that matches all of them."""
     readings: dict[str, list[datetime]] = {}
     for form in formats:
         days = []
@@ -126,39 +127,39 @@ def _read_all(texts: Sequence[str], formats: Sequence[str]) -> list[datetime]:
             if one != two:
                 raise WrongDateError(
                     index,
-                    f"{texts[index]!r} is {one:%Y-%m-%d} by {form} and {two:%Y-%m-%d} by {other}, "
-                    "and every other value is a date by both",
+                    f"{texts[index]!r} is {one:%Y-%m-%d} by {form} but {two:%Y-%m-%d} by {other}, "
+                    "and both formats match every other value",
                     form,
                 )
     return found
 
 
 def _read(text: str, form: str) -> datetime | None:
-    if form == COMPACT and len(text) != 8:  # strptime takes 2015123 for the third of December
+    if form == COMPACT and len(text) != 8:  # strptime would parse 2015123 as 3 December 2015
         return None
     try:
         return datetime.strptime(text, form)
-    except (ValueError, re.error):  # the latter of a directive that stands twice
+    except (ValueError, re.error):  # re.error: the format repeats a directive
         return None
 
 
 def _misfit(texts: Sequence[str], formats: Sequence[str]) -> WrongDateError:
-    """Name the first text that the most fitting format does not read."""
-    fits = {form: [_read(text, form) is not None for text in texts] for form in formats}
-    best = max(formats, key=lambda form: sum(fits[form]))
-    index, n_fit = fits[best].index(False), sum(fits[best])
+    """Report the first text that the best format, the one that matches most texts, rejects."""
+    matches = {form: [_read(text, form) is not None for text in texts] for form in formats}
+    best = max(formats, key=lambda form: sum(matches[form]))
+    index, n_matches = matches[best].index(False), sum(matches[best])
     fault = f"{texts[index]!r} is not a date"
-    if n_fit or len(formats) == 1:
+    if n_matches or len(formats) == 1:
         fault += f" by {best}"
-    if n_fit:
-        fault += f", by which {n_fit} of {len(texts)} different dates are written"
+    if n_matches:
+        fault += f", which matches {n_matches} of {len(texts)} distinct values"
     hint = _hint(texts[index])
-    unknown = not (n_fit or hint) and len(formats) > 1
+    unknown = not (n_matches or hint) and len(formats) > 1
     return WrongDateError(index, fault + hint, "FORMAT" if unknown else "")
 
 
 def _hint(text: str) -> str:
-    """What a number may be."""
+    """Guess which unit of time a number could be in."""
     number = text.partition(".")[0]
     if not number.isdecimal():
         return ""

@@ -1,4 +1,4 @@
-"""The days of a column of dates, in one format and one time zone."""
+"""Parses a column of dates or timestamps into days, using one format and one time zone."""
 
 import logging
 from collections import Counter
@@ -28,14 +28,15 @@ MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 
 @dataclass(frozen=True)
 class DateRules:
-    """How the dates of a table are read.
+    """How the dates of a table are parsed.
 
     Attributes:
-        date_format: As of `datetime.strptime`; None: found, see `alphazoo.data.date_formats`.
-        timezone: Where the stocks trade, such as ``Asia/Shanghai``: timestamps in UTC, or in
-            another zone, are converted to it, unless all of them are midnights, which are dates.
-            None: a day is what the timestamp says.
-        setting: How a user gives one of them: text with ``{}`` for its name, then its value.
+        date_format: A format for `datetime.strptime`; None detects it, see
+            `alphazoo.data.date_formats`.
+        timezone: Time zone of the exchange, such as ``Asia/Shanghai``. Timestamps in UTC or another
+            zone are converted to it, unless all are at midnight, which are plain dates. None takes
+            the day of each timestamp as it is written.
+        setting: How a user sets one of these, as a template with ``{}`` for its name and value.
     """
 
     date_format: str | None = None
@@ -43,7 +44,12 @@ class DateRules:
     setting: str = ""
 
     def advise(self, name: str, value: str) -> str:
-        """The tail of an error that a setting helps against."""
+        """Return the tail of an error that a setting resolves.
+
+        Args:
+            name: The setting, ``date_format`` or ``timezone``.
+            value: An example of its value.
+        """
         if not self.setting:
             return "write dates as YYYY-MM-DD"
         return f"set {self.setting.format(name, value)}, or write dates as YYYY-MM-DD"
@@ -52,52 +58,51 @@ class DateRules:
 def parse_dates(
     table: "Table", name: str, rules: DateRules, *, ends: bool = False
 ) -> tuple[pd.DatetimeIndex, "Rows"]:
-    """The days of a column of dates, sorted, and which of them each row has: [R].
+    """Return the sorted days of a column of dates, and the index of each row's day, [R].
 
-    Dates are dates or timestamps of any type, text of one format, or numbers like 20150102. Of a
-    timestamp with a zone the day is that of the zone.
+    The column holds dates or timestamps of any type, text in one format, or numbers such as
+    20150102. The day of a timestamp with a time zone is the day in that zone.
 
     Args:
-        table: Has the column.
-        name: Ours, of the column.
-        rules: How to read it.
-        ends: Whether they are ends of periods: one may be missing, which is -1, and one before
-            1700 or after 2200 is that day.
+        table: The table.
+        name: Internal name of the column.
+        rules: How to parse the dates.
+        ends: Whether the dates are ends of periods. Such a date may be missing, with index -1, and
+            is clipped to the years 1700 to 2200.
 
     Raises:
-        InputError: A value is no date, the format or the zone is not certain, or, unless they are
-            ends of periods, a date is missing, or out of the range of pandas.
+        InputError: A value is not a date, the format or time zone is ambiguous, or, unless the
+            dates are ends of periods, a date is missing or outside the range of pandas.
     """
     values, codes = table.distinct(name)
     kept = [index for index, value in enumerate(values) if not _is_missing(value)]
-    place = np.full(len(values) + 1, -1)  # the last is that of a missing value
-    place[kept] = np.arange(len(kept))
-    codes, values = place[codes], [values[index] for index in kept]
+    position = np.full(len(values) + 1, -1)  # the last entry is for code -1, a missing value
+    position[kept] = np.arange(len(kept))
+    codes, values = position[codes], [values[index] for index in kept]
     if not ends and (codes < 0).any():
-        raise InputError(f"{table.place(name, int(np.argmax(codes < 0)))}: no date")
+        raise InputError(f"{table.place(name, int(np.argmax(codes < 0)))}: the date is missing")
     try:
-        moments = _moments(values, rules.date_format)
-        days = _local_days(moments, rules, ends=ends)
+        timestamps = _timestamps(values, rules.date_format)
+        days = _local_days(timestamps, rules, ends=ends)
         if ends:
             days = [min(max(day, FIRST), LAST) for day in days]
         for index, day in enumerate(days):
             if not 1678 <= day.year <= 2261:
-                raise WrongDateError(index, f"{day} is out of the range from 1678 to 2261")
+                raise WrongDateError(index, f"{day} is outside the years 1678 to 2261")
     except WrongDateError as error:
-        # distinct values are in the order of their first rows
-        row = int(np.argmax(codes == error.index))
-        help_ = f": {rules.advise('date_format', error.example)}" if error.example else ""
-        raise InputError(f"{table.place(name, row)}: {error}{help_}") from None
-    except _WrongZoneError as error:
-        help_ = rules.advise("timezone", "Asia/Shanghai")
-        raise InputError(f"{table.title(name)}: {error}: {help_}") from None
+        row = int(np.argmax(codes == error.index))  # the first row with this value
+        advice = f": {rules.advise('date_format', error.example)}" if error.example else ""
+        raise InputError(f"{table.place(name, row)}: {error}{advice}") from None
+    except _AmbiguousZoneError as error:
+        advice = rules.advise("timezone", "Asia/Shanghai")
+        raise InputError(f"{table.title(name)}: {error}: {advice}") from None
     stamps = np.array(days, dtype="datetime64[D]")
     unique, of_value = np.unique(stamps, return_inverse=True)
     return pd.DatetimeIndex(unique.astype("datetime64[ns]")), np.append(of_value, -1)[codes]
 
 
-class _WrongZoneError(Exception):
-    """The days of timestamps are not certain."""
+class _AmbiguousZoneError(Exception):
+    """The local days of timestamps cannot be determined."""
 
 
 def _is_missing(value: object) -> bool:
@@ -114,8 +119,8 @@ def _kind(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
-def _moments(values: Sequence[Any], date_format: str | None) -> list[datetime]:
-    """Dates and times, of one kind of values and in one format."""
+def _timestamps(values: Sequence[Any], date_format: str | None) -> list[datetime]:
+    """Parse values of one kind, in one format."""
     kinds = [_kind(value) for value in values]
     for index, kind in enumerate(kinds):
         if kind != kinds[0]:
@@ -132,10 +137,10 @@ def _moments(values: Sequence[Any], date_format: str | None) -> list[datetime]:
     if kinds[0] == "a number":
         digits = [str(int(value) if value == value // 1 else value) for value in values]
         return parse_texts(digits, date_format or "%Y%m%d")
-    return [_moment(index, value) for index, value in enumerate(values)]
+    return [_timestamp(index, value) for index, value in enumerate(values)]
 
 
-def _moment(index: int, value: Any) -> datetime:
+def _timestamp(index: int, value: Any) -> datetime:
     if isinstance(value, pd.Period):
         if value.start_time.date() != value.end_time.date():
             raise WrongDateError(index, f"{value} is a period of several days, expected a day")
@@ -147,68 +152,70 @@ def _moment(index: int, value: Any) -> datetime:
     return value if isinstance(value, datetime) else datetime.combine(value, MIDNIGHT)
 
 
-def _local_days(moments: Sequence[datetime], rules: DateRules, *, ends: bool) -> list[date]:
-    """The day of each moment where the stocks trade."""
-    zoned = [moment.tzinfo is not None for moment in moments]
+def _local_days(stamps: Sequence[datetime], rules: DateRules, *, ends: bool) -> list[date]:
+    """Return the day of each timestamp in the time zone of the exchange."""
+    zoned = [stamp.tzinfo is not None for stamp in stamps]
     for index, has_zone in enumerate(zoned):
         if has_zone != zoned[0]:
             found, first = ("a", "no") if has_zone else ("no", "a")
             raise WrongDateError(
-                index, f"a time with {found} zone, the first value has {first} zone"
+                index, f"the time has {found} time zone, but the first value has {first} time zone"
             )
-    if all(moment.time() == MIDNIGHT for moment in moments):
-        return [moment.date() for moment in moments]  # dates, whatever their zone
-    utc = zoned[0] and not any(moment.utcoffset() for moment in moments)
+    if all(stamp.time() == MIDNIGHT for stamp in stamps):
+        return [stamp.date() for stamp in stamps]  # plain dates, whatever their zone
+    utc = zoned[0] and not any(stamp.utcoffset() for stamp in stamps)
     if rules.timezone:
         zone = find_zone(rules.timezone)
-        moments = [
-            (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)
-            for moment in moments
+        stamps = [
+            (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).astimezone(zone)
+            for stamp in stamps
         ]
         utc = False
-    days = [moment.date() for moment in moments]
+    days = [stamp.date() for stamp in stamps]
     if ends and utc:
-        raise _WrongZoneError(f"{moments[0]} is in UTC, and its local day is not certain")
+        raise _AmbiguousZoneError(f"{stamps[0]} is in UTC, and its local day is unknown")
     if not ends:
-        _check_weekdays(days, moments, utc=utc, converted=bool(rules.timezone))
+        _check_weekdays(days, stamps, utc=utc, converted=bool(rules.timezone))
     return days
 
 
 def _check_weekdays(
-    days: Sequence[date], moments: Sequence[datetime], *, utc: bool, converted: bool
+    days: Sequence[date], stamps: Sequence[datetime], *, utc: bool, converted: bool
 ) -> None:
-    """Refuse timestamps whose days are those before or after the days of trading.
+    """Reject timestamps whose days are one day before or after the trading days.
 
-    A week that is traded from Monday to Friday is one from Sunday to Thursday in UTC where the
-    timestamps are midnights east of Greenwich, and one from Tuesday to Saturday where they are
-    evenings west of it. Timestamps in UTC must show that they are neither.
+    In UTC, a week of trading from Monday to Friday becomes Sunday to Thursday if timestamps are
+    local midnights east of Greenwich, and Tuesday to Saturday if they are evenings west of it.
+    Timestamps in UTC are accepted only if their weekdays rule out both.
     """
-    # of London those of the winter are midnights in UTC, too
-    timed = {day for day, moment in zip(days, moments, strict=True) if moment.time() != MIDNIGHT}
+    # midnights are ignored: in winter, midnight in London is also midnight in UTC
+    timed = {day for day, stamp in zip(days, stamps, strict=True) if stamp.time() != MIDNIGHT}
     count = Counter(day.weekday() for day in timed)
     early = count[SUNDAY] >= 2 * count[FRIDAY] and (utc or count[SUNDAY] > 0)
     late = count[SATURDAY] >= 2 * count[MONDAY] and (utc or count[SATURDAY] > 0)
-    if converted and early and not late:  # so trade Tel Aviv and Riyadh
+    if converted and early and not late:  # Tel Aviv and Riyadh trade from Sunday to Thursday
         log.warning(
-            "%d days are Sundays, %d Fridays: is the time zone right?", count[SUNDAY], count[FRIDAY]
+            "%d days are Sundays, %d are Fridays: is the time zone correct?",
+            count[SUNDAY],
+            count[FRIDAY],
         )
     elif early or late:
-        example = next(moment for moment in moments if moment.time() != MIDNIGHT)
-        raise _WrongZoneError(
-            f"timestamps such as {example} may be of another time zone: {count[SUNDAY]} days are "
+        example = next(stamp for stamp in stamps if stamp.time() != MIDNIGHT)
+        raise _AmbiguousZoneError(
+            f"timestamps such as {example} may be in another time zone: {count[SUNDAY]} days are "
             f"Sundays, {count[FRIDAY]} Fridays, {count[SATURDAY]} Saturdays"
         )
 
 
 def find_zone(name: str) -> ZoneInfo:
-    """The time zone of a name such as ``Asia/Shanghai``.
+    """Return the time zone with a name such as ``Asia/Shanghai``.
 
     Raises:
-        InputError: There is none.
+        InputError: No time zone has this name.
     """
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InputError(
-            f"timezone={name} is no time zone: expected a name such as Asia/Shanghai"
+            f"timezone={name} is not a time zone: expected a name such as Asia/Shanghai"
         ) from error

@@ -1,4 +1,4 @@
-"""Labels: the forward return, and its daily scaling for learning."""
+"""Labels: the forward return, scaled within each day for training."""
 
 from dataclasses import dataclass
 
@@ -13,28 +13,29 @@ from alphazoo.data.returns import forward_return
 from alphazoo.errors import InputError, check_choice
 
 SCALES = ("rank", "zscore", "raw")
-BLOCK = 250  # days scaled at a time: bounds the memory of ranking
+BLOCK = 250  # number of days scaled at a time, to bound the memory of ranking
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a model learns: the forward return, scaled among the stocks of the day.
+    """The training target: the forward return, scaled within each day.
 
-    In this order: the most extreme returns are cut or left out, those of the concepts taken off,
-    the rest scaled. IC is always on the raw return.
+    Extreme returns are first clipped or dropped; then the returns are neutralised and scaled. The
+    IC is always computed from the raw return.
 
     Attributes:
         buy: Trading days from the score to the purchase, at least 1.
         sell: Trading days from the score to the sale.
-        scale: ``"rank"``: (percentile rank - 0.5) * 3.46, close to unit variance; ``"zscore"``:
-            minus the day's mean, by its standard deviation; ``"raw"``: the return itself.
-        winsorize: Share of the day's stocks at either end whose returns are set to the quantile
-            there, 0 to below 0.5.
-        drop_extreme: Share of the day's stocks, half of it at either end, that have no label: they
-            are scored, but nothing is learnt from their return. MASTER takes 0.05.
-        neutral: The label is what the concepts of the day do not explain: the residual of the
-            returns regressed on the memberships. With one sector per stock, the return minus the
-            mean of its sector. Stocks without a concept are a group of their own.
+        scale: ``"rank"``: (percentile rank - 0.5) * 3.46, which has about unit variance;
+            ``"zscore"``: subtract the day's mean, divide by its standard deviation; ``"raw"``: no
+            scaling.
+        winsorize: Share of the day's stocks at each end whose returns are clipped to the quantile
+            there, at least 0 and below 0.5.
+        drop_extreme: Share of the day's stocks that get no label, half of it at each end. They are
+            scored, but do not enter the loss. MASTER uses 0.05.
+        neutral: Whether to replace the returns by the residuals of their regression on the day's
+            memberships in concepts. With one sector per stock, this is the return minus the mean of
+            the sector. Stocks without a concept form a group of their own.
     """
 
     buy: int
@@ -49,46 +50,47 @@ class Label:
         if not 1 <= self.buy < self.sell:
             raise InputError(f"need 1 <= label.buy < label.sell, got {self.buy} and {self.sell}")
         if not 0 <= self.winsorize < 0.5:
-            raise InputError(f"label.winsorize is from 0 to below 0.5, got {self.winsorize}")
+            raise InputError(f"need 0 <= label.winsorize < 0.5, got {self.winsorize}")
         if not 0 <= self.drop_extreme < 1:
-            raise InputError(f"label.drop_extreme is from 0 to below 1, got {self.drop_extreme}")
+            raise InputError(f"need 0 <= label.drop_extreme < 1, got {self.drop_extreme}")
 
     def returns(self, close: Tensor) -> Tensor:
-        """[D, S], the raw forward return, for IC."""
+        """Return the raw forward return, [D, S], from which the IC is computed."""
         return forward_return(close, buy=self.buy, sell=self.sell)
 
     def scaled(self, returns: Tensor, present: Tensor, concepts: Concepts) -> Tensor:
-        """[D, S], the label for learning; NaN where the return is or the stock is not present.
+        """Return the labels for training, [D, S]; NaN for missing returns and absent stocks.
 
         Args:
-            returns: [D, S], raw.
-            present: [D, S] bool: each day is scaled among these stocks alone.
-            concepts: What ``neutral`` takes off.
+            returns: [D, S], the raw forward return.
+            present: [D, S] bool, the stocks of each day; only they enter the scaling.
+            concepts: The memberships for ``neutral``.
 
         Raises:
-            InputError: ``neutral`` without concepts.
+            InputError: ``neutral`` is set, but there are no concepts.
         """
         if self.neutral and not concepts.names:
             raise InputError("label.neutral needs concepts: set data.concepts, such as a table")
         labels = torch.where(present & returns.isfinite(), returns, torch.nan)
         if self.winsorize or self.drop_extreme:
-            for block in torch.split(labels, BLOCK):  # views: filled in place
-                block.copy_(self._tame(block))
+            for block in torch.split(labels, BLOCK):  # views, filled in place
+                block.copy_(self._limit_extremes(block))
         if self.neutral:
             labels = residuals(labels, concepts)
         for block in torch.split(labels, BLOCK):
             block.copy_(self._scale(block))
         return labels
 
-    def _tame(self, x: Tensor) -> Tensor:
-        """Cut or leave out the extremes of each day."""
+    def _limit_extremes(self, x: Tensor) -> Tensor:
+        """Clip and drop the extreme values of each day."""
         if self.winsorize:
             ends = torch.tensor([self.winsorize, 1 - self.winsorize], dtype=x.dtype)
             low, high = x.nanquantile(ends, dim=1, keepdim=True)
             x = torch.minimum(torch.maximum(x, low), high)
         if self.drop_extreme:
-            middle = (percentile_ranks(x) - 0.5 / x.isfinite().sum(dim=1, keepdim=True) - 0.5).abs()
-            x = torch.where(middle <= (1 - self.drop_extreme) / 2, x, torch.nan)
+            # ranks are shifted by half a step, so that they are symmetric around 0.5
+            ranks = percentile_ranks(x) - 0.5 / x.isfinite().sum(dim=1, keepdim=True)
+            x = torch.where((ranks - 0.5).abs() <= (1 - self.drop_extreme) / 2, x, torch.nan)
         return x
 
     def _scale(self, x: Tensor) -> Tensor:
@@ -98,5 +100,5 @@ class Label:
             days = pd.DataFrame(x.double().numpy())
             centred = days.sub(days.mean(axis=1), axis=0)
             scaled = centred.div(days.std(axis=1) + 1e-12, axis=0)
-            return torch.tensor(scaled.to_numpy())  # a copy: that of pandas is read-only
+            return torch.tensor(scaled.to_numpy())  # copied, because pandas' array is read-only
         return x

@@ -1,4 +1,4 @@
-"""Neutral labels: the part of a day's returns that the concepts of the day do not explain."""
+"""Neutralises labels: removes the part of a day's returns that concepts explain."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,46 +10,46 @@ from torch import Tensor
 
 from alphazoo.data.concepts import Concepts
 
-# residuals below this share of the largest return of the day are rounding errors: the model would
-# otherwise learn the rank of a stock that is alone in its concept from the last bits of a sum
+# Residuals below this share of the day's largest return are rounding errors and set to zero.
+# Otherwise the label of a stock that is alone in its concept would be the rank of such an error.
 NEGLIGIBLE = 1e-12
 
-# singular values below this share of the largest are zero: those of a matrix of zeros and ones are
-# either far above it or rounding errors far below
+# Singular values below this share of the largest are treated as zero. The nonzero singular values
+# of a matrix of zeros and ones are far larger, and rounding errors are far smaller.
 ZERO = 1e-10
 
 Matrix = npt.NDArray[np.float64]
 
 
 def residuals(returns: Tensor, concepts: Concepts) -> Tensor:
-    """Residuals of a least-squares fit of each day's returns on the memberships of the day.
+    """Return the residuals of a least-squares fit of each day's returns on its memberships.
 
-    Stocks without a concept are a group of their own. Where every stock belongs to exactly one
-    group, the residual is the return minus the mean of the group.
+    Stocks without a concept form a group of their own. If every stock belongs to exactly one group,
+    the residual is the return minus the mean of the group.
 
     Args:
-        returns: [D, S]; stocks without a finite return take no part.
-        concepts: Who belongs to what, and when; weights do not matter.
+        returns: [D, S]; stocks without a finite return are excluded from the fit.
+        concepts: Memberships by day; their weights are ignored.
 
     Returns:
-        [D, S]; NaN where there is no return.
+        [D, S]; NaN where the return is missing.
     """
     result = torch.full_like(returns, torch.nan)
     for days in _same_design(returns, concepts):
         stocks = returns[days.start].isfinite().nonzero().squeeze(1)
         members = concepts.on(days.start, stocks) != 0  # [N, C]
-        nobody = ~members.any(dim=1, keepdim=True)
-        groups = torch.cat([members, nobody], dim=1)
+        ungrouped = ~members.any(dim=1, keepdim=True)
+        groups = torch.cat([members, ungrouped], dim=1)
         design = groups[:, groups.any(dim=0)].double().numpy()
         x = returns[days.start : days.stop, stocks].double().T.numpy()  # [N, d]
-        rest = x - _explained(design, x)
-        rest[np.abs(rest) <= NEGLIGIBLE * np.abs(x).max(axis=0, initial=0.0)] = 0.0
-        result[days.start : days.stop, stocks] = torch.from_numpy(rest.T).to(returns.dtype)
+        residual = x - _fit(design, x)
+        residual[np.abs(residual) <= NEGLIGIBLE * np.abs(x).max(axis=0, initial=0.0)] = 0.0
+        result[days.start : days.stop, stocks] = torch.from_numpy(residual.T).to(returns.dtype)
     return result
 
 
 def _same_design(returns: Tensor, concepts: Concepts) -> Iterator[range]:
-    """Runs of days with the same stocks and the same memberships, which are solved together."""
+    """Yield ranges of days with the same stocks and memberships, which are solved together."""
     known = returns.isfinite()
     changes = torch.ones(len(returns) + 1, dtype=torch.bool)
     changes[1:-1] = (known[1:] != known[:-1]).any(dim=1)
@@ -59,12 +59,12 @@ def _same_design(returns: Tensor, concepts: Concepts) -> Iterator[range]:
     return (range(first, after) for first, after in pairwise(rows))
 
 
-def _explained(groups: Matrix, x: Matrix) -> Matrix:
-    """Fitted values [N, d] of each column of x [N, d] on groups [N, C] of zeros and ones.
+def _fit(groups: Matrix, x: Matrix) -> Matrix:
+    """Return the fitted values [N, d] of each column of x [N, d] on indicators of groups [N, C].
 
-    Groups that overlap, such as sectors and industries, are rarely of full rank. NumPy solves by
-    singular values (LAPACK's ``gelsd``). ``torch.linalg.lstsq(driver="gelsy")`` reads an
-    uninitialised array of pivots and is wrong at random (pytorch#187411, #92537).
+    Overlapping groups, such as sectors and industries, rarely have full rank. NumPy uses a singular
+    value decomposition (LAPACK's ``gelsd``). ``torch.linalg.lstsq(driver="gelsy")`` reads an
+    uninitialised array of pivots and is randomly wrong (pytorch#187411, #92537).
     """
     if (groups.sum(axis=1) == 1).all():
         means: Matrix = groups.T @ x / groups.sum(axis=0)[:, None]

@@ -7,15 +7,15 @@ RANK_SCALE = 3.46  # a uniform variable on an interval of this length has a vari
 
 
 def percentile_ranks(x: Tensor) -> Tensor:
-    """Return the rank of each value among the known values of the last dimension, in (0, 1].
+    """Return the percentile rank of each value along the last dimension, in (0, 1].
 
     As in pandas' ``rank(pct=True)``, equal values share the mean of their ranks.
 
     Args:
-        x: [..., N]; NaN where unknown.
+        x: [..., N]; NaN values are ignored.
 
     Returns:
-        [..., N], NaN where x is.
+        [..., N]; NaN where x is NaN.
     """
     known = ~x.isnan()
     filled = torch.where(known, x, torch.inf).contiguous()
@@ -27,5 +27,5 @@ def percentile_ranks(x: Tensor) -> Tensor:
 
 
 def scaled_ranks(x: Tensor) -> Tensor:
-    """Return (percentile rank - 0.5) * 3.46, [..., N], see `percentile_ranks`."""
+    """Return (percentile rank - 0.5) * 3.46, [..., N]; see `percentile_ranks`."""
     return (percentile_ranks(x) - 0.5) * RANK_SCALE

@@ -23,13 +23,13 @@ class Holding(Protocol):
 
 
 def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
-    """Return of buying at the close ``buy`` days ahead and selling at the close of ``sell``.
+    """Return the return from the close of day t + ``buy`` to the close of day t + ``sell``.
 
-    The score of day t is known after its close, so the first price one can trade at is that of
-    day t + 1: ``buy=1, sell=2`` is the label of Qlib's benchmarks.
+    The score of day t is known after its close, so the first price at which one can trade is that
+    of day t + 1. Qlib's benchmarks use ``buy=1, sell=2``.
 
     Args:
-        close: [D, S], adjusted prices in the market's currency; NaN where a stock does not trade.
+        close: [D, S], adjusted prices; NaN where a stock does not trade.
         buy: Trading days from the score to the purchase.
         sell: Trading days from the score to the sale.
 
@@ -39,12 +39,14 @@ def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
 
     Raises:
         InputError: ``buy`` is below 1, which trades before the score is known, or ``sell`` is not
-            after ``buy`` or beyond the history.
+            larger than ``buy`` or not smaller than the number of days.
     """
     if not 1 <= buy < sell:
         raise InputError(f"need 1 <= buy < sell, got buy={buy}, sell={sell}")
     if sell >= len(close):
-        raise InputError(f"label.sell is {sell} days ahead, but there are only {len(close)} days")
+        raise InputError(
+            f"label.sell must be less than the {len(close)} days of the market, got {sell}"
+        )
     returns = torch.full_like(close, torch.nan)
     returns[:-sell] = close[sell:] / close[buy : len(close) - sell + buy] - 1
     return returns

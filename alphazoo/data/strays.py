@@ -1,7 +1,7 @@
 """Stray days: days of the calendar on which hardly any stock of the market trades.
 
-One row of one stock on a Saturday makes that Saturday a trading day for all: every label that
-reaches over it needs a price on it, and is lost for the other stocks.
+A single row of one stock on a Saturday makes that Saturday a trading day of the market. A label
+that buys or sells on this day is then lost for all other stocks, which have no price on it.
 """
 
 from collections.abc import Iterable
@@ -14,24 +14,25 @@ from torch import Tensor
 
 from alphazoo.errors import shorten
 
-NEIGHBOURS = 10  # days before and after that a day is compared with
-FEW = 0.5  # of the median number of stocks of these days
-LEAST = 4  # stocks of a usual day: with fewer, suspended stocks look like a stray day
+NEIGHBOURS = 10  # each day is compared with this many days before and after it
+MAX_SHARE = 0.5  # a stray day has less than this share of the median number of stocks
+MIN_USUAL = 4  # with a smaller median, a few suspended stocks would look like a stray day
 
 
 def find_stray_days(present: Tensor) -> npt.NDArray[np.int64]:
-    """Days with fewer than half as many stocks as the median of the 21 days around them.
+    """Find days with fewer than half as many stocks as the median of the 21 days around them.
 
-    When half of a market is suspended for a while, as in July 2015 in China, the median falls, too.
+    The median also falls when half of a market is suspended for a while, as in China in July 2015,
+    so such days are not stray.
 
     Args:
-        present: [D, S] bool, members with a price.
+        present: [D, S] bool, universe members with a price.
 
     Returns:
         Rows of the calendar.
     """
     counts, usual = _count(present)
-    return np.flatnonzero((counts < FEW * usual) & (usual >= LEAST))
+    return np.flatnonzero((counts < MAX_SHARE * usual) & (usual >= MIN_USUAL))
 
 
 def lost_labels(
@@ -42,28 +43,28 @@ def lost_labels(
     sell: int,
     rows: Iterable[int] | None = None,
 ) -> int:
-    """How many labels the other days lack and would have if no stray day were in the calendar.
+    """Count the labels of other days that would exist if the calendar had no stray days.
 
     Args:
-        present: [D, S] bool, members with a price.
+        present: [D, S] bool, universe members with a price.
         priced: [D, S] bool, stocks with a price.
         buy: Trading days from the score to the purchase.
         sell: Trading days from the score to the sale.
-        rows: Days whose labels count; None: all.
+        rows: Rows of the calendar whose labels are counted; None counts all days.
     """
     strays = find_stray_days(present)
     if not len(strays):
         return 0
     others = torch.from_numpy(np.setdiff1d(np.arange(len(present)), strays))
-    known = _labelled(present, priced, buy, sell)[others]
+    labelled = _labelled(present, priced, buy, sell)[others]
     possible = _labelled(present[others], priced[others], buy, sell)
-    lost = (possible & ~known).sum(dim=1)
+    lost = (possible & ~labelled).sum(dim=1)
     counted = slice(None) if rows is None else torch.from_numpy(np.isin(others, [*rows]))
     return int(lost[counted].sum())
 
 
 def _labelled(present: Tensor, priced: Tensor, buy: int, sell: int) -> Tensor:
-    """[D, S] bool: members with a price today and on the days to buy and to sell."""
+    """Return the members with a price today and on the days of purchase and sale, [D, S] bool."""
     labelled = torch.zeros_like(present)
     n_days = max(0, len(present) - sell)
     labelled[:n_days] = present[:n_days] & priced[buy : buy + n_days] & priced[sell:]
@@ -71,7 +72,7 @@ def _labelled(present: Tensor, priced: Tensor, buy: int, sell: int) -> Tensor:
 
 
 def describe_days(rows: npt.NDArray[np.int64], dates: pd.DatetimeIndex, present: Tensor) -> str:
-    """``2 days with few members (Saturday 2020-06-06: 1 of 30, ...)``."""
+    """Describe days, as in ``2 days with few members (Saturday 2020-06-06: 1 of 30, ...)``."""
     counts, usual = _count(present)
     days = shorten(
         f"{dates[row]:%A %Y-%m-%d}: {counts[row]} of {usual[row]:.0f}" for row in rows.tolist()
@@ -80,7 +81,7 @@ def describe_days(rows: npt.NDArray[np.int64], dates: pd.DatetimeIndex, present:
 
 
 def _count(present: Tensor) -> "tuple[pd.Series[int], pd.Series[float]]":
-    """Stocks of each day, and the median of the days around it."""
+    """Return the number of stocks of each day, and the median over the days around it."""
     counts = pd.Series(present.sum(dim=1).numpy())
     around = counts.rolling(2 * NEIGHBOURS + 1, center=True, min_periods=1)
     return counts, around.median()

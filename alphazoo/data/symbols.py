@@ -1,8 +1,8 @@
-"""Symbols: the text that identifies a stock, however it is stored.
+"""Symbols: the texts that identify stocks, whatever type a table stores them as.
 
-A symbol is text. Integers and integral floats stand for their digits, bytes for their UTF-8 text;
-surrounding white space is no part of it. Symbols are sorted as text. Two that differ in case alone
-are one stock.
+Integers and integral floats become their digits, bytes are decoded as UTF-8, and surrounding
+whitespace is stripped. Symbols are sorted as text. Two symbols that differ only in case identify
+the same stock.
 """
 
 import re
@@ -16,25 +16,25 @@ import pandas as pd
 
 from alphazoo.errors import InputError, did_you_mean, shorten
 
-# a byte order mark and spaces without width are no white space to str.strip
-AROUND = string.whitespace + "\xa0\u2007\u202f\u3000\u200b\u2060\ufeff"
-DIGITS = re.compile(r"(\d+)\.0+")  # a number that was stored as a float
+# str.strip does not remove byte order marks and zero-width spaces
+STRIPPED = string.whitespace + "\xa0\u2007\u202f\u3000\u200b\u2060\ufeff"
+INTEGRAL = re.compile(r"(\d+)\.0+")  # an integer that was stored as a float
 
 
 def symbol_text(value: object) -> str:
-    """The symbol that a value stands for; empty where it stands for none.
+    """Return a value as a symbol; empty if the value is missing.
 
     Raises:
-        ValueError: It is no symbol: a fraction, a boolean, a date, bytes that are not UTF-8 or text
-            with control characters.
+        ValueError: The value cannot be a symbol: a fraction, a boolean, a date, bytes that are not
+            UTF-8, or text with control characters.
     """
     if isinstance(value, bytes):
         value = value.decode()
     if isinstance(value, str):
-        text = value.strip(AROUND)
+        text = value.strip(STRIPPED)
         if not text.isprintable() and any(ord(character) < 32 for character in text):
-            raise ValueError(f"{value!r} has control characters in it")
-        digits = DIGITS.fullmatch(text)
+            raise ValueError(f"{value!r} contains control characters")
+        digits = INTEGRAL.fullmatch(text)
         return digits[1] if digits else text
     if isinstance(value, float | Decimal | np.floating):
         if value != value:  # NaN
@@ -43,44 +43,51 @@ def symbol_text(value: object) -> str:
             return str(int(value))
     elif isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{value!r} is no symbol: expected text or an integer")
+    raise ValueError(f"{value!r} is not a symbol: expected text or an integer")
 
 
 def setting_text(value: object, key: str) -> str:
-    """A setting that is text, such as a symbol, path or name of a column.
+    """Return a text setting, such as a symbol, path or column name.
 
-    The command line makes numbers of what looks like one: ``data.benchmark=399300``.
+    The command line parses text that looks like a number as one: ``data.benchmark=399300``.
 
     Raises:
-        InputError: It is no text and no integer, so that what was written is not known any more.
+        InputError: The value is neither text nor an integer, so the original spelling is lost.
     """
     if isinstance(value, float | bool) or not isinstance(value, str | int):
         raise InputError(
-            f"{key} is text, but arrived as {value!r}: put it in quotes, on the command line as "
-            f"\"{key}='TEXT'\""
+            f"{key} must be text, but was parsed as {value!r}: put it in quotes, on the command "
+            f"line as \"{key}='TEXT'\""
         )
-    return str(value).strip(AROUND)
+    return str(value).strip(STRIPPED)
 
 
 def find_symbols(symbols: Sequence[str], known: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Column of each symbol among the known ones, -1 where it is not there: [len(symbols)].
+    """Return the index of each symbol in ``known``, [len(symbols)]; -1 if it is not known.
 
-    The same spelling if there is one, else the one that differs in case alone.
+    An exact match takes precedence over one that ignores case. Known symbols that differ only in
+    case match exactly or not at all.
     """
     found = pd.Index(known).get_indexer(pd.Index(symbols))
     folded = pd.Series([symbol.casefold() for symbol in known])
     folded = folded[~folded.duplicated(keep=False)]
     without_case = pd.Index(folded).get_indexer(pd.Index([s.casefold() for s in symbols]))
-    columns = np.append(folded.index.to_numpy(), -1)  # the last is that of the unknown
+    columns = np.append(folded.index.to_numpy(), -1)  # so that -1, not found, maps to -1
     found = np.where(found >= 0, found, columns[without_case])
     return found.astype(np.int64)
 
 
 def find_symbol(symbol: object, known: Sequence[str], key: str, source: str) -> int:
-    """Column of the symbol that a setting names.
+    """Return the index in ``known`` of the symbol that a setting names.
+
+    Args:
+        symbol: Value of the setting.
+        known: The symbols of the source.
+        key: The setting, for errors.
+        source: File or folder with the symbols, for errors.
 
     Raises:
-        InputError: It is no symbol, or is not there.
+        InputError: The value is not a symbol, or is not known.
     """
     text = setting_text(symbol, key)
     column = int(find_symbols([text], known)[0])
@@ -92,14 +99,14 @@ def find_symbol(symbol: object, known: Sequence[str], key: str, source: str) -> 
 
 
 def explain_unknown(symbols: Sequence[str], known: Sequence[str]) -> str:
-    """What symbols may be that are not there: the tail of a message."""
-    short = {symbol.lstrip("0").casefold(): symbol for symbol in known if symbol.startswith("0")}
-    lost = [symbol for symbol in symbols if symbol.isdecimal() and symbol.casefold() in short]
-    if lost:
+    """Suggest why symbols are unknown: the tail of an error message."""
+    full = {symbol.lstrip("0").casefold(): symbol for symbol in known if symbol.startswith("0")}
+    short = [symbol for symbol in symbols if symbol.isdecimal() and symbol.casefold() in full]
+    if short:
         return (
-            f"{lost[0]} is {short[lost[0]]} without its leading zeros, which integers lose: store "
+            f"{short[0]} is {full[short[0]]} without its leading zeros, which integers lose: store "
             "symbols as text"
         )
     if len(symbols) == 1:
         return did_you_mean(symbols[0], known)
-    return f"there it is {shorten(known, limit=3)}"
+    return f"known are {shorten(known, limit=3)}"

@@ -1,4 +1,8 @@
-"""Columns of a table file or a table in memory: what market, concept and score tables share."""
+"""Reads columns of a table file or an in-memory table, for market, concept and score tables.
+
+Errors refer to the table's own column names. The code uses internal names, such as ``date`` and
+``symbol``, which a mapping assigns to columns of the table.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -21,7 +25,7 @@ Rows = npt.NDArray[np.int64]
 
 @runtime_checkable
 class ArrowStream(Protocol):
-    """A table that Arrow can read, such as one of pyarrow or polars."""
+    """A table that Arrow can read, such as a pyarrow or polars table."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
@@ -31,15 +35,15 @@ AnyTable = str | Path | pd.DataFrame | ArrowStream
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of a table, with what errors call them.
+    """Columns of a table, and how errors refer to its columns and rows.
 
-    Rows count from 1 in errors, without the header; of a text file the line is named, too.
+    Errors count rows from 1, excluding the header; for text files, they also give the line.
 
     Attributes:
-        name: The file, or what a table in memory is called.
-        frame: The columns that were read, by our names.
-        names: Their names in the table, by ours; none of a file without header.
-        line: Line of a row in a text file.
+        name: The file, or a description of an in-memory table.
+        frame: The columns read, by internal name.
+        names: The names in the table by internal name; empty for a file without header.
+        line: Returns the line of a row in a text file; None for other tables.
     """
 
     name: str
@@ -48,32 +52,35 @@ class Table:
     line: Callable[[int], int] | None = None
 
     def place(self, name: str, row: int) -> str:
-        """Where a value stands."""
+        """Describe the location of a value: file, column, row and line."""
         return f"{self.title(name)}, {self.at(row)}"
 
     def title(self, name: str) -> str:
-        """The file and, where it has a header, the column."""
+        """Describe a column: the file and, if it has a header, the name of the column."""
         return f"{self.name}, column {self.names[name]!r}" if self.names else self.name
 
     def at(self, row: int) -> str:
-        """Row and line; a file without header has lines alone."""
+        """Describe a row by its number and line, or only by its line if there is no header."""
         if self.line is None:
             return f"row {row + 1}"
         line = f"line {self.line(row)}"
         return f"row {row + 1} ({line})" if self.names else line
 
     def distinct(self, name: str) -> tuple[list[Any], Rows]:
-        """The different values of a column, and which of them each row has: [R], -1 for none."""
+        """Return the distinct values of a column, and each row's index in them, [R].
+
+        The index of a missing value is -1.
+        """
         column = self.frame[name]
         try:
             codes, values = pd.factorize(column)
-        except TypeError as error:  # such as lists
+        except TypeError as error:  # unhashable values, such as lists
             raise InputError(f"{self.title(name)}: {error}") from error
         return _as_objects(values), codes
 
 
 def _as_objects(values: Any) -> list[Any]:
-    """Timestamps, periods, text or numbers of Python, whatever holds them."""
+    """Return values as Python objects: timestamps, periods, texts or numbers."""
     values = pd.Series(values)
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
@@ -81,14 +88,14 @@ def _as_objects(values: Any) -> list[Any]:
 
 
 def open_table(table: AnyTable, key: str) -> Path | pd.DataFrame:
-    """A file that exists, or a DataFrame whose index is columns.
+    """Return the path of an existing file, or a DataFrame with its index as columns.
 
     Args:
-        table: A file, DataFrame or table that Arrow can read.
-        key: The setting that names it, for errors.
+        table: A file, a DataFrame, or a table that Arrow can read.
+        key: The setting that gives the table, for errors.
 
     Raises:
-        InputError: There is no such file, or it is something else.
+        InputError: The file does not exist, or ``table`` has another type.
     """
     if isinstance(table, pd.DataFrame):
         levels = [level for level in table.index.names if level not in (None, *table.columns)]
@@ -109,7 +116,7 @@ def open_table(table: AnyTable, key: str) -> Path | pd.DataFrame:
 
 
 def name_table(table: Path | pd.DataFrame) -> str:
-    """What errors call it."""
+    """Describe a table in errors."""
     return str(table) if isinstance(table, Path) else "the DataFrame"
 
 
@@ -125,25 +132,25 @@ def read_columns(
 
     Args:
         table: As `open_table` returns it.
-        names: Names in the table, by the names that the result has.
+        names: Names in the table, by internal name.
         key: The config key that ``names`` come from, for errors.
-        optional: Those of the names that need not exist in a table.
-        numbers: Those of the names that hold numbers.
+        optional: Internal names whose column may be null in the config.
+        numbers: Internal names of the columns that hold numbers.
 
     Raises:
-        InputError: The file cannot be read, has no rows or lacks a column, or has two of that name.
+        InputError: The file cannot be read, has no rows, lacks a column, or has it twice.
     """
     source, found = name_table(table), column_names(table)
     for name, column in names.items():
         if column not in found:
             hint = did_you_mean(column, found)
-            way_out = ", null if there is none" if name in optional else ""
+            null = ", or null if there is none" if name in optional else ""
             raise InputError(
-                f"{source} has no column {column!r} for {name} ({key}.{name} is its "
-                f"name{way_out}); {hint}"
+                f"{source} has no column {column!r} for {name} (set {key}.{name} to its "
+                f"name{null}); {hint}"
             )
         if found.count(column) > 1:
-            raise InputError(f"{source} has {found.count(column)} columns {column!r}")
+            raise InputError(f"{source} has {found.count(column)} columns named {column!r}")
     wanted = list(dict.fromkeys(names.values()))
     frame = _read(table, wanted, found, [names[name] for name in numbers if name in names])
     if frame.empty:
@@ -157,7 +164,11 @@ def read_columns(
 
 
 def column_names(table: Path | pd.DataFrame) -> list[str]:
-    """Those that the table has."""
+    """Return the names of all columns of a table.
+
+    Raises:
+        InputError: The file cannot be read, or its format is not supported.
+    """
     if isinstance(table, pd.DataFrame):
         return [str(name) for name in table.columns]
     if table.suffix == ".parquet":
@@ -185,7 +196,7 @@ def _read(
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    # an index of pandas is read as the columns that hold it
+    # without the metadata of pandas, its index is read as ordinary columns
     frame: pd.DataFrame = table.to_pandas(
         date_as_object=False, split_blocks=True, ignore_metadata=True
     )

@@ -1,4 +1,4 @@
-"""Values of a column of a table: symbols, labels, numbers, flags, and keys that stand once."""
+"""Parses the columns of a table into symbols, labels, numbers and flags; rejects duplicate keys."""
 
 import logging
 from collections import defaultdict
@@ -19,27 +19,27 @@ FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0"
 
 
 def parse_symbols(table: Table, name: str = "symbol") -> tuple[list[str], Rows]:
-    """The symbols of a column, sorted, and which of them each row has: [R].
+    """Return the sorted symbols of a column, and the index of each row's symbol, [R].
 
-    Of spellings that differ in case or in spaces around them the first in sorted order stands for
-    all.
+    If a symbol has several spellings, which differ in case or surrounding spaces, the first in
+    sorted order is used.
 
     Raises:
-        InputError: A row has none, or something else.
+        InputError: The symbol of a row is missing, or is not a symbol.
     """
     values, codes = table.distinct(name)
     if (codes < 0).any():
-        raise InputError(f"{table.place(name, int(np.argmax(codes < 0)))}: no symbol")
+        raise InputError(f"{table.place(name, int(np.argmax(codes < 0)))}: the symbol is missing")
     texts = []
     for index, value in enumerate(values):
         try:
             texts.append(symbol_text(value))
-            fault = "" if texts[-1] else "no symbol"
+            fault = "" if texts[-1] else "the symbol is missing"
         except ValueError as error:
             fault = str(error)
         if fault:
             raise InputError(f"{table.place(name, int(np.argmax(codes == index)))}: {fault}")
-    spellings = _merge(texts)
+    spellings = _choose_spellings(texts)
     _report_spellings(values, texts, spellings, table.name)
     symbols = sorted({spellings[text.casefold()] for text in texts})
     column = {symbol: index for index, symbol in enumerate(symbols)}
@@ -47,8 +47,8 @@ def parse_symbols(table: Table, name: str = "symbol") -> tuple[list[str], Rows]:
     return symbols, of_value[codes]
 
 
-def _merge(texts: Iterable[str]) -> dict[str, str]:
-    """The spelling that stands for all, by the symbol without case."""
+def _choose_spellings(texts: Iterable[str]) -> dict[str, str]:
+    """Return the spelling to use for each case-folded symbol."""
     spellings: dict[str, str] = {}
     for text in sorted(texts, reverse=True):
         spellings[text.casefold()] = text
@@ -58,17 +58,17 @@ def _merge(texts: Iterable[str]) -> dict[str, str]:
 def _report_spellings(
     values: Sequence[object], texts: Sequence[str], spellings: dict[str, str], source: str
 ) -> None:
-    found = defaultdict(set)
+    variants = defaultdict(set)
     for value, text in zip(values, texts, strict=True):
-        found[spellings[text.casefold()]].add(repr(value))
-    several = {symbol: written for symbol, written in found.items() if len(written) > 1}
+        variants[spellings[text.casefold()]].add(repr(value))
+    several = {symbol: found for symbol, found in variants.items() if len(found) > 1}
     if several:
-        told = shorten(f"{' and '.join(sorted(w))} as {s}" for s, w in sorted(several.items()))
-        log.warning("%s: %d symbols have several spellings: %s", source, len(several), told)
+        listed = shorten(f"{' and '.join(sorted(v))} as {s}" for s, v in sorted(several.items()))
+        log.warning("%s: %d symbols have several spellings: %s", source, len(several), listed)
 
 
 def parse_labels(table: Table, name: str) -> "pd.Series[str]":
-    """A column of text, in which an integral number is its digits; None where it is missing."""
+    """Return a column as text, [R]; integral numbers become digits, and missing values None."""
     values, codes = table.distinct(name)
     texts = [None if str(value).strip() in MISSING else _label(value) for value in values]
     return pd.Series(np.array([*texts, None], dtype=object)[codes])
@@ -84,15 +84,15 @@ def _label(value: object) -> str:
 def parse_numbers(
     table: Table, name: str, key: Callable[[int], str] = lambda row: ""
 ) -> npt.NDArray[np.float64]:
-    """A column of numbers, or of texts that are numbers: [R].
+    """Return a column of numbers, or of texts that are numbers, as floats, [R].
 
     Args:
-        table: Has the column.
-        name: Ours, of the column.
-        key: What else to say of a row in errors, such as its symbol and date.
+        table: The table.
+        name: Internal name of the column.
+        key: Describes a row in errors, for example by its symbol and date.
 
     Raises:
-        InputError: A value is no number.
+        InputError: A value is not a number.
     """
     column = table.frame[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
@@ -104,16 +104,16 @@ def parse_numbers(
     rows = np.flatnonzero(np.append(wrong, False)[codes])
     if len(rows):
         first = int(rows[0])
-        told = f" ({key(first)})" if key(first) else ""
+        detail = f" ({key(first)})" if key(first) else ""
         others = f", and {len(rows) - 1} more rows" if len(rows) > 1 else ""
         raise InputError(
-            f"{table.place(name, first)}{told}: {values[codes[first]]!r} is not a number{others}"
+            f"{table.place(name, first)}{detail}: {values[codes[first]]!r} is not a number{others}"
         )
     return np.append(numbers, np.nan)[codes]
 
 
 def _number(value: object) -> object:
-    """A number, or text that is one or is not; None where it is missing."""
+    """Return a value as something that `pandas.to_numeric` can parse; None if it is missing."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, str):
@@ -122,10 +122,10 @@ def _number(value: object) -> object:
 
 
 def parse_flags(table: Table, name: str) -> npt.NDArray[np.bool_]:
-    """A column of true and false, or 1 and 0: [R]; a missing value is false.
+    """Return a column of true and false, or 1 and 0, as booleans, [R]; missing values are False.
 
     Raises:
-        InputError: A value is something else.
+        InputError: A value is not a flag.
     """
     values, codes = table.distinct(name)
     flags = []
@@ -143,10 +143,11 @@ def parse_flags(table: Table, name: str) -> npt.NDArray[np.bool_]:
 def refuse_twice(
     table: Table, dates: pd.DatetimeIndex, symbols: Sequence[str], days: Rows, stocks: Rows
 ) -> None:
-    """Raise an `InputError` where a pair of day [R] and stock [R] has two rows."""
-    twice = np.flatnonzero(pd.Series(days * len(symbols) + stocks).duplicated())
-    if len(twice):
-        pairs = shorten(f"{dates[days[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in twice)
+    """Raise an `InputError` if several rows have the same day [R] and stock [R]."""
+    repeated = np.flatnonzero(pd.Series(days * len(symbols) + stocks).duplicated())
+    if len(repeated):
+        pairs = shorten(f"{dates[days[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in repeated)
         raise InputError(
-            f"{table.name} has {len(twice)} rows whose date and symbol stand twice: {pairs}"
+            f"{table.name} has {len(repeated)} rows that repeat the date and symbol of another: "
+            f"{pairs}"
         )
