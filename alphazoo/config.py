@@ -30,7 +30,7 @@ SOURCES = ("data.path", "data.market", "datamodule.market")
 REPEATS = ("datamodule", "trainer.plugins", "trainer.callbacks")
 
 # Hydra takes sweepers from the namespace hydra_plugins alone, which may have several folders
-sys.path.append(str(Path(__file__).parent / "plugins"))
+sys.path.append(str(Path(__file__).parent / "sweep" / "plugins"))
 
 
 OmegaConf.register_new_resolver("len", len, replace=True)

@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.data.scores import read_scores
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import load_table, load_tensors, replacing
 from alphazoo.models.base import StockModel
-from alphazoo.scores import read_scores
 
 RNN = (r"rnn\.(.*)", r"encoder.rnn.\1")
 HEAD = (r"fc_out\.(.*)", r"head.\1")
@@ -173,7 +173,7 @@ def convert_scores(file: str | Path, out: str | Path) -> None:
 
     Raises:
         InputError: The file holds something else, or the scores are invalid, see
-            `alphazoo.scores.read_scores`.
+            `alphazoo.data.scores.read_scores`.
     """
     target = Path(out).expanduser()
     if target.suffix != ".parquet":

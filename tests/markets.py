@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from alphazoo.data.concepts import Concepts, read_concepts
-from alphazoo.data.market import Market
+from alphazoo.market.concepts import Concepts, read_concepts
+from alphazoo.market.market import Market
 
 N_DAYS, N_STOCKS = 130, 10
 INDEX, OUTSIDER = 7, 6  # neither is ever a member

@@ -7,8 +7,8 @@ import pandas as pd
 
 from alphazoo.backtest.dividends import mean_dividends
 from alphazoo.backtest.exchange import Values
-from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice, shorten
+from alphazoo.market.market import Market
 
 Choice = Literal["index", "universe", "cash"]
 

@@ -12,9 +12,9 @@ from alphazoo.backtest.account import Account, DayEnd, Fill
 from alphazoo.backtest.benchmark import Benchmark
 from alphazoo.backtest.exchange import Values
 from alphazoo.backtest.risk import definitions, risk_figures
-from alphazoo.data.market import Market
 from alphazoo.errors import shorten
 from alphazoo.files import replacing
+from alphazoo.market.market import Market
 
 PAYING = 0.001  # dividends a year from which on they are mentioned
 ENOUGH = 100  # days that tell how many there are in a year

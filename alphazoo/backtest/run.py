@@ -10,8 +10,8 @@ from alphazoo.backtest.result import Backtest
 from alphazoo.backtest.scores import score_panel
 from alphazoo.backtest.strategies import Strategy
 from alphazoo.bounds import PositiveFloat, PositiveInt
-from alphazoo.data.market import Market
 from alphazoo.errors import InputError
+from alphazoo.market.market import Market
 
 
 def run_backtest(

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from alphazoo.backtest.exchange import Values
-from alphazoo.data.market import Market
+from alphazoo.data.scores import locate, read_scores
 from alphazoo.errors import InputError, check_choice, shorten
-from alphazoo.scores import locate, read_scores
+from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def score_panel(
         [d, S]; NaN where there is none.
 
     Raises:
-        InputError: The table is wrong, see `alphazoo.scores.read_scores`, the market lacks a date
+        InputError: The table is wrong, see `alphazoo.data.scores.read_scores`, the market lacks a date
             or symbol, or a day has too few scores or equal ones.
     """
     if split is not None and "split" in table:

@@ -40,7 +40,7 @@ def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
 def compose_config(arguments: list[str], *groups: str) -> Any:
     """The config of a command that is not Hydra's own; the groups that it needs are checked."""
     from alphazoo.config import compose
-    from alphazoo.settings import check_settings
+    from alphazoo.runs.settings import check_settings
 
     rest, own = own_folder(arguments)
     config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))

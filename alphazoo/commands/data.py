@@ -7,7 +7,7 @@ from alphazoo.errors import InputError, shorten
 def check(arguments: list[str]) -> None:
     """Print what a source holds and what looks odd in it."""
     from alphazoo.config import instantiate
-    from alphazoo.data.check import check_market
+    from alphazoo.market.check import check_market
 
     config = compose_config(arguments, "data", "label")
     lines = check_market(instantiate(config.data.market)(), instantiate(config.label))

@@ -10,16 +10,16 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.cost import Cost
-from alphazoo.facts import add_fact
-from alphazoo.fit import try_nodes
-from alphazoo.resume import has_ended, in_use
-from alphazoo.run_report import report
-from alphazoo.runs import Run
-from alphazoo.settings import check_settings
+from alphazoo.evaluation.run_report import report
+from alphazoo.runs.provenance import add_fact
+from alphazoo.runs.resources import Cost
+from alphazoo.runs.run import Run
+from alphazoo.runs.settings import check_settings
 from alphazoo.tracking import tracked
-from alphazoo.train import fit_and_score, write_results
-from alphazoo.walk_forward import walk_forward
+from alphazoo.training.fit import try_nodes
+from alphazoo.training.resume import has_ended, in_use
+from alphazoo.training.train import fit_and_score, write_results
+from alphazoo.training.walk_forward import walk_forward
 
 log = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ def logged(file: Path) -> Iterator[None]:
 
 def print_evaluation(metrics: dict[str, float]) -> None:
     """Print the metrics that the published table has, as far as they are known."""
-    from alphazoo.compare import FIGURES
+    from alphazoo.evaluation.compare import FIGURES
 
     for title, name in FIGURES.items():
         if name in metrics:

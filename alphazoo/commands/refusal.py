@@ -27,9 +27,9 @@ class CheckSettings(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
         from alphazoo.config import take_run
-        from alphazoo.fit import try_nodes
-        from alphazoo.resume import in_use
-        from alphazoo.settings import check_settings
+        from alphazoo.runs.settings import check_settings
+        from alphazoo.training.fit import try_nodes
+        from alphazoo.training.resume import in_use
 
         try:
             settings = _without_folder(config)

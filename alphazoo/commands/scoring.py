@@ -9,14 +9,14 @@ from typing import Any
 from alphazoo.commands.arguments import compose_config, own_folder, split
 from alphazoo.commands.output import be_quiet, print_evaluation
 from alphazoo.errors import InputError
-from alphazoo.folders import results_folder
+from alphazoo.runs.folders import results_folder
 
 
 def predict(arguments: list[str]) -> None:
     """Score the newest day, or others, by a finished run; write and print the scores."""
     from alphazoo.files import write_table
-    from alphazoo.predict import predict as predict_days
-    from alphazoo.predict import print_ranking
+    from alphazoo.serving.predict import predict as predict_days
+    from alphazoo.serving.predict import print_ranking
 
     own, rest = split(arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out")
     if ("run" in own) == ("model_uri" in own):
@@ -37,7 +37,7 @@ def predict(arguments: list[str]) -> None:
 @contextmanager
 def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
     """The run in a folder or a registry, and where its predictions go by default."""
-    from alphazoo.runs import Run
+    from alphazoo.runs.run import Run
 
     rest, folders = own_folder(overrides)
     if "run" in own:
@@ -54,7 +54,7 @@ def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Pa
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
-    from alphazoo.evaluation import evaluate_file
+    from alphazoo.evaluation.evaluate import evaluate_file
 
     own, rest = split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
@@ -70,8 +70,8 @@ def evaluate(arguments: list[str]) -> None:
 
 def compare(arguments: list[str]) -> None:
     """Put runs side by side."""
-    from alphazoo.compare import write_comparison
-    from alphazoo.groups import find_runs, group_runs
+    from alphazoo.evaluation.compare import write_comparison
+    from alphazoo.runs.replicates import find_runs, group_runs
 
     own, folders = split(arguments, "out")
     runs = find_runs(folders)
@@ -85,8 +85,8 @@ def compare(arguments: list[str]) -> None:
 
 def ensemble(arguments: list[str]) -> None:
     """Average the scores of runs, and evaluate them like those of a run."""
-    from alphazoo.ensemble import write_ensemble
-    from alphazoo.groups import find_runs
+    from alphazoo.evaluation.ensemble import write_ensemble
+    from alphazoo.runs.replicates import find_runs
 
     own, folders = split(arguments, "out", "by")
     runs = find_runs(folders)

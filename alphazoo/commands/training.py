@@ -99,8 +99,8 @@ def _train(config: Any) -> None:
 
 def _resume(folder: str, arguments: list[str]) -> None:
     """Train on in the folder of a run, without Hydra, whose part of the config is settled."""
-    from alphazoo.runs import Run
-    from alphazoo.settings import check_settings
+    from alphazoo.runs.run import Run
+    from alphazoo.runs.settings import check_settings
 
     run = Run.open(folder, own_folder(arguments)[0])
     check_settings(run.config)

@@ -2,7 +2,7 @@
 
 Taking days away does not undo what a source did to the days that stay. If a vendor adjusts prices
 backwards, the level of an old price knows later splits and dividends, and a feature made of the
-level passes the audit; see `alphazoo.data.features` for what to do.
+level passes the audit; see `alphazoo.features.base` for what to do.
 """
 
 import copy
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alphazoo.data.features import FeatureSet
-from alphazoo.data.market import Market
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError
+from alphazoo.features.base import FeatureSet
+from alphazoo.market.market import Market
 
 
 def find_look_ahead(

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from alphazoo.data.concepts import Concepts
-from alphazoo.data.features import Windows
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError
+from alphazoo.features.base import Windows
+from alphazoo.market.concepts import Concepts
 
 
 class DayBatch(NamedTuple):

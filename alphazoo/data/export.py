@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alphazoo.data.features import FeatureSet
 from alphazoo.data.labels import Label
-from alphazoo.data.market import Market
 from alphazoo.errors import InputError
+from alphazoo.features.base import FeatureSet
 from alphazoo.files import replacing
+from alphazoo.market.market import Market
 
 DAYS = 100  # days of a row group: bounds the memory
 

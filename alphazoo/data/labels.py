@@ -6,11 +6,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.data.concepts import Concepts
 from alphazoo.data.neutral import residuals
 from alphazoo.data.ranks import percentile_ranks, scaled_ranks
-from alphazoo.data.returns import forward_return
 from alphazoo.errors import InputError, check_choice
+from alphazoo.market.concepts import Concepts
+from alphazoo.market.returns import forward_return
 
 SCALES = ("rank", "zscore", "raw")
 BLOCK = 250  # number of days scaled at a time, to bound the memory of ranking

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.labels import Label
-from alphazoo.data.market import Market
+from alphazoo.market.market import Market
 
 
 def count_losses(

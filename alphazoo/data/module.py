@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from alphazoo.data.check import stray_losses
-from alphazoo.data.concept_state import concepts_state, restore_concepts
-from alphazoo.data.concepts import Concepts, ConceptSource, are_computed, find_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
-from alphazoo.data.features import FeatureSet
-from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.labels import Label
 from alphazoo.data.losses import count_losses, describe_losses
-from alphazoo.data.market import Market
 from alphazoo.data.scaling import Scaler
+from alphazoo.data.seeds import ShuffledDays
 from alphazoo.data.segments import Segment, read_segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
-from alphazoo.seeds import ShuffledDays
+from alphazoo.features.base import FeatureSet
+from alphazoo.market.check import stray_losses
+from alphazoo.market.concept_state import concepts_state, restore_concepts
+from alphazoo.market.concepts import Concepts, ConceptSource, are_computed, find_concepts
+from alphazoo.market.fingerprint import Fingerprint
+from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
 

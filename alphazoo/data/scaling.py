@@ -15,9 +15,9 @@ import torch
 from annotated_types import Le
 from torch import Tensor
 
-from alphazoo.data.features import Windows
 from alphazoo.data.ranks import scaled_ranks
 from alphazoo.errors import InputError, shorten
+from alphazoo.features.base import Windows
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import pandas as pd
 
-from alphazoo.data.periods import bound
 from alphazoo.errors import InputError
+from alphazoo.market.periods import bound
 
 log = logging.getLogger(__name__)
 

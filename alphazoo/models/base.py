@@ -12,9 +12,9 @@ from torchmetrics import MeanMetric
 
 from alphazoo.bounds import NonNegativeFloat, PositiveFloat
 from alphazoo.data.days import DayBatch
+from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.files import read_checkpoint
-from alphazoo.lineage import Lineage, read_lineage
 from alphazoo.metrics import ScoreTable, summary
 
 FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
@@ -46,7 +46,7 @@ class StockModel(L.LightningModule, ABC):
     Attributes:
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
         logged: Names of the metrics that training logs; ``monitor`` must be one of them.
-        lineage: The checkpoints that the weights came from, see `alphazoo.lineage`.
+        lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from alphazoo.bounds import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from alphazoo.data.days import DayBatch
+from alphazoo.data.seeds import epoch_seed
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
-from alphazoo.seeds import epoch_seed
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from alphazoo.compare import compare, write_comparison
 from alphazoo.config import instantiate
-from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.facts import data_facts
+from alphazoo.evaluation.compare import compare, write_comparison
 from alphazoo.files import write_table
-from alphazoo.groups import Group, Name
-from alphazoo.runs import Run, read_facts
+from alphazoo.market.fingerprint import Fingerprint
+from alphazoo.runs.provenance import data_facts
+from alphazoo.runs.replicates import Group, Name
+from alphazoo.runs.run import Run, read_facts
 from alphazoo.sweep.combine import Pair
 from alphazoo.sweep.data import REMEDY, find_outdated
 from alphazoo.sweep.jobs import is_done, read_job

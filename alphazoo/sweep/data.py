@@ -10,11 +10,11 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import instantiate
-from alphazoo.data.fingerprint import CHANGED, GROWN, UNKNOWN, Fingerprint
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.periods import bound
 from alphazoo.errors import InputError, shorten
-from alphazoo.runs import read_facts
+from alphazoo.market.fingerprint import CHANGED, GROWN, UNKNOWN, Fingerprint
+from alphazoo.market.periods import bound
+from alphazoo.runs.run import read_facts
 from alphazoo.sweep.jobs import CKPT_LAST
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from alphazoo.errors import AlphazooError, InputError, PrunedError
 from alphazoo.files import write_json
-from alphazoo.settings import check_settings
+from alphazoo.runs.settings import check_settings
 from alphazoo.sweep.locks import take_gpu
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def check_job(config: DictConfig) -> None:
     Raises:
         InputError: A setting cannot be used.
     """
-    from alphazoo.fit import try_nodes
+    from alphazoo.training.fit import try_nodes
 
     known = config.copy()
     if OmegaConf.is_interpolation(known, "folder"):

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from alphazoo.errors import InputError
-from alphazoo.facts import settings_digest
+from alphazoo.runs.provenance import settings_digest
 from alphazoo.sweep.combine import (
     COMBINED,
     Pair,

@@ -18,7 +18,7 @@ from optuna.trial import Trial, TrialState
 
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError, PrunedError, check_choice, shorten
-from alphazoo.runs import read_metrics
+from alphazoo.runs.run import read_metrics
 from alphazoo.sweep.jobs import is_done, read_job
 from alphazoo.sweep.space import Space
 from alphazoo.sweep.storage import find_trial, open_storage, quiet

@@ -8,7 +8,7 @@ import pandas as pd
 
 from alphazoo.errors import JobsFailedError, shorten
 from alphazoo.files import write_table
-from alphazoo.runs import read_facts, read_metrics
+from alphazoo.runs.run import read_facts, read_metrics
 from alphazoo.sweep.jobs import Job, is_done, read_job, read_jobs
 
 PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import flatten, instantiate
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.files import write_json
-from alphazoo.runs import Run
+from alphazoo.runs.run import Run
 
 TRACKING = "tracking.json"
 KEPT = ("config.yaml", "facts.json", "metrics.json", "report.html", "windows.csv", "figures/*.png")

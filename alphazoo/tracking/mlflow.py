@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from alphazoo.errors import InputError
-from alphazoo.runs import Run
+from alphazoo.runs.run import Run
 from alphazoo.tracking import Tracker, finite
 from alphazoo.tracking.registry import NAME, register
 from alphazoo.tracking.store import SQLITE, absolute, connect, hide_password, in_short, reported

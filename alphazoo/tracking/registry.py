@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from alphazoo.config import compose
 from alphazoo.errors import InputError, did_you_mean, shorten
-from alphazoo.runs import Run
+from alphazoo.runs.run import Run
 from alphazoo.tracking.store import SQLITE, absolute, connect, reported
 from alphazoo.tracking.trust import check_trusted
 
