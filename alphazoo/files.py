@@ -51,7 +51,7 @@ TABLE_PARTS = {
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def write_atomically(file: Path) -> Iterator[Path]:
     """Yield a temporary path, and move the file written there to its place when it is complete.
 
     The content reaches the disk before the move, so that a crash leaves either the old file or the
@@ -125,7 +125,7 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"tables are .parquet or .csv files, got {file}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         if file.suffix == ".csv":
             table.to_csv(beside, index=False)
         else:
@@ -134,7 +134,7 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
 
 def write_json(file: Path, content: Any) -> None:
     """Write plain values as JSON; numbers that are not finite become null."""
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         beside.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alphazoo.data.scores import read_scores
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import load_table, load_tensors, replacing
+from alphazoo.files import load_table, load_tensors, write_atomically
 from alphazoo.models.base import StockModel
 
 RNN = (r"rnn\.(.*)", r"encoder.rnn.\1")
@@ -156,7 +156,7 @@ def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(model)
-    with replacing(target) as beside:
+    with write_atomically(target) as beside:
         trainer.save_checkpoint(beside)
 
 
@@ -188,7 +188,7 @@ def convert_scores(file: str | Path, out: str | Path) -> None:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as beside:
+    with write_atomically(target) as beside:
         scores.to_parquet(beside, index=False)
 
 

@@ -143,7 +143,15 @@ def test_a_failed_run_keeps_no_results_of_an_earlier_one(
     made = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")}
     alphazoo("train", *TRAIN, "optimizer=sgd", "model.lr=1e30", "hydra.run.dir=out")
     left = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")}
-    told = {"config.yaml", "facts.json", "train.log", "run.lock", "checkpoints", "logs", ".hydra"}
+    told = {
+        "config.yaml",
+        "provenance.json",
+        "train.log",
+        "run.lock",
+        "checkpoints",
+        "logs",
+        ".hydra",
+    }
     assert {path.name for path in made} > {"metrics.json", "figures", "analysis", "report.html"}
     assert {path.parts[0] for path in left} <= told
     assert not {path.name for path in left} & {"best.ckpt", "last.ckpt"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with pytest.raises(OSError, match="full"), replacing(file) as beside:  # noqa: PT012
+    with pytest.raises(OSError, match="full"), write_atomically(file) as beside:  # noqa: PT012
         beside.write_text("half")
         raise OSError("full")
     assert file.read_text() == "old"
@@ -39,13 +39,13 @@ def test_content_is_on_the_disk_before_it_takes_the_place(
         flush(number)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         beside.write_text("new")
     assert seen == [(False, "old"), (True, "new")]
 
 
 def test_a_file_is_as_readable_as_others(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a.txt") as beside:
+    with write_atomically(tmp_path / "a.txt") as beside:
         beside.write_text("a")
     (tmp_path / "b.txt").write_text("b")
     first, second = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names(tmp_path))
@@ -56,8 +56,8 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from alphazoo.files import replacing
-with replacing(Path({str(tmp_path / "a[1].txt")!r})) as beside:
+from alphazoo.files import write_atomically
+with write_atomically(Path({str(tmp_path / "a[1].txt")!r})) as beside:
     beside.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -65,13 +65,16 @@ with replacing(Path({str(tmp_path / "a[1].txt")!r})) as beside:
     assert len(names(tmp_path)) == 1
     other = tmp_path / ".a[1].txt.999999999@elsewhere.12345678"  # of another machine
     other.write_text("")
-    with replacing(tmp_path / "a[1].txt") as beside:
+    with write_atomically(tmp_path / "a[1].txt") as beside:
         beside.write_text("new")
-        with replacing(tmp_path / "a[1].txt"):  # that of this process, which runs, stays
+        with write_atomically(tmp_path / "a[1].txt"):  # that of this process, which runs, stays
             assert beside.is_file()
     assert names(tmp_path) == [other.name, "a[1].txt"]
 
 
 def test_names_cannot_be_guessed(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a.txt") as first, replacing(tmp_path / "a.txt") as second:
+    with (
+        write_atomically(tmp_path / "a.txt") as first,
+        write_atomically(tmp_path / "a.txt") as second,
+    ):
         assert first != second

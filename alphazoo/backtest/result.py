@@ -1,4 +1,4 @@
-"""What a backtest gives: tables of days, positions and trades, risk figures, notes."""
+"""What a backtest gives: tables of days, positions and trades, risk metrics, notes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ import pandas as pd
 from alphazoo.backtest.account import Account, DayEnd, Fill
 from alphazoo.backtest.benchmark import Benchmark
 from alphazoo.backtest.exchange import Values
-from alphazoo.backtest.risk import definitions, risk_figures
+from alphazoo.backtest.risk import definitions, risk_metrics
 from alphazoo.errors import shorten
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 from alphazoo.market.market import Market
 
 PAYING = 0.001  # dividends a year from which on they are mentioned
@@ -37,10 +37,10 @@ class Backtest:
             ``shares`` (unadjusted; NaN where the market has no factor), ``price``, ``value``,
             ``cost``, the last two in currency.
         benchmark: What it is.
-        periods: Trading days per year, for annualised figures.
+        periods: Trading days per year, for annualised metrics.
         dividend_yield: Beside an index the dividends in the stocks' returns, a fraction per year,
             see `alphazoo.backtest.dividends`; None without an index or where they are unknown.
-        notes: What a reader of the figures should know.
+        notes: What a reader of the metrics should know.
     """
 
     days: pd.DataFrame
@@ -91,22 +91,22 @@ class Backtest:
         )
 
     @property
-    def figures(self) -> dict[str, float]:
-        """Risk figures by name, see `alphazoo.backtest.risk`."""
-        figures = risk_figures(self.days, self.periods)
+    def metrics(self) -> dict[str, float]:
+        """Risk metrics by name, see `alphazoo.backtest.risk`."""
+        metrics = risk_metrics(self.days, self.periods)
         if self.dividend_yield is not None:
-            figures["dividend_yield"] = self.dividend_yield
-        return figures
+            metrics["dividend_yield"] = self.dividend_yield
+        return metrics
 
     @property
     def definitions(self) -> dict[str, str]:
-        """What each of the figures is."""
+        """What each of the metrics is."""
         known = definitions(self.periods)
-        return {name: known[name] for name in self.figures}
+        return {name: known[name] for name in self.metrics}
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What makes the figures look better, or other, than they are: sentences."""
+        """What makes the metrics look better, or other, than they are: sentences."""
         found = []
         paid = self.dividend_yield
         if paid is not None and paid >= PAYING:
@@ -118,7 +118,7 @@ class Backtest:
         count = _days_per_year(self.days["date"])
         if len(self.days) >= ENOUGH and not 0.9 < count / self.periods < 1.1:
             found.append(
-                f"The backtest has about {count:.0f} days a year, but figures per year are those "
+                f"The backtest has about {count:.0f} days a year, but metrics per year are those "
                 f"of {self.periods} (backtest.periods)."
             )
         return tuple(found)
@@ -127,7 +127,7 @@ class Backtest:
         """Write ``backtest.parquet`` (the days), ``positions.parquet`` and ``trades.parquet``."""
         tables = {"backtest": self.days, "positions": self.positions, "trades": self.trades}
         for name, table in tables.items():
-            with replacing(Path(folder) / f"{name}.parquet") as file:
+            with write_atomically(Path(folder) / f"{name}.parquet") as file:
                 table.to_parquet(file, index=False)
 
 

@@ -1,4 +1,4 @@
-"""Risk figures of daily returns; the docstring of each is its definition in reports.
+"""Risk metrics of daily returns; the docstring of each is its definition in reports.
 
 Sums and compounding are both given and named: over years they differ by more than models do. The
 table of Qlib's benchmarks sums. Its annualised return is to be read as the mean times 252;
@@ -23,7 +23,7 @@ SERIES = {
 }
 
 
-def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
+def risk_metrics(days: pd.DataFrame, periods: int) -> dict[str, float]:
     """Every figure of every series, and what the days cost.
 
     Args:
@@ -46,13 +46,13 @@ def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
     if "universe" in days:
         series["excess_return_over_universe_with_cost"] = after - days["universe"]
         series["universe_return"] = days["universe"]
-    figures = {
+    metrics = {
         f"{name}/{figure.__name__}": figure(series[name].to_numpy(np.float64), periods)
         for name in SERIES
         if name in series
         for figure in FIGURES
     }
-    return figures | {
+    return metrics | {
         "cost/annualised_sum": annualised_sum(days["cost"].to_numpy(np.float64), periods),
         "turnover/mean": mean(days["turnover"].to_numpy(np.float64), periods),
         "days": len(days),
@@ -60,7 +60,7 @@ def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
 
 
 def definitions(periods: int) -> dict[str, str]:
-    """What the figures of `risk_figures` are, in words, by the same names."""
+    """What the metrics of `risk_metrics` are, in words, by the same names."""
     texts = {
         f"{name}/{figure.__name__}": f"{figure.__doc__} Of the daily {text}."
         for name, text in SERIES.items()

@@ -11,13 +11,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from alphazoo.evaluation.run_report import report
-from alphazoo.runs.provenance import add_fact
-from alphazoo.runs.resources import Cost
+from alphazoo.runs.provenance import add_provenance
+from alphazoo.runs.resources import ResourceMonitor
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
-from alphazoo.tracking import tracked
+from alphazoo.tracking import open_trackers
 from alphazoo.training.fit import try_nodes
-from alphazoo.training.resume import has_ended, in_use
+from alphazoo.training.resume import has_ended, locked_run
 from alphazoo.training.train import fit_and_score, write_results
 from alphazoo.training.walk_forward import walk_forward
 
@@ -36,7 +36,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
         callbacks: Beside those of the config, for the one fit; a walk forward has several.
 
     Returns:
-        The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
+        The metrics of ``metrics.json``: ``val/ic``, ``test/ic``, ...
 
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
@@ -44,20 +44,20 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     check_settings(config)
     try_nodes(config)
     folder = Path(config.folder)
-    with in_use(folder), tracked(config) as trackers:
+    with locked_run(folder), open_trackers(config) as trackers:
         if has_ended(config):
-            log.info("%s has ended already: its figures are as they were", folder)
+            log.info("%s has ended already: its metrics are as they were", folder)
             return {
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
             }
-        cost = Cost()
+        resources = ResourceMonitor()
         metrics, scores, data, concepts = (
             walk_forward(config, trackers)
             if config.walk_forward
-            else fit_and_score(config, [*callbacks, cost], trackers)
+            else fit_and_score(config, [*callbacks, resources], trackers)
         )
-        add_fact(folder, "cost", cost.total())
+        add_provenance(folder, "resources", resources.total())
         write_results(folder, metrics, scores)
         if config.report:
             report(config, metrics, scores, data, concepts)
@@ -65,8 +65,8 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
 
 
 @rank_zero_only
-def print_figures(metrics: dict[str, float], folder: str) -> None:
-    """Print the figures of valid and test side by side."""
+def print_metrics(metrics: dict[str, float], folder: str) -> None:
+    """Print the metrics of valid and test side by side."""
     splits = {"valid": "val", "test": "test"}
     names = ("loss", "ic", "icir", "rank_ic", "rank_icir", "days")
     table = pd.DataFrame(

@@ -17,7 +17,7 @@ SILENCED = (
 )
 
 
-def be_quiet() -> None:
+def silence_libraries() -> None:
     """Silence Lightning's messages and warnings that need no action."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in SILENCED:
@@ -25,7 +25,7 @@ def be_quiet() -> None:
 
 
 @contextmanager
-def logged(file: Path) -> Iterator[None]:
+def log_to_file(file: Path) -> Iterator[None]:
     """Print log messages and append them to a file, as Hydra does."""
     root, level = logging.getLogger(), logging.getLogger().level
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
@@ -45,8 +45,8 @@ def logged(file: Path) -> Iterator[None]:
 
 def print_evaluation(metrics: dict[str, float]) -> None:
     """Print the metrics that the published table has, as far as they are known."""
-    from alphazoo.evaluation.compare import FIGURES
+    from alphazoo.evaluation.compare import METRICS
 
-    for title, name in FIGURES.items():
+    for title, name in METRICS.items():
         if name in metrics:
             print(f"{title:<14}{metrics[name]:9.4f}")

@@ -29,7 +29,7 @@ class CheckSettings(Callback):
         from alphazoo.config import take_run
         from alphazoo.runs.settings import check_settings
         from alphazoo.training.fit import try_nodes
-        from alphazoo.training.resume import in_use
+        from alphazoo.training.resume import locked_run
 
         try:
             settings = _without_folder(config)
@@ -37,7 +37,7 @@ class CheckSettings(Callback):
             run = take_run(settings)
             check_settings(run)
             try_nodes(run)
-            self.held.enter_context(in_use(Path(config.hydra.run.dir)))
+            self.held.enter_context(locked_run(Path(config.hydra.run.dir)))
         except Exception as error:
             raise RefusedError(error) from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import compose_config, own_folder, split
-from alphazoo.commands.output import be_quiet, print_evaluation
+from alphazoo.commands.output import print_evaluation, silence_libraries
 from alphazoo.errors import InputError
 from alphazoo.runs.folders import results_folder
 
@@ -24,7 +24,7 @@ def predict(arguments: list[str]) -> None:
             "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
             "model_uri=models:/NAME/VERSION instead of run"
         )
-    be_quiet()
+    silence_libraries()
     with _opened(own, rest) as (run, place):
         scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
     days = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
@@ -64,21 +64,21 @@ def evaluate(arguments: list[str]) -> None:
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
         spare_run(folder)
         found = evaluate_file(config, own["scores"], folder, drop_unknown=drop)
-    print_evaluation(found.figures)
+    print_evaluation(found.metrics)
     print(f"results: {folder}")
 
 
 def compare(arguments: list[str]) -> None:
     """Put runs side by side."""
     from alphazoo.evaluation.compare import write_comparison
-    from alphazoo.runs.replicates import find_runs, group_runs
+    from alphazoo.runs.replicates import find_runs, group_replicates
 
     own, folders = split(arguments, "out")
     runs = find_runs(folders)
     if not runs:
         raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
     with results_folder(own.get("out")) as folder:
-        table = write_comparison(folder, group_runs(runs))
+        table = write_comparison(folder, group_replicates(runs))
     print(table.to_string(index=False))
     print(f"results: {folder}")
 
@@ -92,8 +92,8 @@ def ensemble(arguments: list[str]) -> None:
     runs = find_runs(folders)
     with results_folder(own.get("out")) as folder:
         spare_run(folder, save="ensemble")
-        figures = write_ensemble(folder, runs, by=own.get("by", "rank"))
-    print_evaluation(figures)
+        metrics = write_ensemble(folder, runs, by=own.get("by", "rank"))
+    print_evaluation(metrics)
     print(f"results: {folder}")
 
 

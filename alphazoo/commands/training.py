@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from alphazoo.commands.arguments import flags_as_keys, own_folder, split
-from alphazoo.commands.output import be_quiet, logged
+from alphazoo.commands.output import log_to_file, silence_libraries
 from alphazoo.errors import InputError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -79,12 +79,12 @@ def _train(config: Any) -> None:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.utilities import rank_zero_only
 
-    from alphazoo.commands.job import print_figures, train
+    from alphazoo.commands.job import print_metrics, train
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
     if getattr(rank_zero_only, "rank", 0):
         logging.getLogger("alphazoo").setLevel(logging.WARNING)  # the first process says it
-    be_quiet()
+    silence_libraries()
     callbacks = []
     settings = HydraConfig.get().sweeper if HydraConfig.initialized() else None
     if settings and settings.get("trial") is not None:
@@ -92,7 +92,7 @@ def _train(config: Any) -> None:
 
         callbacks.append(Pruning(settings, config.monitor))
     try:
-        print_figures(train(config, callbacks), config.folder)
+        print_metrics(train(config, callbacks), config.folder)
     except MisconfigurationException as error:  # Lightning's word for an unusable setting
         raise InputError(" ".join(str(error).split())) from error
 
@@ -106,7 +106,7 @@ def _resume(folder: str, arguments: list[str]) -> None:
     check_settings(run.config)
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
-    with logged(run.folder / "train.log"):
+    with log_to_file(run.folder / "train.log"):
         _train(run.config)
 
 

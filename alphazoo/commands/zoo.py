@@ -1,7 +1,7 @@
 """alphazoo models and import-qlib: list the models, and import files of Qlib."""
 
 from alphazoo.commands.arguments import split
-from alphazoo.commands.output import be_quiet
+from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
 
 
@@ -28,7 +28,7 @@ def import_qlib(arguments: list[str]) -> None:
         convert_scores(files[0], own["out"])
         print(f"{own['out']}: scores of {files[0]}")
         return
-    be_quiet()
+    silence_libraries()
     model = instantiate(compose(*rest).model)
     import_weights(files[0], model, own["out"])
     count = sum(p.numel() for p in model.parameters())

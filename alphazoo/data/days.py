@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError
-from alphazoo.features.base import Windows
+from alphazoo.features.base import FeatureWindows
 from alphazoo.market.concepts import Concepts
 
 
@@ -59,7 +59,7 @@ class DayPanels:
 
     Attributes:
         windows: The features, unscaled.
-        scaler: Fitted on the train days.
+        scaler: FitResult on the train days.
         labels: [D, S].
         returns: [D, S].
         present: [D, S] bool.
@@ -68,7 +68,7 @@ class DayPanels:
         key: Tells them from all other panels; a copy on another device has the same.
     """
 
-    windows: Windows
+    windows: FeatureWindows
     scaler: Scaler
     labels: Tensor
     returns: Tensor

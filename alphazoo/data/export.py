@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from alphazoo.data.labels import Label
 from alphazoo.errors import InputError
 from alphazoo.features.base import FeatureSet
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 from alphazoo.market.market import Market
 
 DAYS = 100  # days of a row group: bounds the memory
@@ -51,7 +51,7 @@ def export_features(
         raise InputError(f"out is a file with the ending .parquet, got {file}")
     rows = market.rows(first, last)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         writer, count = None, 0
         try:
             for table in _tables(market, features, label, rows):

@@ -94,7 +94,7 @@ def check_lineage(
         )
 
 
-def seen_before(lineage: Lineage, data: MarketDataModule) -> dict[str, float]:
+def count_seen_days(lineage: Lineage, data: MarketDataModule) -> dict[str, float]:
     """Count the validation and test days that the ancestors of a model have seen.
 
     Returns:

@@ -16,14 +16,14 @@ from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.labels import Label
 from alphazoo.data.losses import count_losses, describe_losses
 from alphazoo.data.scaling import Scaler
-from alphazoo.data.seeds import ShuffledDays
+from alphazoo.data.seeds import ShuffledDaySampler
 from alphazoo.data.segments import Segment, read_segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
 from alphazoo.features.base import FeatureSet
 from alphazoo.market.check import stray_losses
 from alphazoo.market.concept_state import concepts_state, restore_concepts
-from alphazoo.market.concepts import Concepts, ConceptSource, are_computed, find_concepts
+from alphazoo.market.concepts import Concepts, ConceptSource, are_learned, find_concepts
 from alphazoo.market.fingerprint import Fingerprint
 from alphazoo.market.market import Market
 
@@ -169,8 +169,8 @@ class MarketDataModule(L.LightningDataModule):
 
     @property
     def computes_concepts(self) -> bool:
-        """Whether the concepts are computed from the train days, see `are_computed`."""
-        return are_computed(self._concepts)
+        """Whether the concepts are computed from the train days, see `are_learned`."""
+        return are_learned(self._concepts)
 
     @property
     def ends(self) -> dict[str, list[str]]:
@@ -188,7 +188,7 @@ class MarketDataModule(L.LightningDataModule):
             self._seed = torch.initial_seed()
         days, (processes, rank) = self._device_days("train"), self._processes()
         own = torch.Generator()  # else a loader draws from torch's, sooner or later than the epoch
-        order = ShuffledDays(days, seed=self._seed, processes=processes, rank=rank)
+        order = ShuffledDaySampler(days, seed=self._seed, processes=processes, rank=rank)
         return DataLoader(days, batch_size=None, sampler=order, generator=own)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:

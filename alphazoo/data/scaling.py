@@ -17,7 +17,7 @@ from torch import Tensor
 
 from alphazoo.data.ranks import scaled_ranks
 from alphazoo.errors import InputError, shorten
-from alphazoo.features.base import Windows
+from alphazoo.features.base import FeatureWindows
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,11 @@ class Scaler(ABC):
         """Scale windows [T, N, F]; infinite values count as NaN."""
 
     def fit(  # noqa: B027
-        self, windows: Windows, days: Iterable[int], present: Tensor, names: Sequence[str] = ()
+        self,
+        windows: FeatureWindows,
+        days: Iterable[int],
+        present: Tensor,
+        names: Sequence[str] = (),
     ) -> None:
         """Fit on the stocks that are present on some days, where there is something to fit.
 
@@ -98,7 +102,11 @@ class FittedScaler(Scaler):
         return self.center is not None
 
     def fit(
-        self, windows: Windows, days: Iterable[int], present: Tensor, names: Sequence[str] = ()
+        self,
+        windows: FeatureWindows,
+        days: Iterable[int],
+        present: Tensor,
+        names: Sequence[str] = (),
     ) -> None:
         """Fit on the stocks that are present on some days; see `Scaler`."""
         rows = torch.tensor([*days])

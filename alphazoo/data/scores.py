@@ -11,7 +11,7 @@ from alphazoo.data.labels import Label
 from alphazoo.errors import InputError, did_you_mean, shorten
 from alphazoo.market.dates import DateRules, parse_dates
 from alphazoo.market.market import Market
-from alphazoo.market.symbols import explain_unknown, find_symbols, setting_text
+from alphazoo.market.symbols import explain_unknown, find_symbols, parse_text_setting
 from alphazoo.market.tables import (
     AnyTable,
     Rows,
@@ -20,7 +20,7 @@ from alphazoo.market.tables import (
     open_table,
     read_columns,
 )
-from alphazoo.market.values import parse_labels, parse_numbers, parse_symbols, refuse_twice
+from alphazoo.market.values import check_unique, parse_labels, parse_numbers, parse_symbols
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def read_scores(
     rules = DateRules(date_format, timezone, setting="{}={} in read_scores")
     dates, days = parse_dates(found, "date", rules)
     symbols, stocks = parse_symbols(found)
-    refuse_twice(found, dates, symbols, days, stocks)
+    check_unique(found, dates, symbols, days, stocks)
 
     def key(row: int) -> str:
         return f"{symbols[stocks[row]]} on {dates[days[row]]:%Y-%m-%d}"
@@ -103,7 +103,7 @@ def _find_names(found: Collection[str], columns: Mapping[str, str], source: str)
     for name, aliases in NAMES.items():
         matches = [column for column in found if str(column).lower() in aliases]
         if name in columns:
-            names[name] = setting_text(columns[name], f"columns.{name}")
+            names[name] = parse_text_setting(columns[name], f"columns.{name}")
         elif len(matches) > 1:
             raise InputError(
                 f"{source} has several columns for {name}: {', '.join(matches)}; choose one with "

@@ -38,7 +38,7 @@ class SeedEpochs(L.Callback):
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch, trainer.global_rank))
 
 
-class ShuffledDays(DistributedSampler[DayBatch]):
+class ShuffledDaySampler(DistributedSampler[DayBatch]):
     """Days in an order that depends only on the seed and the epoch.
 
     The processes take turns: one step of n processes has the days of n steps of a single process.

@@ -7,7 +7,7 @@ from typing import Annotated
 import pandas as pd
 
 from alphazoo.errors import InputError
-from alphazoo.market.periods import bound
+from alphazoo.market.periods import parse_bound
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.T
     if not isinstance(segment, list | tuple) or len(segment) != 2:
         raise InputError(f"data.{name} is [from, to], got {segment!r}")
     first, last = (
-        bound(end, side, f"data.{name}")
+        parse_bound(end, side, f"data.{name}")
         for end, side in zip(segment, ("left", "right"), strict=True)
     )
     if first is not None and last is not None and first > last:

@@ -23,7 +23,7 @@ from alphazoo.evaluation.signals import (
     t_statistic,
     turnover,
 )
-from alphazoo.files import replacing, write_json
+from alphazoo.files import write_atomically, write_json
 from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.metrics import Panel, daily_ic, day_ranks, summarise_days, to_panel
@@ -36,7 +36,7 @@ class Analysis:
     """Metrics and tables of a score table; `alphazoo.evaluation.definitions.SIGNALS` defines them.
 
     Attributes:
-        figures: Metrics by name; NaN if undefined.
+        metrics: Metrics by name; NaN if undefined.
         daily: By date: ``ic rank_ic stocks q1 q2 ... mean_return spread long_short autocorrelation
             turnover`` and, with a market, ``coverage``.
         quantiles: By quantile: ``return excess``.
@@ -48,7 +48,7 @@ class Analysis:
         concepts: By concept: ``ic rank_ic stocks days``; None without concepts.
     """
 
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     daily: pd.DataFrame
     quantiles: pd.DataFrame
     years: pd.DataFrame
@@ -113,7 +113,7 @@ def analyse(
         metrics["unscored_days"] = int(np.ptp(scored_rows)) + 1 - len(scored_rows)
 
     return Analysis(
-        figures=metrics,
+        metrics=metrics,
         daily=daily,
         quantiles=_by_quantile(daily, n_quantiles),
         years=_by_period(daily, ["year"]),
@@ -188,10 +188,10 @@ def write_analysis(folder: str | Path, analysis: Analysis) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tables = {name: table.reset_index() for name, table in analysis.tables.items()}
     for name, table in tables.items():
-        with replacing(folder / f"{name}.parquet") as file:
+        with write_atomically(folder / f"{name}.parquet") as file:
             table.to_parquet(file, index=False)
     content = {
-        "figures": dict(analysis.figures),
+        "metrics": dict(analysis.metrics),
         "tables": {name: _records(table) for name, table in tables.items()},
         "definitions": SIGNALS,
     }

@@ -9,7 +9,7 @@ import pandas as pd
 from alphazoo.errors import shorten
 from alphazoo.evaluation.figures import compared_figures
 from alphazoo.evaluation.report import Section, Table, write_page
-from alphazoo.files import replacing, write_table
+from alphazoo.files import write_atomically, write_table
 from alphazoo.metrics import daily_ic
 from alphazoo.runs.replicates import Group, Name
 from alphazoo.runs.run import Run
@@ -17,7 +17,7 @@ from alphazoo.runs.run import Run
 log = logging.getLogger(__name__)
 
 EXCESS = "backtest/excess_return_with_cost"
-FIGURES = {  # title in the published table -> name in metrics.json
+METRICS = {  # title in the published table -> name in metrics.json
     "IC": "test/ic",
     "ICIR": "test/icir",
     "rank IC": "test/rank_ic",
@@ -26,7 +26,7 @@ FIGURES = {  # title in the published table -> name in metrics.json
     "IR": f"{EXCESS}/information_ratio",
     "max drawdown": f"{EXCESS}/max_drawdown_sum",
 }
-COSTS = {  # title -> name in facts.json, and decimals
+RESOURCES = {  # title -> name in provenance.json, and decimals
     "seconds": ("seconds", 0),
     "memory, GB": ("memory", 2),
     "GPU memory, GB": ("gpu_memory", 2),
@@ -56,9 +56,9 @@ def compare(groups: Mapping[Name, Group], names: Sequence[str] = ("model",)) -> 
 
     Returns:
         One row per group. Columns ``(title, "mean")`` and ``(title, "std")`` for the titles of
-        `FIGURES` and `COSTS`, NaN where unknown, and ``("runs", "")``, the number of runs.
+        `METRICS` and `RESOURCES`, NaN where unknown, and ``("runs", "")``, the number of runs.
     """
-    titles = [*FIGURES, *COSTS]
+    titles = [*METRICS, *RESOURCES]
     rows = {}
     for name, runs in groups.items():
         found = pd.DataFrame([_measure(run) for run in runs], columns=titles, dtype="float64")
@@ -74,11 +74,11 @@ def compare(groups: Mapping[Name, Group], names: Sequence[str] = ("model",)) -> 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Format a table of `compare` as mean ± standard deviation, without unknown resources."""
-    digits = dict.fromkeys(FIGURES, 4) | {title: number for title, (_, number) in COSTS.items()}
+    digits = dict.fromkeys(METRICS, 4) | {title: number for title, (_, number) in RESOURCES.items()}
     columns: dict[str, list[str]] = {}
     for title, number in digits.items():
         mean, std = table[(title, "mean")], table[(title, "std")]
-        if title in FIGURES or mean.notna().any():
+        if title in METRICS or mean.notna().any():
             columns[title] = [_cell(*pair, number) for pair in zip(mean, std, strict=True)]
     columns["runs"] = [str(count) for count in table[("runs", "")]]
     return pd.DataFrame(columns, index=table.index)
@@ -114,7 +114,7 @@ def write_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     flat = table.set_axis([" ".join(filter(None, pair)) for pair in table.columns], axis=1)
     write_table(flat.reset_index(), folder / f"{file}.csv")
-    with replacing(folder / f"{file}.md") as beside:
+    with write_atomically(folder / f"{file}.md") as beside:
         beside.write_text(_markdown(shown, notes), encoding="utf-8")
     labels = {name: name if isinstance(name, str) else " ".join(name) for name in groups}
     ics = {labels[name]: _mean_ic(group) for name, group in groups.items()}
@@ -143,9 +143,9 @@ def write_comparison(
 
 def _measure(run: Run) -> dict[str, float | None]:
     """Return the metrics and resources of a run by their titles; None where unknown."""
-    metrics, resources = run.metrics, run.facts.get("cost", {})
-    measured = {title: metrics.get(name) for title, name in FIGURES.items()}
-    return measured | {title: resources.get(name) for title, (name, _) in COSTS.items()}
+    metrics, resources = run.metrics, run.provenance.get("resources", {})
+    measured = {title: metrics.get(name) for title, name in METRICS.items()}
+    return measured | {title: resources.get(name) for title, (name, _) in RESOURCES.items()}
 
 
 def _cell(mean: float, std: float, digits: int) -> str:

@@ -12,8 +12,8 @@ from alphazoo.errors import InputError, check_choice
 from alphazoo.evaluation.run_report import report
 from alphazoo.files import write_json
 from alphazoo.metrics import summary, to_unit
-from alphazoo.runs.provenance import data_facts
-from alphazoo.runs.run import FACTS, Run
+from alphazoo.runs.provenance import data_provenance
+from alphazoo.runs.run import PROVENANCE, Run
 from alphazoo.runs.same_data import check_data
 from alphazoo.training.fit import LOGGED_AS, begin_folder
 from alphazoo.training.train import write_results
@@ -101,7 +101,7 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
         for split, table in scores.groupby("split")
         for name, value in summary(table).items()
     }
-    write_json(folder / FACTS, {"data": data_facts(data)})
+    write_json(folder / PROVENANCE, {"data": data_provenance(data)})
     write_results(folder, metrics, scores)
     report(config, metrics, scores, data, data.concepts)
     return metrics
@@ -113,5 +113,5 @@ def _same_data(runs: Sequence[Run]) -> MarketDataModule:
     data.setup()
     for run in runs:
         remedy = "an ensemble needs runs on the same data"
-        check_data(run.facts.get("data", {}), data.fingerprint, str(run.folder), remedy=remedy)
+        check_data(run.provenance.get("data", {}), data.fingerprint, str(run.folder), remedy=remedy)
     return data

@@ -48,12 +48,12 @@ class Evaluation:
     backtest: Backtest | None
 
     @property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """All figures by name: ``test/...`` of the analysis, ``backtest/...``."""
-        figures = {f"test/{name}": value for name, value in self.analysis.figures.items()}
+        metrics = {f"test/{name}": value for name, value in self.analysis.metrics.items()}
         if self.backtest is not None:
-            figures |= {f"backtest/{name}": x for name, x in self.backtest.figures.items()}
-        return figures
+            metrics |= {f"backtest/{name}": x for name, x in self.backtest.metrics.items()}
+        return metrics
 
 
 def evaluate(
@@ -111,10 +111,10 @@ def evaluate_file(
         backtest=backtest,
         concepts=concepts if concepts.names else None,
     )
-    facts = {"scores": str(scores), **market_facts(market), **label_facts(config)}
+    facts = {"scores": str(scores), **market_details(market), **label_details(config)}
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, found, f"Scores of {Path(scores).name}", facts=facts, market=market)
-    write_json(folder / "metrics.json", found.figures)
+    write_json(folder / "metrics.json", found.metrics)
     return found
 
 
@@ -152,12 +152,12 @@ def write_evaluation(
     log.info("report: %s", folder / "report.html")
 
 
-def market_facts(market: Market) -> dict[str, str]:
+def market_details(market: Market) -> dict[str, str]:
     """What the data are."""
     return {"market": market.name} | describe_market(market)
 
 
-def label_facts(config: DictConfig) -> dict[str, str]:
+def label_details(config: DictConfig) -> dict[str, str]:
     """What the returns are, and how it is traded on them."""
     buy, sell = config.label.buy, config.label.sell
     facts = {"return": f"from the close of t+{buy} to that of t+{sell}, for the score of day t"}

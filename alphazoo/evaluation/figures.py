@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 
 SIZE = (5.2, 3.1)  # inches; one column of a page, or the full width of a phone
 LETTERS = 78  # characters per line of a legend
@@ -87,7 +87,7 @@ def to_svg(figure: Figure, colors: Mapping[str, str]) -> str:
 def to_png(figure: Figure, file: Path) -> None:
     """Write the figure as a PNG file with a white background."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE), replacing(file) as beside:
+    with mpl.rc_context(STYLE), write_atomically(file) as beside:
         figure.savefig(beside, format="png", dpi=160)
 
 

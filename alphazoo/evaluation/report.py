@@ -14,7 +14,7 @@ from alphazoo.backtest.result import Backtest
 from alphazoo.evaluation.analysis import Analysis
 from alphazoo.evaluation.definitions import SIGNALS
 from alphazoo.evaluation.figures import COLORS, backtest_figures, signal_figures, to_png, to_svg
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 
 VARIABLES = {role: f"var(--{role})" for role in COLORS}  # colours of the page's style sheet
 
@@ -106,7 +106,7 @@ def write_report(
         sections.append(_portfolio(backtest))
     sections.append(Section("Training", figures=training))
     sections.append(Section("Run and data", caveats, tables=[Table([*facts.items()])]))
-    definitions = {f"test/{name}": SIGNALS[name] for name in analysis.figures}
+    definitions = {f"test/{name}": SIGNALS[name] for name in analysis.metrics}
     definitions |= {name: SIGNALS[name] for name in ("quantiles", "excess", "horizon", "months")}
     if backtest is not None:
         definitions |= {f"backtest/{name}": text for name, text in backtest.definitions.items()}
@@ -115,7 +115,7 @@ def write_report(
         folder / "report.html",
         title,
         f"{first} to {last}, {len(analysis.daily):,} days, "
-        f"{analysis.figures['stocks']:.0f} stocks a day",
+        f"{analysis.metrics['stocks']:.0f} stocks a day",
         sections,
         tiles=_tiles(analysis, backtest),
         definitions=definitions,
@@ -153,7 +153,7 @@ def write_page(
         definitions=[*definitions.items()],
         config=config,
     )
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         beside.write_text(page, encoding="utf-8")
 
 
@@ -171,7 +171,7 @@ def text_table(frame: pd.DataFrame, formats: Mapping[str, Format]) -> Table:
 
 def _tiles(analysis: Analysis, backtest: Backtest | None) -> list[dict[str, str]]:
     tiles = [
-        {"label": label, "value": to_text(analysis.figures[name]), "definition": SIGNALS[name]}
+        {"label": label, "value": to_text(analysis.metrics[name]), "definition": SIGNALS[name]}
         for name, label, to_text in (
             ("ic", "IC", number(4)),
             ("icir", "ICIR, daily", number(3)),
@@ -182,7 +182,7 @@ def _tiles(analysis: Analysis, backtest: Backtest | None) -> list[dict[str, str]
     ]
     if backtest is not None:
         excess = "excess_return_with_cost"
-        metrics, definitions = backtest.figures, backtest.definitions
+        metrics, definitions = backtest.metrics, backtest.definitions
         tiles += [
             {
                 "label": label,
@@ -200,7 +200,7 @@ def _tiles(analysis: Analysis, backtest: Backtest | None) -> list[dict[str, str]
 
 
 def _signal(analysis: Analysis) -> Section:
-    metrics = [(name, SIGNAL[name](value)) for name, value in analysis.figures.items()]
+    metrics = [(name, SIGNAL[name](value)) for name, value in analysis.metrics.items()]
     return Section(
         "Signal",
         figures=signal_figures(analysis.tables),
@@ -209,7 +209,7 @@ def _signal(analysis: Analysis) -> Section:
 
 
 def _portfolio(backtest: Backtest) -> Section:
-    metrics = pd.Series(backtest.figures)
+    metrics = pd.Series(backtest.metrics)
     costs, turnover = metrics.pop("cost/annualised_sum"), metrics.pop("turnover/mean")
     risk = metrics[metrics.index.str.contains("/")]
     series, names = zip(*risk.index.str.split("/"), strict=True)

@@ -15,7 +15,7 @@ from alphazoo.config import instantiate
 from alphazoo.data.lineage import SEEN_BEFORE
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
-from alphazoo.evaluation.evaluate import evaluate, label_facts, market_facts, write_evaluation
+from alphazoo.evaluation.evaluate import evaluate, label_details, market_details, write_evaluation
 from alphazoo.evaluation.figures import training_figures
 from alphazoo.files import write_json
 from alphazoo.market.concepts import Concepts
@@ -48,7 +48,7 @@ def report(
     except InputError as error:
         log.warning("no report: %s", error)
         return
-    metrics |= found.figures
+    metrics |= found.metrics
     write_json(folder / "metrics.json", metrics)
     told = folder / "config.yaml"
     logged = folder / "logs" / "metrics.csv"
@@ -91,9 +91,9 @@ def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
         "features": f"{len(data.features.columns)} columns, window of {data.features.window} days",
         "seed": str(config.seed),
         **spans,
-        **market_facts(data.market),
-        **label_facts(config),
-        **_origin(Run.open(config.folder).facts),
+        **market_details(data.market),
+        **label_details(config),
+        **_origin(Run.open(config.folder).provenance),
         "folder": str(config.folder),
     }
 

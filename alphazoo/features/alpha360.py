@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from alphazoo.features.base import FeatureSet, Windows
+from alphazoo.features.base import FeatureSet, FeatureWindows
 from alphazoo.market.market import Market
 
 EPSILON = 1e-12
@@ -35,7 +35,7 @@ class Alpha360(FeatureSet):
         return Alpha360Windows(panels, market.field("close"), self.window)
 
 
-class Alpha360Windows(Windows):
+class Alpha360Windows(FeatureWindows):
     """Alpha360 of one market.
 
     Args:

@@ -53,11 +53,11 @@ class FeatureSet(ABC):
             )
 
     @abstractmethod
-    def bind(self, market: Market) -> "Windows":
+    def bind(self, market: Market) -> "FeatureWindows":
         """Bind the features to a market."""
 
 
-class Windows(ABC):
+class FeatureWindows(ABC):
     """The unscaled features of a market. Features of day t depend only on days up to t."""
 
     @abstractmethod

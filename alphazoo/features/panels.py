@@ -7,7 +7,7 @@ from torch import Tensor
 
 from alphazoo.errors import InputError, did_you_mean
 from alphazoo.features import alpha158, rolling
-from alphazoo.features.base import FeatureSet, Windows
+from alphazoo.features.base import FeatureSet, FeatureWindows
 from alphazoo.features.store import stored_panel
 from alphazoo.market.market import Market
 
@@ -97,7 +97,7 @@ class Panels(FeatureSet):
         )
 
 
-class PanelWindows(Windows):
+class PanelWindows(FeatureWindows):
     """Windows that are cut from panels.
 
     Args:

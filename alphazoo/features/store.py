@@ -24,7 +24,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from alphazoo.errors import InputError
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _write(
         n_bytes / 1e9,
     )
     fields = {name: _recent(field, known - lookback) for name, field in market.fields.items()}
-    with replacing(entry / "panel.f32") as beside:
+    with write_atomically(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
             file.truncate(n_bytes)
             if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a crash later
@@ -162,7 +162,7 @@ def _write(
         checksum = _panel_checksum(panel)
         (entry / "meta.json").unlink(missing_ok=True)  # it speaks of the old panel
     meta = {"shape": shape, "checksum": checksum, "days": days}
-    with replacing(entry / "meta.json") as beside:
+    with write_atomically(entry / "meta.json") as beside:
         beside.write_text(json.dumps(meta))
     return meta
 

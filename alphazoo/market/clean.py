@@ -11,7 +11,7 @@ import pandas as pd
 
 from alphazoo.errors import InputError, check_choice, shorten
 from alphazoo.market.planted import Planted
-from alphazoo.market.symbols import setting_text
+from alphazoo.market.symbols import parse_text_setting
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def index_symbols(indices: Sequence[object]) -> list[str]:
     """
     if not isinstance(indices, list | tuple):
         raise InputError(f"data.indices is a list of symbols, got {indices!r}")
-    symbols = [setting_text(symbol, "data.indices") for symbol in indices]
+    symbols = [parse_text_setting(symbol, "data.indices") for symbol in indices]
     if len({symbol.casefold() for symbol in symbols}) < len(symbols):
         raise InputError(f"data.indices is a list of different symbols, got {indices!r}")
     return symbols

@@ -20,7 +20,7 @@ from alphazoo.errors import InputError, did_you_mean, shorten
 from alphazoo.market.dates import DateRules, parse_dates
 from alphazoo.market.market import Market
 from alphazoo.market.periods import FIRST, LAST
-from alphazoo.market.symbols import explain_unknown, find_symbols, setting_text
+from alphazoo.market.symbols import explain_unknown, find_symbols, parse_text_setting
 from alphazoo.market.tables import AnyTable, Rows, Table, column_names, open_table, read_columns
 from alphazoo.market.values import parse_labels, parse_numbers, parse_symbols
 
@@ -73,24 +73,24 @@ Source = TypeVar("Source", bound=Callable[..., Concepts])
 _DATA: set[object] = set()  # sources whose concepts are data
 
 
-def from_data(source: Source) -> Source:
+def is_data(source: Source) -> Source:
     """Mark a source whose concepts are data, like prices: they are read anew by every run."""
     _DATA.add(source)
     return source
 
 
-def are_computed(source: str | Path | ConceptSource | None) -> bool:
+def are_learned(source: str | Path | ConceptSource | None) -> bool:
     """Whether a source computes its concepts from the train days.
 
     Such concepts are part of what a run has learnt and belong to its checkpoint. So are those of
-    every function that is not marked by `from_data`.
+    every function that is not marked by `is_data`.
     """
     while isinstance(source, partial):
         source = source.func
     return callable(source) and source not in _DATA
 
 
-@from_data
+@is_data
 def no_concepts(market: Market, train: Sequence[int]) -> Concepts:
     """C = 0."""
     nobody = np.empty(0, dtype=np.int64)
@@ -117,7 +117,7 @@ def find_concepts(
         raise InputError(f"cannot make the concepts: {error}") from error
 
 
-@from_data
+@is_data
 def read_concepts(
     market: Market,
     train: Sequence[int],
@@ -158,12 +158,12 @@ def read_concepts(
     key = "data.concepts.columns"
     labels = given.get("concept") or "concept"
     labels = [
-        setting_text(label, f"{key}.concept")
+        parse_text_setting(label, f"{key}.concept")
         for label in (labels if isinstance(labels, list | tuple) else [labels])
     ]
-    names = {"symbol": setting_text(given.get("symbol") or "symbol", f"{key}.symbol")}
+    names = {"symbol": parse_text_setting(given.get("symbol") or "symbol", f"{key}.symbol")}
     names |= {f"concept{i or ''}": label for i, label in enumerate(labels)}
-    names |= {n: setting_text(given[n], f"{key}.{n}") for n in OPTIONAL if given.get(n)}
+    names |= {n: parse_text_setting(given[n], f"{key}.{n}") for n in OPTIONAL if given.get(n)}
     found = read_columns(opened, names, key=key, optional=OPTIONAL, numbers=["weight"])
     if "from" not in names:
         log.warning("%s has no dates: its concepts are taken to hold in the past, too", found.name)
@@ -214,7 +214,7 @@ def correlation_groups(
     return always(names, stocks.numpy(), groups.astype(np.int64), market)
 
 
-@from_data
+@is_data
 def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
     """The sectors of a synthetic market.
 

@@ -22,7 +22,7 @@ from alphazoo.market.clean import (
     check_panels,
     clean_prices,
 )
-from alphazoo.market.periods import bound
+from alphazoo.market.periods import parse_bound
 from alphazoo.market.planted import DELAY, Planted
 from alphazoo.market.returns import forward_return
 from alphazoo.market.sources.qlib import read_qlib
@@ -174,13 +174,13 @@ class Market:
         """Rows of the calendar from one date to another, both included; None is an open end.
 
         Args:
-            first: A date, month or year, see `alphazoo.market.periods.bound`.
+            first: A date, month or year, see `alphazoo.market.periods.parse_bound`.
             last: Likewise.
 
         Raises:
             InputError: An end is no date, or there is no trading day between them.
         """
-        start, stop = bound(first, "left", "from"), bound(last, "right", "to")
+        start, stop = parse_bound(first, "left", "from"), parse_bound(last, "right", "to")
         rows = range(
             0 if start is None else int(self.dates.searchsorted(start, "left")),
             len(self.dates) if stop is None else int(self.dates.searchsorted(stop, "right")),

@@ -12,7 +12,7 @@ FIRST, LAST = date(1700, 1, 1), date(2200, 1, 1)  # of an open period; pandas re
 ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
 
-def bound(end: object, side: str, key: str) -> pd.Timestamp | None:
+def parse_bound(end: object, side: str, key: str) -> pd.Timestamp | None:
     """First or last day of a date, month (``"2015-03"``) or year (2015) of a setting.
 
     Args:

@@ -21,7 +21,7 @@ STRIPPED = string.whitespace + "\xa0\u2007\u202f\u3000\u200b\u2060\ufeff"
 INTEGRAL = re.compile(r"(\d+)\.0+")  # an integer that was stored as a float
 
 
-def symbol_text(value: object) -> str:
+def parse_symbol(value: object) -> str:
     """Return a value as a symbol; empty if the value is missing.
 
     Raises:
@@ -46,7 +46,7 @@ def symbol_text(value: object) -> str:
     raise ValueError(f"{value!r} is not a symbol: expected text or an integer")
 
 
-def setting_text(value: object, key: str) -> str:
+def parse_text_setting(value: object, key: str) -> str:
     """Return a text setting, such as a symbol, path or column name.
 
     The command line parses text that looks like a number as one: ``data.benchmark=399300``.
@@ -89,7 +89,7 @@ def find_symbol(symbol: object, known: Sequence[str], key: str, source: str) -> 
     Raises:
         InputError: The value is not a symbol, or is not known.
     """
-    text = setting_text(symbol, key)
+    text = parse_text_setting(symbol, key)
     column = int(find_symbols([text], known)[0])
     if column < 0:
         raise InputError(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from alphazoo.errors import InputError, did_you_mean
 from alphazoo.market.csv_rows import line_of, read_csv, read_header
-from alphazoo.market.symbols import setting_text
+from alphazoo.market.symbols import parse_text_setting
 
 Rows = npt.NDArray[np.int64]
 
@@ -106,7 +106,7 @@ def open_table(table: AnyTable, key: str) -> Path | pd.DataFrame:
         raise InputError(
             f"{key}: expected a file, a DataFrame or an Arrow table, got {type(table).__name__}"
         )
-    file = Path(table if isinstance(table, Path) else setting_text(table, key)).expanduser()
+    file = Path(table if isinstance(table, Path) else parse_text_setting(table, key)).expanduser()
     if file.is_dir():
         raise InputError(f"{file} is a folder, expected a .parquet, .csv or .csv.gz file")
     if not file.is_file():

@@ -10,7 +10,7 @@ import pandas as pd
 
 from alphazoo.errors import InputError, shorten
 from alphazoo.market.csv_rows import MISSING
-from alphazoo.market.symbols import symbol_text
+from alphazoo.market.symbols import parse_symbol
 from alphazoo.market.tables import Rows, Table
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def parse_symbols(table: Table, name: str = "symbol") -> tuple[list[str], Rows]:
     texts = []
     for index, value in enumerate(values):
         try:
-            texts.append(symbol_text(value))
+            texts.append(parse_symbol(value))
             fault = "" if texts[-1] else "the symbol is missing"
         except ValueError as error:
             fault = str(error)
@@ -76,7 +76,7 @@ def parse_labels(table: Table, name: str) -> "pd.Series[str]":
 
 def _label(value: object) -> str:
     try:
-        return symbol_text(value)
+        return parse_symbol(value)
     except ValueError:
         return str(value)
 
@@ -140,7 +140,7 @@ def parse_flags(table: Table, name: str) -> npt.NDArray[np.bool_]:
     return np.array([*flags, False], dtype=bool)[codes]
 
 
-def refuse_twice(
+def check_unique(
     table: Table, dates: pd.DatetimeIndex, symbols: Sequence[str], days: Rows, stocks: Rows
 ) -> None:
     """Raise an `InputError` if several rows have the same day [R] and stock [R]."""

@@ -104,7 +104,7 @@ class IGMTF(StockModel):
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
 
         Raises:
-            InputError: The memory has not been built, see `remember`.
+            InputError: The memory has not been built, see `build_memory`.
         """
         g = self._states(day)  # [N, H]
         rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
@@ -119,7 +119,7 @@ class IGMTF(StockModel):
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
 
-    def remember(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
         """Build the memory from all training days.
 
         Raises:
@@ -194,7 +194,7 @@ class IGMTF(StockModel):
         if memory is None:
             raise InputError(
                 "IGMTF has no memory: score with a Trainer and its data module, or call "
-                "model.remember(data.train_days()) first"
+                "model.build_memory(data.train_days()) first"
             )
         similarity = cosines(mean.unsqueeze(0), memory.means)[0]  # [days]
         if self.causal_memory:

@@ -15,7 +15,7 @@ LOCK = "run.lock"
 
 
 @contextmanager
-def held(folder: Path, doing: str = "writes to it", *, new: bool = False) -> Iterator[None]:
+def locked(folder: Path, doing: str = "writes to it", *, new: bool = False) -> Iterator[None]:
     """Lock a folder against other processes; create it if it does not exist.
 
     A process may lock the same folder several times; the lock of a killed process is released. A
@@ -53,7 +53,7 @@ def results_folder(asked: str | None) -> Iterator[Path]:
         InputError: Another process writes to the folder.
     """
     folder = Path(asked) if asked else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
-    with held(folder, new=not asked):
+    with locked(folder, new=not asked):
         yield folder
 
 

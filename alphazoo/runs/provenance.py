@@ -1,4 +1,4 @@
-"""Provenance of a run, ``facts.json``: its data, settings, code, packages and machine."""
+"""Provenance of a run, ``provenance.json``: its data, settings, code, packages and machine."""
 
 import hashlib
 import json
@@ -20,14 +20,16 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
 from alphazoo.market.fingerprint import Fingerprint, concepts_digest
 from alphazoo.market.market import Market
-from alphazoo.runs.run import FACTS, read_facts
+from alphazoo.runs.run import PROVENANCE, read_provenance
 
 FEW = ("torch", "lightning", "numpy", "pandas")
 # settings that affect no metric; the data are identified by their fingerprint, not by their path
 WITHOUT_EFFECT = (*FILES, *SOURCES, "report", "trainer.enable_progress_bar")
 
 
-def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dict[str, Any]:
+def collect_provenance(
+    config: DictConfig, data: MarketDataModule, trainer: L.Trainer
+) -> dict[str, Any]:
     """Return what is needed to repeat a run, or to explain why two runs differ.
 
     Args:
@@ -36,12 +38,12 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
         trainer: Trainer of the run, which knows the device.
 
     Returns:
-        ``data`` (see `data_facts`), ``settings`` (see `settings_digest`), ``git`` (commit of the
+        ``data`` (see `data_provenance`), ``settings`` (see `settings_digest`), ``git`` (commit of the
         working directory, and whether tracked files differ from it; None outside a repository),
         ``packages``, ``machine``.
     """
     return {
-        "data": data_facts(data),
+        "data": data_provenance(data),
         "settings": settings_digest(config),
         "git": _git(),
         "packages": _packages(),
@@ -56,11 +58,11 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
 
 
 def fingerprint(market: Market) -> str:
-    """Return the digest of a market that ``facts.json`` stores; it identifies the data."""
+    """Return the digest of a market that ``provenance.json`` stores; it identifies the data."""
     return str(Fingerprint(market).record["fingerprint"])
 
 
-def data_facts(data: MarketDataModule) -> dict[str, Any]:
+def data_provenance(data: MarketDataModule) -> dict[str, Any]:
     """Return a record of the data, with which later runs compare theirs.
 
     It holds `alphazoo.market.fingerprint.Fingerprint.record` and ``concepts``, a digest of the
@@ -80,22 +82,22 @@ def settings_digest(config: DictConfig) -> str:
 
 
 @rank_zero_only
-def write_facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> None:
+def write_provenance(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> None:
     """Write the provenance of a run into its folder."""
-    write_json(Path(config.folder) / FACTS, facts(config, data, trainer))
+    write_json(Path(config.folder) / PROVENANCE, collect_provenance(config, data, trainer))
 
 
 @rank_zero_only
-def take_facts(config: DictConfig, folder: Path, data: MarketDataModule) -> None:
+def copy_provenance(config: DictConfig, folder: Path, data: MarketDataModule) -> None:
     """Write the provenance of a walk forward: that of a window, with its own settings and data."""
-    own = {"data": data_facts(data), "settings": settings_digest(config)}
-    write_json(Path(config.folder) / FACTS, {**read_facts(folder), **own})
+    own = {"data": data_provenance(data), "settings": settings_digest(config)}
+    write_json(Path(config.folder) / PROVENANCE, {**read_provenance(folder), **own})
 
 
 @rank_zero_only
-def add_fact(folder: Path, name: str, fact: Any) -> None:
+def add_provenance(folder: Path, name: str, fact: Any) -> None:
     """Add an entry to the provenance of a run."""
-    write_json(folder / FACTS, {**read_facts(folder), name: fact})
+    write_json(folder / PROVENANCE, {**read_provenance(folder), name: fact})
 
 
 def _packages() -> dict[str, str]:

@@ -46,13 +46,13 @@ def find_runs(folders: Iterable[str | Path]) -> list[Run]:
     return runs
 
 
-def group_runs(runs: Sequence[Run]) -> dict[Name, Group]:
+def group_replicates(runs: Sequence[Run]) -> dict[Name, Group]:
     """Group replicates; the name of a group holds the settings in which the groups differ.
 
     Runs on different data are in different groups, whose names hold the data's fingerprint.
     """
     settings = {id(run): _settings(run) for run in runs}
-    data = {id(run): run.facts.get("data", {}) for run in runs}
+    data = {id(run): run.provenance.get("data", {}) for run in runs}
     fingerprints = {record.get("fingerprint") for record in data.values()}
     several = len(fingerprints) > 1
     if several and not all("parts" in record for record in data.values()):
@@ -82,7 +82,7 @@ def _split_by_concepts(groups: Mapping[Name, Group]) -> dict[Name, Group]:
     """Split groups whose runs used different concepts, such as a newer version of a table."""
     found: dict[Name, Group] = defaultdict(list)
     for name, group in groups.items():
-        digests = [str(run.facts.get("data", {}).get("concepts"))[:8] for run in group]
+        digests = [str(run.provenance.get("data", {}).get("concepts"))[:8] for run in group]
         several = len({*digests}) > 1
         for run, digest in zip(group, digests, strict=True):
             found[f"{name} concepts={digest}" if several else name].append(run)

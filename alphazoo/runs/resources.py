@@ -16,7 +16,7 @@ import torch
 PROCESS = Path("/proc/self")
 
 
-class Cost(L.Callback):
+class ResourceMonitor(L.Callback):
     """Measures resources from its creation on; a resumed run adds those of its checkpoint.
 
     Several runs may follow each other in one process; memory that an earlier run has freed is not
@@ -74,7 +74,7 @@ def _peak() -> dict[str, float]:
         for line in (PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return {"memory": int(line.split()[1]) * 1024 / 1e9}
-    if find_spec("resource") is None:  # Windows
+    if find_spec("resource") is None:  # FeatureWindows
         return {}
     import resource
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import override
 from alphazoo.errors import InputError
 
-FACTS = "facts.json"
+PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Run:
         return read_metrics(self.folder)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """The provenance of the run, see `read_facts`."""
-        return read_facts(self.folder)
+    def provenance(self) -> dict[str, Any]:
+        """The provenance of the run, see `read_provenance`."""
+        return read_provenance(self.folder)
 
 
 def read_metrics(folder: Path) -> dict[str, float | None]:
@@ -113,8 +113,8 @@ def read_metrics(folder: Path) -> dict[str, float | None]:
     return metrics
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_provenance(folder: Path) -> dict[str, Any]:
     """Return the provenance of a run, see `alphazoo.runs.provenance`; empty if the folder has none."""
-    file = folder / FACTS
+    file = folder / PROVENANCE
     provenance: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return provenance

@@ -18,7 +18,7 @@ from alphazoo.files import read_checkpoint
 from alphazoo.market.check import GAP
 from alphazoo.market.fingerprint import CHANGED, UNKNOWN
 from alphazoo.market.market import Market
-from alphazoo.market.periods import bound
+from alphazoo.market.periods import parse_bound
 from alphazoo.models.base import StockModel
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
@@ -144,7 +144,7 @@ def newest_day(market: Market) -> int:
 
 
 def _row(market: Market, date: str) -> int:
-    bound(date, "left", "date")
+    parse_bound(date, "left", "date")
     rows = market.rows(date, date)
     if len(rows) != 1:
         raise InputError(f"date is one day, YYYY-MM-DD, got {date}")

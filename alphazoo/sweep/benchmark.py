@@ -14,9 +14,9 @@ from alphazoo.errors import InputError, shorten
 from alphazoo.evaluation.compare import compare, write_comparison
 from alphazoo.files import write_table
 from alphazoo.market.fingerprint import Fingerprint
-from alphazoo.runs.provenance import data_facts
+from alphazoo.runs.provenance import data_provenance
 from alphazoo.runs.replicates import Group, Name
-from alphazoo.runs.run import Run, read_facts
+from alphazoo.runs.run import Run, read_provenance
 from alphazoo.sweep.combine import Pair
 from alphazoo.sweep.data import REMEDY, find_outdated
 from alphazoo.sweep.jobs import is_done, read_job
@@ -56,10 +56,10 @@ def read_data(plan: Plan) -> Known:
         if key not in read:
             data: MarketDataModule = instantiate(recipe.config.datamodule)
             data.setup()
-            read[key] = (data.fingerprint, _print(data_facts(data)))
+            read[key] = (data.fingerprint, _print(data_provenance(data)))
         now[pair], known = read[key]
         prints[pair] = {known}
-    started = [(entry, read_facts(entry.folder).get("data", {})) for entry in plan.entries]
+    started = [(entry, read_provenance(entry.folder).get("data", {})) for entry in plan.entries]
     started = [(entry, record) for entry, record in started if record]
     outdated = find_outdated(
         (e.folder, plan.recipes[_pair(e)].config, now[_pair(e)]) for e, _ in started
@@ -81,7 +81,7 @@ def check_data(entries: Iterable[Entry], known: Known) -> None:
     """
     other = []
     for entry in entries:
-        record = read_facts(entry.folder).get("data", {})
+        record = read_provenance(entry.folder).get("data", {})
         if record and _print(record) not in known.prints[_pair(entry)]:
             other.append(f"{entry.folder} ({_describe(_print(record))}, to {record['last']})")
     if other:
@@ -137,14 +137,14 @@ def conclude(folder: Path, plan: Plan, known: Known) -> None:
 def _rows(entries: Sequence[Entry]) -> pd.DataFrame:
     """Return one row per run: settings, metrics, resources and provenance."""
     table = tabulate({entry.folder: read_job(entry.folder) for entry in entries})
-    provenance = [read_facts(entry.folder) for entry in entries]
+    provenance = [read_provenance(entry.folder) for entry in entries]
     about = {
         "model": [entry.model for entry in entries],
         "features": [entry.features for entry in entries],
         "fingerprint": [found.get("data", {}).get("fingerprint") for found in provenance],
         "settings": [found.get("settings") for found in provenance],
     }
-    resources = pd.DataFrame([found.get("cost", {}) for found in provenance])
+    resources = pd.DataFrame([found.get("resources", {}) for found in provenance])
     rest = table.drop(columns=["seconds", "experiment"], errors="ignore")
     return pd.concat([pd.DataFrame(about), resources, rest], axis=1)
 
@@ -172,13 +172,13 @@ def _notes(plan: Plan, entries: Sequence[Entry], groups: Mapping[Name, Group]) -
         yield f"Left out for lack of published settings: {', '.join(pairs)}."
     if len(runs) < len(entries):
         yield f"{len(entries) - len(runs)} of {len(entries)} runs have no results."
-    machines = [run.facts["machine"] for run in runs if "machine" in run.facts]
+    machines = [run.provenance["machine"] for run in runs if "machine" in run.provenance]
     kinds = [f"{m['device']}, {m['cores']} cores, {m['system']}" for m in machines]
     yield f"Machine: {'; '.join(dict.fromkeys(kinds))}."
 
 
 def _data_note(run: Run) -> str:
-    data, config = run.facts["data"], run.config.data
+    data, config = run.provenance["data"], run.config.data
     spans = [
         f"{name} {max(str(config[name][0] or ''), data['first'])} to "
         f"{min(str(config[name][1] or data['last']), data['last'])}"

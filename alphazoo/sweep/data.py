@@ -13,8 +13,8 @@ from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.market.fingerprint import CHANGED, GROWN, UNKNOWN, Fingerprint
-from alphazoo.market.periods import bound
-from alphazoo.runs.run import read_facts
+from alphazoo.market.periods import parse_bound
+from alphazoo.runs.run import read_provenance
 from alphazoo.sweep.jobs import CKPT_LAST
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def find_outdated(jobs: Iterable[Finished]) -> list[Path]:
     """
     changed, outdated, unknown = [], [], []
     for folder, config, now in jobs:
-        record = read_facts(folder).get("data", {})
+        record = read_provenance(folder).get("data", {})
         found = now.compare(record)
         if found.kind == CHANGED:
             changed.append(f"{folder} (in market {now.market.name!r} {found.what})")
@@ -83,12 +83,12 @@ def find_outdated(jobs: Iterable[Finished]) -> list[Path]:
 
 def _last_needed(config: DictConfig, now: Fingerprint) -> pd.Timestamp:
     """Return the last day whose prices the returns of the test days need."""
-    dates, end = now.market.dates, bound(config.data.test[1], "right", "test")
+    dates, end = now.market.dates, parse_bound(config.data.test[1], "right", "test")
     n_days = len(dates) if end is None else int(dates.searchsorted(end, "right"))
     last: pd.Timestamp = dates[min(n_days - 1 + config.label.sell, len(dates) - 1)]
     return last
 
 
-def going_on(overrides: Sequence[str]) -> list[str]:
+def resume_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides of a job with ``ckpt=last``, which resumes it."""
     return [*(text for text in overrides if not text.startswith("ckpt=")), CKPT_LAST]

@@ -15,7 +15,7 @@ from omegaconf.errors import InterpolationResolutionError
 from alphazoo.errors import AlphazooError, InputError, PrunedError
 from alphazoo.files import write_json
 from alphazoo.runs.settings import check_settings
-from alphazoo.sweep.locks import take_gpu
+from alphazoo.sweep.locks import claim_gpu
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> No
             )
         task(config)
 
-    take_gpu(config, Path(hydra.sweep.dir))
+    claim_gpu(config, Path(hydra.sweep.dir))
     run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, run_on_one_device)
 
 

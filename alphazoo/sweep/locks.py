@@ -15,7 +15,7 @@ HELD: list[FileLock] = []  # locks that are held until the process ends
 
 
 @contextmanager
-def only_here(folder: Path) -> Iterator[None]:
+def locked_sweep(folder: Path) -> Iterator[None]:
     """Lock the folder of a sweep, so that only one process runs its jobs.
 
     Raises:
@@ -30,7 +30,7 @@ def only_here(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def take_gpu(config: DictConfig, folder: Path) -> None:
+def claim_gpu(config: DictConfig, folder: Path) -> None:
     """Restrict this process to one GPU that no other process of the sweep uses on this machine.
 
     The process keeps the GPU for later jobs. The GPU is chosen by an environment variable and not

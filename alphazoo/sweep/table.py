@@ -8,7 +8,7 @@ import pandas as pd
 
 from alphazoo.errors import JobsFailedError, shorten
 from alphazoo.files import write_table
-from alphazoo.runs.run import read_facts, read_metrics
+from alphazoo.runs.run import read_metrics, read_provenance
 from alphazoo.sweep.jobs import Job, is_done, read_job, read_jobs
 
 PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")
@@ -26,7 +26,7 @@ def conclude(folder: Path, wanted: Collection[Path]) -> None:
     """
     jobs = read_jobs(folder)
     table = tabulate(jobs)
-    fingerprints = [read_facts(path).get("data", {}).get("fingerprint") for path in jobs]
+    fingerprints = [read_provenance(path).get("data", {}).get("fingerprint") for path in jobs]
     table.insert([*table.columns].index("status"), "fingerprint", fingerprints)
     write_table(table, folder / "sweep.parquet")
     varied = [key for key in _keys(jobs) if len(set(table[key])) > 1]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-PARTS = ("config.yaml", "facts.json", "checkpoints/best.ckpt")
+PARTS = ("config.yaml", "provenance.json", "checkpoints/best.ckpt")
 MARK = "alphazoo"  # tag of a version that holds the version of this package
 LATEST = "latest"
 NAME = re.compile(r"[^/@:'\"]+")  # usable in `URI` and in a query for versions
@@ -57,7 +57,7 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
         file = run.folder / part
         if file.is_file():
             client.log_artifact(run_id, str(file), (Path(place) / part).parent.as_posix())
-    tags = {MARK: run.facts.get("packages", {}).get("alphazoo", "")}
+    tags = {MARK: run.provenance.get("packages", {}).get("alphazoo", "")}
     return str(client.create_model_version(name, source, run_id, tags=tags).version)
 
 

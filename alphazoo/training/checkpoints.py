@@ -12,7 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 
 LAST, BEFORE = "last.ckpt", "previous.ckpt"
 
@@ -31,7 +31,7 @@ class WholeFiles(TorchCheckpointIO):
         content = io.BytesIO()  # torch would not report a full disk as such
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as file:
+        with write_atomically(Path(path)) as file:
             file.write_bytes(content.getbuffer())
 
 
@@ -70,7 +70,7 @@ class LastEpoch(ModelCheckpoint):
             logger.save()
         last = Path(str(self.dirpath)) / LAST
         if trainer.is_global_zero and last.is_file():
-            with replacing(last.with_name(BEFORE)) as file:
+            with write_atomically(last.with_name(BEFORE)) as file:
                 shutil.copyfile(last, file)
         self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         super().on_train_epoch_end(trainer, pl_module)

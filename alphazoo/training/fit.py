@@ -15,16 +15,16 @@ from alphazoo.config import instantiate
 from alphazoo.data.lineage import check_lineage, descend
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.files import read_checkpoint, replacing
+from alphazoo.files import read_checkpoint, write_atomically
 from alphazoo.market.market import Market
 from alphazoo.models.base import StockModel
 from alphazoo.runs.folders import clear
-from alphazoo.runs.provenance import write_facts
-from alphazoo.runs.run import FACTS
+from alphazoo.runs.provenance import write_provenance
+from alphazoo.runs.run import PROVENANCE
 from alphazoo.runs.settings import check_settings
-from alphazoo.tracking import TRACKING, Tracker, describe
+from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import BEFORE, LAST
-from alphazoo.training.logs import keep_rows
+from alphazoo.training.logs import truncate_log
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.warm_start import warm_start
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # files and folders of a run, deleted where another begins in its place
 RESULTS = (
-    *("metrics.json", "scores.parquet", "windows.csv", "rows.parquet", FACTS),
+    *("metrics.json", "scores.parquet", "windows.csv", "rows.parquet", PROVENANCE),
     *("report.html", "figures", "analysis"),
     *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
@@ -44,7 +44,7 @@ LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A trained model and what it was trained with.
 
     Attributes:
@@ -67,19 +67,19 @@ def fit(
     start: str | None = None,
     callbacks: Sequence[Callback] = (),
     trackers: Sequence[Tracker] = (),
-) -> Fitted:
+) -> FitResult:
     """Train a model.
 
-    Writes into ``config.folder``: ``config.yaml``, ``facts.json``, ``checkpoints/best.ckpt``,
+    Writes into ``config.folder``: ``config.yaml``, ``provenance.json``, ``checkpoints/best.ckpt``,
     ``last.ckpt`` and the one before, the logs. With ``config.ckpt`` it goes on from a checkpoint,
     and ends with the weights of a training that was never stopped.
 
     Args:
-        config: All that the run is told.
+        config: All that the run is settings.
         market: Where it is read already.
         start: A checkpoint of the same model whose weights to start from, as in a walk forward.
         callbacks: Beside those of the config.
-        trackers: Loggers beside that of the trainer, see `alphazoo.tracking.tracked`.
+        trackers: Loggers beside that of the trainer, see `alphazoo.tracking.open_trackers`.
 
     Raises:
         InputError: The data or a setting cannot be used; nothing is written.
@@ -99,14 +99,14 @@ def fit(
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
     trainer = _make_trainer(config, callbacks, trackers)
     begin_folder(config, point)
-    write_facts(config, data, trainer)
-    describe(trackers, Path(config.folder))
+    write_provenance(config, data, trainer)
+    log_settings(trackers, Path(config.folder))
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    return Fitted(model, data, trainer, best)
+    return FitResult(model, data, trainer, best)
 
 
 def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
@@ -132,8 +132,8 @@ def try_nodes(config: DictConfig) -> None:
 
 def _make_model(config: DictConfig) -> StockModel:
     model: StockModel = instantiate(config.model)
-    if config.monitor not in model.logged:
-        hint = did_you_mean(config.monitor, model.logged)
+    if config.monitor not in model.logged_metrics:
+        hint = did_you_mean(config.monitor, model.logged_metrics)
         raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
@@ -170,15 +170,15 @@ def begin_folder(
     for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
         torn.unlink()
     if point and point.inside:
-        keep_rows(folder / "logs" / "metrics.csv", point.steps)
+        truncate_log(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:
         clear(folder, TRAINED)
         if config.get("ckpt") != "last":  # stopped before the first checkpoint, it is the same run
             clear(folder, [TRACKING])
-    told = config.copy()
-    told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
-    with replacing(folder / "config.yaml") as file:
-        file.write_text(OmegaConf.to_yaml(told))
+    settings = config.copy()
+    settings.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
+    with write_atomically(folder / "config.yaml") as file:
+        file.write_text(OmegaConf.to_yaml(settings))
 
 
 def score_table(

@@ -10,10 +10,10 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from alphazoo.files import replacing, write_table
+from alphazoo.files import write_atomically, write_table
 
 
-class TableLogger(CSVLogger):
+class MetricsLogger(CSVLogger):
     """Lightning's CSV logger, except that it keeps the rows of an existing table.
 
     If a process is killed between saving a checkpoint and writing the row of ``train/loss``, that
@@ -49,14 +49,14 @@ class _Writer(ExperimentWriter):
         table = csv.DictWriter(text, sorted(set().union(*self.metrics)))
         table.writeheader()
         table.writerows(self.metrics)
-        with replacing(Path(self.metrics_file_path)) as file:
+        with write_atomically(Path(self.metrics_file_path)) as file:
             file.write_text(text.getvalue(), encoding="utf-8", newline="")
 
     def _check_log_dir_exists(self) -> None:
         """Lightning would delete the table of an earlier process."""
 
 
-def keep_rows(file: Path, steps: int) -> None:
+def truncate_log(file: Path, steps: int) -> None:
     """Keep only the rows of a metrics table below a step; a resumed run writes the others again."""
     rows = _read(file)
     if rows is not None:

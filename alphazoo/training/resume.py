@@ -15,9 +15,9 @@ from alphazoo.config import FILES, SOURCES, flatten, instantiate
 from alphazoo.data.lineage import Lineage, check_lineage, descend, read_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import read_checkpoint, replacing
+from alphazoo.files import read_checkpoint, write_atomically
 from alphazoo.market.fingerprint import GROWN
-from alphazoo.runs.folders import held
+from alphazoo.runs.folders import locked
 from alphazoo.runs.run import Run
 from alphazoo.runs.same_data import ANEW, check_data
 from alphazoo.training.checkpoints import BEFORE, LAST
@@ -70,7 +70,7 @@ def resume_point(config: DictConfig, data: MarketDataModule) -> ResumePoint | No
     else:
         file = Path(ckpt).expanduser()
         checkpoint = read_checkpoint(file)
-    check_same(file.parent.parent, config)
+    check_same_settings(file.parent.parent, config)
     about = checkpoint.get("MarketDataModule", {})
     inside, same_days = file.resolve().parent == own.resolve(), about.get("days") == data.ends
     remedy = ANEW if inside else "a resumed run needs the same data: leave out ckpt"
@@ -93,7 +93,7 @@ def _describe(days: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{name} {first} to {last}" for name, (first, last) in days.items())
 
 
-def check_same(folder: Path, config: DictConfig) -> None:
+def check_same_settings(folder: Path, config: DictConfig) -> None:
     """Raise an `InputError` if the run in a folder cannot be resumed with these settings."""
     changed = changes(folder, config, free=FREE)
     if changed:
@@ -117,7 +117,7 @@ def _read_last(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 def _repair(folder: Path) -> None:
     """Replace a damaged last checkpoint, which would otherwise be kept as the previous one."""
-    with replacing(folder / LAST) as file:
+    with write_atomically(folder / LAST) as file:
         shutil.copyfile(folder / BEFORE, file)
 
 
@@ -159,12 +159,12 @@ def has_ended(config: DictConfig) -> bool:
     if changes(folder, config, free=("folder", "ckpt", "logger")):
         return False
     data: MarketDataModule = instantiate(config.datamodule)
-    record = Run.open(folder).facts.get("data", {})
+    record = Run.open(folder).provenance.get("data", {})
     return check_data(record, data.read_fingerprint(), str(folder)).kind != GROWN
 
 
 @contextmanager
-def in_use(folder: Path) -> Iterator[None]:
+def locked_run(folder: Path) -> Iterator[None]:
     """Lock a folder against other training runs; the lock of a killed process is released.
 
     Raises:
@@ -174,5 +174,5 @@ def in_use(folder: Path) -> Iterator[None]:
     if rank:  # rank zero locks the folder for all processes of a run
         yield
         return
-    with held(folder, "trains in it"):
+    with locked(folder, "trains in it"):
         yield

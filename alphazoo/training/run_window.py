@@ -14,7 +14,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.data.scores import locate
 from alphazoo.files import read_checkpoint, write_table
 from alphazoo.market.market import Market
-from alphazoo.runs.run import read_facts
+from alphazoo.runs.run import read_provenance
 from alphazoo.training.fit import fit, score_table
 from alphazoo.training.resume import AFTER, changes
 
@@ -74,7 +74,7 @@ def _read_finished(settings: DictConfig, market: Market, days: range) -> Window 
     file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
     if not (file.is_file() and best.is_file()) or changes(folder, settings, free=AFTER):
         return None
-    table, record = pd.read_parquet(file), read_facts(folder).get("data")
+    table, record = pd.read_parquet(file), read_provenance(folder).get("data")
     if not record or "symbol" not in table:  # format of an earlier version
         return None
     data: MarketDataModule = instantiate(settings.datamodule, market=market)

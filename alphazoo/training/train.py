@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.data.lineage import seen_before
+from alphazoo.data.lineage import count_seen_days
 from alphazoo.files import write_json, write_table
 from alphazoo.metrics import summary
 from alphazoo.tracking import Tracker
@@ -31,15 +31,15 @@ def fit_and_score(
     tables = []
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
-        figures = summary(run.model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
-    metrics |= seen_before(run.model.lineage, run.data)
+        metrics = summary(run.model.scores(LOGGED_AS[split]))
+        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in metrics.items()}
+    metrics |= count_seen_days(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)
     return Outcome(metrics, scores, run.data, run.data.concepts)
 
 
 @rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
-    """Write ``scores.parquet`` and ``metrics.json``, in which undefined figures are null."""
+    """Write ``scores.parquet`` and ``metrics.json``, in which undefined metrics are null."""
     write_table(scores, folder / "scores.parquet")
     write_json(folder / "metrics.json", metrics)  # the last: it says that the run has ended

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import instantiate
-from alphazoo.data.lineage import seen_before
+from alphazoo.data.lineage import count_seen_days
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.segments import Segment
 from alphazoo.errors import InputError
@@ -19,15 +19,15 @@ from alphazoo.market.concept_state import join_concepts
 from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.metrics import summary
-from alphazoo.runs.provenance import take_facts
-from alphazoo.runs.run import Run, read_facts
+from alphazoo.runs.provenance import copy_provenance
+from alphazoo.runs.run import Run, read_provenance
 from alphazoo.runs.same_data import check_data
 from alphazoo.runs.settings import check_settings
-from alphazoo.tracking import Tracker, describe
+from alphazoo.tracking import Tracker, log_settings
 from alphazoo.training.fit import begin_folder, name_rows
-from alphazoo.training.resume import check_same
+from alphazoo.training.resume import check_same_settings
 from alphazoo.training.run_window import Window, run_window
-from alphazoo.training.windows import stretches
+from alphazoo.training.windows import split_windows
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ class Outcome(NamedTuple):
     """What a run comes to.
 
     Attributes:
-        figures: Of ``metrics.json``.
+        metrics: Of ``metrics.json``.
         scores: The score table.
         data: Of the training that knows most.
         concepts: Those that the scored days were made with; None where there are none.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     scores: pd.DataFrame
     data: MarketDataModule
     concepts: Concepts | None
@@ -56,12 +56,12 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     reaches into the next one teaches nobody. With ``ckpt=last`` trainings that have ended are not
     made again, and the one that was stopped goes on. Where the data have grown since, the days that
     are new or whose returns were not known yet are scored by the trainings there are, and new
-    stretches trained. To trackers all of it is one run, with figures
+    stretches trained. To trackers all of it is one run, with metrics
     ``window/...`` by number of the training, whose curves are in the logs of its own folder alone.
 
     Args:
         config: All that the run is told.
-        trackers: See `alphazoo.tracking.tracked`.
+        trackers: See `alphazoo.tracking.open_trackers`.
 
     Returns:
         Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days; the
@@ -69,7 +69,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         train days are those of each training, named after it, on the days that it scores.
 
     Raises:
-        InputError: As `stretches` and `alphazoo.training.fit.fit`, ``ckpt`` is that of one training, or the
+        InputError: As `split_windows` and `alphazoo.training.fit.fit`, ``ckpt`` is that of one training, or the
             data have changed since an earlier one.
     """
     check_settings(config)
@@ -84,11 +84,11 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     cuts = _cut(config, market)
     folder, again = Path(config.folder), config.get("ckpt") == "last"
     if again:
-        check_same(folder, config)
+        check_same_settings(folder, config)
         for file in sorted(folder.glob("windows/*/config.yaml")):
-            check_data(read_facts(file.parent).get("data", {}), now, str(file.parent))
+            check_data(read_provenance(file.parent).get("data", {}), now, str(file.parent))
     begin_folder(config, keep=again)
-    describe(trackers, folder)
+    log_settings(trackers, folder)
     windows: list[Window] = []
     for cut in cuts:
         log.info("window %d of %d: test %s to %s", len(windows) + 1, len(cuts), *cut["test"])
@@ -99,18 +99,18 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
     newest = windows[-1].data
-    take_facts(config, Run.open(folder).newest.folder, newest)
+    copy_provenance(config, Run.open(folder).newest.folder, newest)
     rows = pd.concat([window.rows["test"] for window in windows], ignore_index=True)
-    figures = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
-    figures |= {f"test/{name}": value for name, value in summary(rows).items()}
-    figures |= _seen_before(windows)
+    metrics = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
+    metrics |= {f"test/{name}": value for name, value in summary(rows).items()}
+    metrics |= _seen_before(windows)
     scores = name_rows(rows, market, "test")
-    return Outcome(figures, scores, newest, _concepts(cuts, windows, market))
+    return Outcome(metrics, scores, newest, _concepts(cuts, windows, market))
 
 
 def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
     segments = {name: config.data[name] for name in ("train", "valid", "test")}
-    return stretches(
+    return split_windows(
         market.dates,
         cast("dict[str, Segment]", OmegaConf.to_container(OmegaConf.create(segments))),
         months=config.walk_forward.months,
@@ -120,8 +120,8 @@ def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
 
 
 def _seen_before(windows: Sequence[Window]) -> dict[str, float]:
-    """Days that models had seen before, see `alphazoo.data.lineage.seen_before`; over all windows."""
-    found = [seen_before(window.lineage, window.data) for window in windows]
+    """Days that models had seen before, see `alphazoo.data.lineage.count_seen_days`; over all windows."""
+    found = [count_seen_days(window.lineage, window.data) for window in windows]
     names = sorted(set().union(*found))
     return {name: sum(counts.get(name, 0.0) for counts in found) for name in names}
 
@@ -149,9 +149,9 @@ def _compare(cut: Mapping[str, Sequence[str]], window: Window) -> dict[str, Any]
 
 
 def _figures(window: Window, prefix: str = "") -> dict[str, float]:
-    figures = {"val": summary(window.rows["valid"]), "test": summary(window.rows["test"])}
+    metrics = {"val": summary(window.rows["valid"]), "test": summary(window.rows["test"])}
     return {
         f"{prefix}{split}/{name}": value
-        for split in figures
-        for name, value in figures[split].items()
+        for split in metrics
+        for name, value in metrics[split].items()
     }

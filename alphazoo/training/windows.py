@@ -7,12 +7,12 @@ import pandas as pd
 
 from alphazoo.data.segments import Segment
 from alphazoo.errors import InputError
-from alphazoo.market.periods import bound
+from alphazoo.market.periods import parse_bound
 
 DAY = pd.Timedelta(days=1)
 
 
-def stretches(
+def split_windows(
     dates: pd.DatetimeIndex,
     segments: Mapping[str, Segment],
     *,
@@ -66,7 +66,7 @@ def _ends(
     """First and last day of each segment; outer ends that are open are those of the calendar."""
     ends = {
         name: [
-            bound(end, side, f"data.{name}")
+            parse_bound(end, side, f"data.{name}")
             for end, side in zip(pair, ("left", "right"), strict=True)
         ]
         for name, pair in segments.items()

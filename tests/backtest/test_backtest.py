@@ -15,7 +15,7 @@ from alphazoo.backtest.dividends import mean_dividends
 from alphazoo.backtest.exchange import Exchange, Quotes
 from alphazoo.backtest.limits import find_board
 from alphazoo.backtest.result import Backtest
-from alphazoo.backtest.risk import definitions, risk_figures
+from alphazoo.backtest.risk import definitions, risk_metrics
 from alphazoo.backtest.run import run_backtest
 from alphazoo.backtest.strategies import EqualTopk, LongShort, Strategy, TopkDropout
 from alphazoo.config import compose, config_dir, instantiate
@@ -666,13 +666,13 @@ def test_beside_an_index_there_is_the_universe() -> None:
     market = market_of(prices, benchmark=level)
     result = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark=None)
     assert result.days["universe"].tolist() == pytest.approx([0, 0.03], abs=1e-6)
-    figures = result.figures
+    figures = result.metrics
     earned = -0.0005 + 10 / 999.5
     assert figures["universe_return/mean"] == pytest.approx(0.015, abs=1e-6)
     assert figures["excess_return_with_cost/mean"] == pytest.approx(earned / 2 - 0.005, abs=1e-6)
     over = figures["excess_return_over_universe_with_cost/mean"]
     assert over == pytest.approx(earned / 2 - 0.015, abs=1e-6)
-    assert result.figures.keys() == result.definitions.keys()
+    assert result.metrics.keys() == result.definitions.keys()
     other = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark="universe")
     assert other.figures["excess_return_with_cost/mean"] == pytest.approx(over)
     assert "universe" not in other.days
@@ -703,7 +703,7 @@ def test_dividends_are_measured_where_the_benchmark_is_an_index() -> None:
     growth = np.log(1.03) + 2 * np.log(1.02) - np.log(1.01)  # up on even days, down at the end
     expected = 240 * growth / (3 * 249)
     assert result.dividend_yield == pytest.approx(expected, rel=1e-4)
-    assert result.figures["dividend_yield"] == result.dividend_yield
+    assert result.metrics["dividend_yield"] == result.dividend_yield
     assert result.caveats[0].startswith(
         f"The stocks' returns include dividends of about {expected:.1%} a year. Unless"
     )
@@ -880,7 +880,7 @@ def days_of(returns: list[float], cost: float = 0.0, benchmark: float = 0.0) -> 
 
 
 def test_figures_worked_by_hand() -> None:
-    figures = risk_figures(days_of([0.1, -0.2, 0.1, 0.04], cost=0.01, benchmark=0.02), periods=252)
+    figures = risk_metrics(days_of([0.1, -0.2, 0.1, 0.04], cost=0.01, benchmark=0.02), periods=252)
     assert figures["return_without_cost/mean"] == pytest.approx(0.01)
     assert figures["return_without_cost/annualised_sum"] == pytest.approx(2.52)
     assert figures["return_without_cost/annualised_compounded"] == pytest.approx(
@@ -900,7 +900,7 @@ def test_figures_worked_by_hand() -> None:
 
 
 def test_a_drawdown_may_begin_with_the_first_day() -> None:
-    figures = risk_figures(days_of([-0.1, 0.05, -0.2]), periods=252)
+    figures = risk_metrics(days_of([-0.1, 0.05, -0.2]), periods=252)
     assert figures["return_with_cost/max_drawdown_sum"] == pytest.approx(-0.25)
     assert figures["return_with_cost/max_drawdown_compounded"] == pytest.approx(
         0.9 * 1.05 * 0.8 - 1
@@ -908,16 +908,16 @@ def test_a_drawdown_may_begin_with_the_first_day() -> None:
 
 
 def test_what_is_undefined_is_nan() -> None:
-    figures = risk_figures(days_of([0.01]), periods=252)
+    figures = risk_metrics(days_of([0.01]), periods=252)
     assert np.isnan(figures["return_with_cost/std"])
     assert np.isnan(figures["return_with_cost/information_ratio"])
-    constant = risk_figures(days_of([0.0, 0.0]), periods=252)
+    constant = risk_metrics(days_of([0.0, 0.0]), periods=252)
     assert np.isnan(constant["return_with_cost/information_ratio"])
 
 
 def test_every_figure_has_a_definition() -> None:
     result = backtest(market_of(PRICES), good_scores(), topk(1, 1))
-    assert result.figures.keys() == result.definitions.keys()
+    assert result.metrics.keys() == result.definitions.keys()
     assert "times 238" in definitions(238)["excess_return_with_cost/annualised_sum"]
     assert len(set(result.definitions.values())) == len(result.definitions)
 

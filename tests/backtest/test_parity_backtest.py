@@ -219,7 +219,7 @@ def assert_figures_equal(result: Backtest, theirs: pd.DataFrame, tolerance: floa
     """
     from qlib.contrib.evaluate import risk_analysis
 
-    figures = result.figures
+    figures = result.metrics
     for name, cost in (("with", theirs["cost"]), ("without", 0.0)):
         excess = theirs["return"] - theirs["bench"] - cost
         of = f"excess_return_{name}_cost"

@@ -16,7 +16,7 @@ from alphazoo.data.export import export_features
 from alphazoo.data.labels import Label
 from alphazoo.errors import InputError
 from alphazoo.features.alpha360 import Alpha360
-from alphazoo.features.base import FeatureSet, Windows
+from alphazoo.features.base import FeatureSet, FeatureWindows
 from alphazoo.market.market import Market
 
 LABEL = Label(buy=1, sell=2, scale="rank")
@@ -76,7 +76,7 @@ class Planted(FeatureSet):
         super().__init__(["close", "planted"], window=3)
         self.planted = planted
 
-    def bind(self, market: Market) -> Windows:
+    def bind(self, market: Market) -> FeatureWindows:
         close = market.field("close")
         windows = Alpha360(["close", "planted"], window=3)
         fields = {**market.fields, "planted": self.planted(close)}

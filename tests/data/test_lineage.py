@@ -11,7 +11,7 @@ import pytest
 from conftest import make_data, small_config
 
 from alphazoo.commands.job import train
-from alphazoo.data.lineage import Lineage, check_lineage, descend, last_day_seen, seen_before
+from alphazoo.data.lineage import Lineage, check_lineage, count_seen_days, descend, last_day_seen
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
@@ -68,7 +68,7 @@ def test_unknown_days_stay_unknown(data: MarketDataModule) -> None:
         with pytest.raises(InputError, match=r"does not record which days it saw.*allow_leak=true"):
             check(found, data)
         check(found, data, allow_leak=True)
-    before = seen_before(descend(nobody, "ckpt", "x.ckpt"), data)
+    before = count_seen_days(descend(nobody, "ckpt", "x.ckpt"), data)
     assert [*before] == ["val/days_seen_before", "test/days_seen_before"]
     assert all(map(math.isnan, before.values()))
 
@@ -96,13 +96,13 @@ def test_validation_days_that_were_trained_on_are_counted(
     found = checkpoint(train_end, seen or train_end)
     check(found, data)
     expected = {"val/days_seen_before": float(count)} if count else {}
-    assert seen_before(descend(found, "ckpt", "a.ckpt"), data) == expected
+    assert count_seen_days(descend(found, "ckpt", "a.ckpt"), data) == expected
     assert ("validation metrics are too optimistic" in caplog.text) == bool(count)
 
 
 def test_test_days_that_were_seen_are_counted_where_that_is_allowed(data: MarketDataModule) -> None:
     found = descend(checkpoint("2015-04-15", "2015-05-19"), "ckpt", "a.ckpt")
-    assert seen_before(found, data) == {"test/days_seen_before": 2.0}
+    assert count_seen_days(found, data) == {"test/days_seen_before": 2.0}
 
 
 def segments(train: str, valid: str, test: str) -> list[str]:

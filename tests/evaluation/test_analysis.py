@@ -114,7 +114,7 @@ def test_figures_worked_by_hand() -> None:
     assert found.quantiles["excess"].iloc[0] == pytest.approx(0.10 / 3 - 0.03)
     assert found.years["rank_ic"].to_dict() == pytest.approx({2016: 1, 2017: -1})
     assert found.months["days"].to_dict() == {(2016, 12): 1, (2017, 1): 2}
-    figures = found.figures
+    figures = found.metrics
     assert figures["rank_ic"] == pytest.approx(-1 / 3)
     assert figures["rank_ic_positive"] == pytest.approx(1 / 3)
     assert figures["stocks"] == 5
@@ -132,7 +132,7 @@ def test_the_figures_of_the_log_are_among_those_of_the_analysis(
     table: pd.DataFrame, analysis: Analysis
 ) -> None:
     logged = summary(table)
-    assert {name: analysis.figures[name] for name in logged} == logged
+    assert {name: analysis.metrics[name] for name in logged} == logged
 
 
 def test_quantiles_agree_with_pandas(table: pd.DataFrame, analysis: Analysis) -> None:
@@ -290,8 +290,8 @@ def test_the_first_horizon_is_the_ic_of_the_table(market: Market) -> None:
     found = analyse(table, market)
     assert found.decay is not None
     for name in ("ic", "rank_ic"):
-        assert found.decay.loc[1, name] == pytest.approx(found.figures[name])
-        assert found.decay.loc[1, f"held_{name}"] == pytest.approx(found.figures[name])
+        assert found.decay.loc[1, name] == pytest.approx(found.metrics[name])
+        assert found.decay.loc[1, f"held_{name}"] == pytest.approx(found.metrics[name])
 
 
 def test_decay_ends_where_the_calendar_does(market: Market) -> None:
@@ -340,7 +340,7 @@ def test_coverage_is_of_the_members_with_a_price(market: Market) -> None:
     found = analyse(table, replace(market, members=members))
     coverage = found.daily["coverage"]
     assert coverage[[first, third, fourth]].tolist() == pytest.approx([1, 1 - 12 / 40, 1])
-    assert found.figures["unscored_days"] == 1
+    assert found.metrics["unscored_days"] == 1
 
 
 def test_equal_scores_share_a_quantile() -> None:
@@ -365,11 +365,11 @@ def test_a_day_of_equal_scores_is_undefined_and_the_others_count() -> None:
     table = random_scores(n_days=4)
     first = table["date"] == table["date"].iloc[0]
     found = analyse(table.assign(score=table["score"].where(~first, 0.1)))
-    assert found.figures["undefined_days"] == 1
+    assert found.metrics["undefined_days"] == 1
     undefined = found.daily.iloc[0]
     assert undefined[["ic", "rank_ic", "q1", "q3", "q5", "spread", "long_short"]].isna().all()
     assert found.daily.iloc[1:][["ic", "q1", "long_short"]].notna().all(axis=None)
-    assert found.figures["ic"] == pytest.approx(found.daily["ic"].iloc[1:].mean())
+    assert found.metrics["ic"] == pytest.approx(found.daily["ic"].iloc[1:].mean())
 
 
 def test_the_order_of_rows_does_not_matter(table: pd.DataFrame, analysis: Analysis) -> None:
@@ -383,7 +383,7 @@ def test_every_number_has_a_definition(market: Market) -> None:
         market, [], table=pd.DataFrame({"symbol": market.symbols, "concept": "all"})
     )
     found = analyse(score_everything(market), market, concepts=concepts)
-    names = {*found.figures, *found.tables}
+    names = {*found.metrics, *found.tables}
     for part in found.tables.values():
         names |= {name for name in part.columns if not re.fullmatch(r"q\d+", name)}
     assert len(found.tables) == 7
@@ -457,9 +457,9 @@ def test_a_reversal_of_real_stocks(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == [
         f"{np.isnan(score).sum()} of {len(score)} scores are not finite in the DataFrame; dropped"
     ]
-    assert found.figures["coverage"] == pytest.approx(np.isfinite(score).mean(), abs=1e-3)
-    assert found.figures["autocorrelation"] == pytest.approx(0.75, abs=0.1)  # 4 days of 5 shared
+    assert found.metrics["coverage"] == pytest.approx(np.isfinite(score).mean(), abs=1e-3)
+    assert found.metrics["autocorrelation"] == pytest.approx(0.75, abs=0.1)  # 4 days of 5 shared
     assert found.decay is not None
-    assert found.decay.loc[1, "rank_ic"] == pytest.approx(found.figures["rank_ic"])
+    assert found.decay.loc[1, "rank_ic"] == pytest.approx(found.metrics["rank_ic"])
     spearman = joined.dropna().groupby("date")[["score", "return"]].corr("spearman")
-    assert found.figures["rank_ic"] == pytest.approx(spearman["score"].xs("return", level=1).mean())
+    assert found.metrics["rank_ic"] == pytest.approx(spearman["score"].xs("return", level=1).mean())

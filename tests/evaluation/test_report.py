@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from alphazoo.evaluation.metrics import backtest_figures, training_figures
 from conftest import SMALL, Alphazoo, small_config, small_frame
 
 from alphazoo.commands.job import train
@@ -18,10 +19,9 @@ from alphazoo.errors import InputError
 from alphazoo.evaluation.compare import compare
 from alphazoo.evaluation.ensemble import average_scores
 from alphazoo.evaluation.evaluate import evaluate, write_evaluation
-from alphazoo.evaluation.figures import backtest_figures, training_figures
 from alphazoo.evaluation.signals import t_statistic
 from alphazoo.market.market import Market
-from alphazoo.runs.replicates import find_runs, group_runs
+from alphazoo.runs.replicates import find_runs, group_replicates
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
 
@@ -120,7 +120,7 @@ def test_dividends_are_a_caveat_and_the_universe_a_column(tmp_path: Path) -> Non
     expected = 252 * np.log(1.01) / 121  # the days of the backtest
     for note in (". Unless the index", ", which a price index lacks"):  # data and portfolio
         assert f"dividends of about {expected:.1%} a year{note}" in page
-    over = found.figures["backtest/excess_return_over_universe_with_cost/annualised_sum"]
+    over = found.metrics["backtest/excess_return_over_universe_with_cost/annualised_sum"]
     assert f"{over:.2%}" in page
     assert "<th>excess return over universe with cost</th>" in page
     assert (tmp_path / "figures" / "value.png").exists()
@@ -179,9 +179,9 @@ def test_an_evaluation_knows_how_long_a_return_covers() -> None:
     )
     table = join_returns(scores, market, label)
     found = evaluate(table, market, label=label, backtest=None)
-    assert found.figures["test/newey_west_lags"] == 9
+    assert found.metrics["test/newey_west_lags"] == 9
     daily = found.analysis.daily["ic"].to_numpy()
-    assert found.figures["test/ic_t"] == pytest.approx(t_statistic(daily, 9))
+    assert found.metrics["test/ic_t"] == pytest.approx(t_statistic(daily, 9))
     first = table.iloc[0]
     close = market.field("close")[:, market.symbols.index(first["symbol"])]
     row = market.dates.get_loc(first["date"])
@@ -229,7 +229,7 @@ def test_curves_of_figures_are_those_of_the_tables() -> None:
 
 
 def test_runs_are_grouped_by_what_they_were_told(runs: list[Run]) -> None:
-    groups = group_runs(runs)
+    groups = group_replicates(runs)
     assert {name: len(group) for name, group in groups.items()} == {"GRU": 2, "Linear": 1}
     table = compare(groups)
     ics = [run.metrics["test/ic"] for run in runs[:2]]
@@ -237,7 +237,7 @@ def test_runs_are_grouped_by_what_they_were_told(runs: list[Run]) -> None:
     assert table.loc["GRU", ("IC", "std")] == pytest.approx(np.std(ics, ddof=1))
     wider = Run(runs[1].folder, runs[1].config.copy())
     wider.config.model.lr = 0.5
-    assert [*group_runs([runs[0], wider])] == ["GRU model.lr=0.001", "GRU model.lr=0.5"]
+    assert [*group_replicates([runs[0], wider])] == ["GRU model.lr=0.001", "GRU model.lr=0.5"]
 
 
 def test_a_comparison_is_a_table_and_a_page(
@@ -296,7 +296,7 @@ def test_an_ensemble_is_a_run_of_its_own(
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members
-    assert [*group_runs([*runs[:2], run])] == ["GRU", "GRU, zscore ensemble of 3"]
+    assert [*group_replicates([*runs[:2], run])] == ["GRU", "GRU, zscore ensemble of 3"]
     test = run.scores.query("split == 'test'")
     day = f"{test['date'].iloc[0]:%Y-%m-%d}"
     scores = predict(run, date=day)

@@ -19,7 +19,7 @@ from alphazoo.data.ranks import percentile_ranks
 from alphazoo.data.scaling import DayRank, DayZScore, MinMax, RobustZScore, Scaler, ZScore
 from alphazoo.errors import InputError
 from alphazoo.features.alpha360 import Alpha360
-from alphazoo.features.base import Windows
+from alphazoo.features.base import FeatureWindows
 from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.market.returns import forward_return
@@ -361,7 +361,7 @@ def test_percentile_ranks_are_those_of_pandas() -> None:
 # scaling
 
 
-class Column(Windows):
+class Column(FeatureWindows):
     """One column [D, S] of a market, for one day."""
 
     statistics_shape = (1, 1)

@@ -20,7 +20,7 @@ from alphazoo.market.concept_state import concepts_state, join_concepts, restore
 from alphazoo.market.concepts import (
     Concepts,
     always,
-    are_computed,
+    are_learned,
     correlation_groups,
     no_concepts,
     planted_sectors,
@@ -272,8 +272,8 @@ def test_concepts_of_a_function_are_computed_and_those_of_a_table_are_data() -> 
             ("table", ["data.concepts.table=x.csv"]),
         )
     ]
-    assert [are_computed(instantiate(node)) for node in chosen] == [True, False, False]
-    assert [are_computed(source) for source in (mine, "x.csv", None, no_concepts)] == [
+    assert [are_learned(instantiate(node)) for node in chosen] == [True, False, False]
+    assert [are_learned(source) for source in (mine, "x.csv", None, no_concepts)] == [
         *(True, False, False, False)
     ]
 

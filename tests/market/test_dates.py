@@ -16,7 +16,7 @@ from alphazoo.errors import InputError
 from alphazoo.market.concepts import read_concepts
 from alphazoo.market.dates import DateRules, parse_dates
 from alphazoo.market.market import Market
-from alphazoo.market.periods import bound
+from alphazoo.market.periods import parse_bound
 from alphazoo.market.tables import read_columns
 
 DAYS = pd.bdate_range("2015-01-01", "2015-12-31").as_unit("ns")
@@ -269,8 +269,8 @@ def test_qlib_counts_blank_lines_and_takes_open_ends(tmp_path: Path) -> None:
     ],
 )
 def test_ends_of_segments_are_iso_dates(end: object, first: str, last: str) -> None:
-    assert bound(end, "left", "data.train") == pd.Timestamp(first)
-    assert bound(end, "right", "data.train") == pd.Timestamp(last)
+    assert parse_bound(end, "left", "data.train") == pd.Timestamp(first)
+    assert parse_bound(end, "right", "data.train") == pd.Timestamp(last)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.market.concepts import find_concepts, read_concepts
 from alphazoo.market.market import Market
-from alphazoo.market.symbols import find_symbols, setting_text, symbol_text
+from alphazoo.market.symbols import find_symbols, parse_symbol, parse_text_setting
 from alphazoo.runs.provenance import fingerprint
 
 NUMBERS = ["1", "10", "100", "2", "20", "3", "30", "4"]  # as text is sorted
@@ -63,7 +63,7 @@ def test_a_market_does_not_depend_on_how_symbols_are_stored(kind: str, tmp_path:
         file = tmp_path / "prices.parquet"
         stored.to_parquet(file)
         assert fingerprint(Market.from_table(file)) == fingerprint(expected)
-    stored.assign(symbol=[symbol_text(x) for x in stored["symbol"]]).to_csv(
+    stored.assign(symbol=[parse_symbol(x) for x in stored["symbol"]]).to_csv(
         tmp_path / "prices.csv", index=False
     )
     assert Market.from_table(tmp_path / "prices.csv").symbols == expected.symbols
@@ -71,8 +71,8 @@ def test_a_market_does_not_depend_on_how_symbols_are_stored(kind: str, tmp_path:
 
 def test_values_that_are_symbols_are_text() -> None:
     values = [600000, np.int32(7), 5.0, np.float32(5), Decimal(5), b"\xc3\xa9 ", " NA\u200b", "1.0"]
-    assert [*map(symbol_text, values)] == ["600000", "7", "5", "5", "5", "é", "NA", "1"]
-    assert [*map(symbol_text, ["0700.HK", "BRK.B", "1.5", np.nan])] == [
+    assert [*map(parse_symbol, values)] == ["600000", "7", "5", "5", "5", "é", "NA", "1"]
+    assert [*map(parse_symbol, ["0700.HK", "BRK.B", "1.5", np.nan])] == [
         "0700.HK",
         "BRK.B",
         "1.5",
@@ -243,7 +243,7 @@ def test_data_check_takes_a_benchmark_of_digits(alphazoo: Alphazoo, tmp_path: Pa
 
 
 def test_setting_text_keeps_text() -> None:
-    assert [setting_text(x, "data.benchmark") for x in ("000300", 399300, " A ")] == [
+    assert [parse_text_setting(x, "data.benchmark") for x in ("000300", 399300, " A ")] == [
         *("000300", "399300", "A")
     ]
 

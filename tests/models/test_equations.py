@@ -234,7 +234,7 @@ def test_igmtf_by_loops(exclude_self: bool, make_day: MakeDay) -> None:
     options = ["k_day=3", "n_neighbor=4", f"exclude_self={exclude_self}".lower()]
     model = make("igmtf", *options)
     days = [make_day(2 + i % 3, seed=i)._replace(date=torch.tensor(i)) for i in range(7)]
-    model.remember(days)
+    model.build_memory(days)
     today = days[4]
 
     def states(day: DayBatch) -> Tensor:

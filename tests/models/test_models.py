@@ -79,7 +79,7 @@ def test_no_memory_is_read_before_it_is_written(run: Run) -> None:
 
 def test_a_checkpoint_alone_restores_the_model(run: Run) -> None:
     model = type(run.model).load_from_checkpoint(run.last_checkpoint, weights_only=True)
-    model.remember(run.data.days("train"))
+    model.build_memory(run.data.days("train"))
     assert torch.equal(model.eval()(run.day), run.model(run.day))
 
 

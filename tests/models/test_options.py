@@ -256,7 +256,7 @@ def test_igmtf_does_not_look_at_days_left_out(make_day: MakeDay) -> None:
     days = past(make_day)
     for option, left_out in (("exclude_self", [6]), ("causal_memory", range(6, 12))):
         model = make("igmtf", f"{option}=true", "k_day=11", "n_neighbor=10")
-        model.remember(days)
+        model.build_memory(days)
         scores = model(days[6])
         for i in left_out:
             model._memory.rows[5 * i : 5 * i + 5] += 1.0
@@ -267,7 +267,7 @@ def test_igmtf_does_not_look_at_days_left_out(make_day: MakeDay) -> None:
 
 def test_igmtf_scores_before_the_first_train_day(make_day: MakeDay) -> None:
     model = make("igmtf", "causal_memory=true")
-    model.remember(past(make_day))
+    model.build_memory(past(make_day))
     assert model(past(make_day)[0]).isfinite().all()
 
 
@@ -275,11 +275,11 @@ def test_igmtf_refuses_a_memory_that_is_too_small(make_day: MakeDay) -> None:
     with pytest.raises(InputError, match="IGMTF has no memory"):
         make("igmtf")(make_day(3))
     with pytest.raises(InputError, match="k_day=10, but the memory has 9 training days"):
-        make("igmtf").remember(past(make_day, 9))
+        make("igmtf").build_memory(past(make_day, 9))
     with pytest.raises(InputError, match="k_day=10, but the memory has 9 training days"):
-        make("igmtf", "exclude_self=true").remember(past(make_day, 10))
+        make("igmtf", "exclude_self=true").build_memory(past(make_day, 10))
     with pytest.raises(InputError, match="n_neighbor=99, but the memory has 50 rows"):
-        make("igmtf", "n_neighbor=99").remember(past(make_day, 10))
+        make("igmtf", "n_neighbor=99").build_memory(past(make_day, 10))
 
 
 def test_igmtf_makes_its_memory_when_the_weights_are_others(
@@ -297,7 +297,7 @@ def test_igmtf_makes_its_memory_when_the_weights_are_others(
     run.trainer.test(run.model, run.data, verbose=False)
     assert len(made) == 1
     fresh = copy.deepcopy(run.model).eval()
-    fresh.remember(run.data.train_days())
+    fresh.build_memory(run.data.train_days())
     assert torch.equal(fresh(run.day), run.model.eval()(run.day))
 
 
@@ -333,7 +333,7 @@ def test_igmtf_makes_its_memory_anew_for_other_train_days_scaler_or_features(
             instantiate(config.trainer).validate(run.model, data, verbose=False)
         assert len(made) == 1, what
         fresh = copy.deepcopy(run.model).eval()
-        fresh.remember(data.train_days())
+        fresh.build_memory(data.train_days())
         assert torch.equal(fresh._memory.rows, run.model._memory.rows), what
         made.clear()
     data.scaler.load_state_dict(run.data.scaler.state_dict())

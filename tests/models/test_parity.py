@@ -104,7 +104,7 @@ def test_scores_equal_those_of_the_reference(
     concepts[:, 0], concepts[0] = 0, 0  # a concept without stocks, a stock without concepts
     day = day._replace(concepts=concepts)
     past = [make_day(3 + i, window, n_features, seed=1 + i) for i in range(12)]
-    model.remember(past)
+    model.build_memory(past)
     with torch.no_grad():
         expected = score(name, reference, day, past).reshape(-1)
         torch.testing.assert_close(model(day), expected, rtol=1e-5, atol=1e-5)

@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 import alphazoo.runs.folders
 from alphazoo.config import compose, config_dir
 from alphazoo.errors import InputError
-from alphazoo.runs.folders import held, new_folder, results_folder
+from alphazoo.runs.folders import locked, new_folder, results_folder
 
 PROCESS = """
 import sys
 from pathlib import Path
-from alphazoo.runs.folders import held, results_folder
+from alphazoo.runs.folders import locked, results_folder
 asked, told = sys.argv[1:]
 with results_folder(asked or None) as folder:
     print(folder, flush=True)
@@ -60,7 +60,7 @@ def test_a_killed_process_leaves_its_folder(tmp_path: Path) -> None:
     first.stdout.readline()  # type: ignore[union-attr]
     first.kill()
     first.wait()
-    with held(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         pass
 
 
@@ -105,21 +105,21 @@ def test_hydra_takes_a_new_folder() -> None:
 
 
 def test_what_stays_empty_is_removed(tmp_path: Path) -> None:
-    with held(tmp_path / "a" / "b"):
+    with locked(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
     assert not [*tmp_path.iterdir()]
-    with held(tmp_path / "a" / "b"):
+    with locked(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "file").touch()
     (tmp_path / "mine").mkdir()
-    with held(tmp_path / "mine"):
+    with locked(tmp_path / "mine"):
         pass
     assert (tmp_path / "a" / "b" / "file").exists()
     assert (tmp_path / "mine").exists()
 
 
 def test_a_process_may_hold_a_folder_twice(tmp_path: Path) -> None:
-    with held(tmp_path):
-        with held(tmp_path):
+    with locked(tmp_path):
+        with locked(tmp_path):
             pass
         other = FileLock(tmp_path / "run.lock", timeout=0)
         with pytest.raises(TimeoutError):  # what another process would see
@@ -141,6 +141,6 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / "run.lock"),
         pytest.raises(InputError, match="is in use: another process writes to it"),
-        held(tmp_path),
+        locked(tmp_path),
     ):
         pass

@@ -73,7 +73,7 @@ def test_other_concepts_have_another_digest(
         told = [*SMALL, "trainer.max_epochs=1", "data/concepts=table", "hydra.run.dir=out"]
         monkeypatch.setattr("sys.argv", ["alphazoo", "train", *told, "data.concepts=concepts.csv"])
         main()
-        found.append(Run.open("out").facts["data"])
+        found.append(Run.open("out").provenance["data"])
     assert found[0]["concepts"] != found[1]["concepts"]
     assert found[0]["fingerprint"] == found[1]["fingerprint"]
 
@@ -116,7 +116,7 @@ def test_a_run_says_what_it_is_made_of(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["alphazoo", "train", *SMALL, "hydra.run.dir=out"])
     main()
-    found = Run.open("out").facts
+    found = Run.open("out").provenance
     assert found["git"] is None
     assert found["packages"]["torch"].startswith("2.")
     assert found["machine"]["device"] == "cpu"
@@ -129,7 +129,7 @@ def test_a_run_says_what_it_is_made_of(
     subprocess.run(["git", *who, "commit", "--quiet", "-m", "first"], check=True)
     (tmp_path / "note").write_text("two")
     main()
-    git = Run.open("out").facts["git"]
+    git = Run.open("out").provenance["git"]
     assert git["changed"]
     assert len(git["commit"]) == 40
 
@@ -142,6 +142,6 @@ def test_a_walk_forward_says_what_it_is_made_of(
     monkeypatch.setattr("sys.argv", ["alphazoo", "train", *told])
     main()
     run = Run.open("out")
-    assert run.facts["data"] == run.newest.facts["data"]
-    assert run.facts["settings"] == settings_digest(run.config)
-    assert run.facts["settings"] != run.newest.facts["settings"]
+    assert run.provenance["data"] == run.newest.facts["data"]
+    assert run.provenance["settings"] == settings_digest(run.config)
+    assert run.provenance["settings"] != run.newest.facts["settings"]

@@ -22,7 +22,7 @@ from alphazoo.evaluation.ensemble import write_ensemble
 from alphazoo.market.fingerprint import Fingerprint
 from alphazoo.market.market import Market
 from alphazoo.models.linear import Linear
-from alphazoo.runs.replicates import group_runs
+from alphazoo.runs.replicates import group_replicates
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
 from alphazoo.training.run_window import _read_finished
@@ -129,7 +129,7 @@ def test_a_run_whose_data_have_grown_is_scored_again_without_training(
     labelled = DAYS[(DAYS >= "2015-05-01") & (DAYS[137] >= DAYS)]  # the return takes two days
     assert scores["date"].unique().tolist() == [*labelled]
     assert metrics["test/days"] == len(labelled)
-    assert Run.open(run).facts["data"]["last"] == f"{DAYS[-1]:%Y-%m-%d}"
+    assert Run.open(run).provenance["data"]["last"] == f"{DAYS[-1]:%Y-%m-%d}"
     assert (scores["symbol"] == "AAA").sum() == 8
 
 
@@ -155,9 +155,9 @@ def test_a_run_whose_data_have_changed_is_refused(
 def test_a_checkpoint_that_does_not_know_its_data_is_a_warning(
     tables: Path, run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    facts = json.loads((run / "facts.json").read_text())
+    facts = json.loads((run / "provenance.json").read_text())
     del facts["data"]["parts"]
-    (run / "facts.json").write_text(json.dumps(facts))
+    (run / "provenance.json").write_text(json.dumps(facts))
     train(told(tables, "changed", run, "ckpt=last"))
     assert "run does not record its data" in caplog.text
 
@@ -188,8 +188,10 @@ def test_a_walk_forward_on_a_table_that_grew_is_that_of_the_whole_table(
     assert again.scores["date"].unique().tolist() == [*DAYS[DAYS >= "2015-05-01"]]
     pd.testing.assert_frame_equal(again.scores, whole.scores, check_exact=True)
     assert again.metrics == whole.metrics
-    assert again.facts["data"] == whole.facts["data"]
-    first, second = (folder / "windows" / f"2015-0{month}-01" / "facts.json" for month in (5, 6))
+    assert again.facts["data"] == whole.provenance["data"]
+    first, second = (
+        folder / "windows" / f"2015-0{month}-01" / "provenance.json" for month in (5, 6)
+    )
     assert json.loads(first.read_text())["data"]["last"] == f"{OLD:%Y-%m-%d}"  # not scored again
     assert json.loads(second.read_text())["data"]["last"] == f"{DAYS[-1]:%Y-%m-%d}"
 
@@ -336,32 +338,32 @@ def made_on(tables: Path, name: str, folder: Path, *, seed: int = 0, model: str 
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
     market = Market.from_table(str(tables / f"{name}.parquet"), columns={})
     data = {**Fingerprint(market).record, "concepts": None}
-    (folder / "facts.json").write_text(json.dumps({"data": data}))
+    (folder / "provenance.json").write_text(json.dumps({"data": data}))
     return Run.open(folder)
 
 
 def test_compare_averages_runs_on_the_same_data_alone(tables: Path, tmp_path: Path) -> None:
     same = [made_on(tables, "old", tmp_path / str(seed), seed=seed) for seed in (0, 1)]
-    assert [*map(len, group_runs(same).values())] == [2]
+    assert [*map(len, group_replicates(same).values())] == [2]
     for name in ("changed", "grown"):
         other = made_on(tables, name, tmp_path / name, seed=2)
-        groups = group_runs([*same, other])
-        prints = [run.facts["data"]["fingerprint"][:8] for run in (same[0], other)]
+        groups = group_replicates([*same, other])
+        prints = [run.provenance["data"]["fingerprint"][:8] for run in (same[0], other)]
         end = "2015-07-15" if name == "grown" else "2015-07-01"
         assert groups == {
             f"Linear on old to 2015-07-01 ({prints[0]})": same,
             f"Linear on {name} to {end} ({prints[1]})": [other],
         }
     model = made_on(tables, "changed", tmp_path / "gru", model="gru")
-    assert all("(" in str(key) for key in group_runs([same[0], model]))
+    assert all("(" in str(key) for key in group_replicates([same[0], model]))
 
 
 def test_compare_tells_concepts_apart(tables: Path, tmp_path: Path) -> None:
     runs = [made_on(tables, "old", tmp_path / str(seed), seed=seed) for seed in (0, 1)]
-    facts = runs[1].facts
+    facts = runs[1].provenance
     facts["data"]["concepts"] = "c0de" * 4
-    (runs[1].folder / "facts.json").write_text(json.dumps(facts))
-    assert [*group_runs(runs)] == ["Linear concepts=None", "Linear concepts=c0dec0de"]
+    (runs[1].folder / "provenance.json").write_text(json.dumps(facts))
+    assert [*group_replicates(runs)] == ["Linear concepts=None", "Linear concepts=c0dec0de"]
 
 
 def test_an_ensemble_is_of_runs_on_data_that_are_the_same(

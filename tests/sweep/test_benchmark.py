@@ -324,7 +324,7 @@ def test_data_that_have_changed_end_a_benchmark_before_it_goes_on(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
     alphazoo(*TINY, "model=gru", "seed=0")
-    file = find(tmp_path / "out", "gru-0") / "facts.json"
+    file = find(tmp_path / "out", "gru-0") / "provenance.json"
     facts = json.loads(file.read_text())
     facts["data"]["parts"]["close"] = "f00d"
     file.write_text(json.dumps(facts))

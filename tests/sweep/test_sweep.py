@@ -13,7 +13,7 @@ from conftest import SMALL, Alphazoo, small_config
 from alphazoo.errors import InputError
 from alphazoo.sweep import locks
 from alphazoo.sweep.jobs import Job, assign, run_job
-from alphazoo.sweep.locks import only_here
+from alphazoo.sweep.locks import locked_sweep
 from alphazoo.sweep.table import tabulate
 
 SWEEP = ["train", "-m", *SMALL, "trainer=debug", "model.hidden_size=4", "hydra.sweep.dir=sweep"]
@@ -127,14 +127,14 @@ def test_processes_of_a_sweep_take_different_gpus(
     taken = []
     for accelerator in ("auto", "cpu", "gpu", "gpu"):  # the last finds none that is free
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-        locks.take_gpu(small_config(f"trainer.accelerator={accelerator}"), tmp_path)
+        locks.claim_gpu(small_config(f"trainer.accelerator={accelerator}"), tmp_path)
         taken.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert taken == ["3", "3,5", "5", "3,5"]
 
 
 def test_a_sweep_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
     again = pytest.raises(InputError, match="running in another process")
-    with only_here(tmp_path), again, only_here(tmp_path):
+    with locked_sweep(tmp_path), again, locked_sweep(tmp_path):
         pass
-    with only_here(tmp_path):
+    with locked_sweep(tmp_path):
         pass

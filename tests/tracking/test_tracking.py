@@ -23,7 +23,7 @@ from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.runs.run import Run
-from alphazoo.tracking import Tracker, last_step, need, tracked
+from alphazoo.tracking import Tracker, last_step, need, open_trackers
 
 NAMES = ("mlflow", "wandb", "tensorboard")
 TINY = ["model=linear", "+trainer.limit_train_batches=5"]
@@ -85,9 +85,9 @@ def expected(folder: Path) -> tuple[dict[str, str], dict[str, float]]:
     settings = {
         "model.hidden_size": "4",
         "data.train": "['2015-02-01', '2015-04-15']",
-        "facts.data.fingerprint": run.facts["data"]["fingerprint"],
+        "facts.data.fingerprint": run.provenance["data"]["fingerprint"],
         "facts.git.commit": COMMIT,
-        "facts.packages.torch": run.facts["packages"]["torch"],
+        "facts.packages.torch": run.provenance["packages"]["torch"],
     }
     return settings, {name: x for name, x in run.metrics.items() if x is not None}
 
@@ -105,7 +105,13 @@ def test_mlflow_knows_settings_facts_figures_and_files(told: Path) -> None:
     assert [point.step for point in curve][:-1] == epochs["step"].tolist()
     assert [point.value for point in curve][:-1] == pytest.approx(epochs["val/ic"].tolist())
     files = Path(run.info.artifact_uri)
-    for name in ("report.html", "config.yaml", "facts.json", "metrics.json", "figures/value.png"):
+    for name in (
+        "report.html",
+        "config.yaml",
+        "provenance.json",
+        "metrics.json",
+        "figures/value.png",
+    ):
         assert (files / name).read_bytes() == (told / name).read_bytes()
 
 
@@ -136,7 +142,7 @@ def test_wandb_knows_settings_facts_figures_and_files_without_network(told: Path
     for name in ("facts.data.fingerprint", "facts.git.commit"):
         assert settings[name].encode() in content
     assert repr(figures["test/ic"]).encode() in content
-    for name in ("report.html", "config.yaml", "facts.json", "figures/value.png"):
+    for name in ("report.html", "config.yaml", "provenance.json", "figures/value.png"):
         assert (run / "files" / "run" / name).read_bytes() == (told / name).read_bytes()
     assert [*(run / "files" / "media" / "html").glob("report*")]
 
@@ -191,7 +197,7 @@ def test_a_walk_forward_is_one_run(store: Path, tmp_path: Path) -> None:
     compared = pd.read_csv(tmp_path / "out" / "windows.csv")
     curve = client(store).get_metric_history(run.info.run_id, "window/test/ic")
     assert [point.value for point in curve] == pytest.approx(compared["test/ic"].tolist())
-    assert run.data.params["facts.settings"] == Run.open(tmp_path / "out").facts["settings"]
+    assert run.data.params["facts.settings"] == Run.open(tmp_path / "out").provenance["settings"]
     assert (Path(run.info.artifact_uri) / "windows.csv").is_file()
 
 
@@ -376,10 +382,10 @@ def test_the_password_of_a_server_is_in_no_file_and_no_message(
         asked = instantiate(compose("logger=mlflow").logger.mlflow, folder=tmp_path)
         assert asked.run_id
         assert len(runs_of(store)) == runs
-        known = asked.recall()
+        known = asked.load_state()
         assert known["store"] == known["asked"] == "http://server:5000/path@x"
         if runs == 1 and "@" in word:
-            asked.remember(**{**known, "run": "0" * 32})
+            asked.save_state(**{**known, "run": "0" * 32})
     assert f"http://server:5000/path@x has no run {'0' * 32}: starting a new one" in caplog.text
     assert "secret" not in caplog.text
 
@@ -464,7 +470,7 @@ def test_a_tracker_hears_how_a_run_ended(
     tmp_path: Path, fault: type[BaseException], status: str
 ) -> None:
     config = small_config(f"folder={tmp_path}", "+logger.heard._target_=test_tracking.Heard")
-    with pytest.raises(fault), tracked(config) as (heard,):
+    with pytest.raises(fault), open_trackers(config) as (heard,):
         raise fault
     assert heard.status == status
 

@@ -12,7 +12,7 @@ from alphazoo.config import instantiate
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.metrics import summary
-from alphazoo.training.fit import Fitted, fit, score_table
+from alphazoo.training.fit import FitResult, fit, score_table
 
 KINDS = ["ema averaging.decay=0.9", "swa averaging.start=0.0", "last_k averaging.k=3"]
 TINY = ["model=linear", "trainer.max_epochs=4", "patience=50", "model.lr=0.01"]
@@ -68,7 +68,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> KeepAll:
     return kept
 
 
-def trained(folder: Path, *overrides: str) -> Fitted:
+def trained(folder: Path, *overrides: str) -> FitResult:
     return fit(small_config(*TINY, *overrides, f"folder={folder}"))
 
 

@@ -15,7 +15,7 @@ from conftest import MODELS, SMALL, Alphazoo, model_overrides, small_config
 from lightning.pytorch.strategies import FSDPStrategy
 
 from alphazoo.config import instantiate
-from alphazoo.data.seeds import ShuffledDays, epoch_seed
+from alphazoo.data.seeds import ShuffledDaySampler, epoch_seed
 from alphazoo.metrics import summary
 from alphazoo.models.base import daily_mse
 
@@ -129,7 +129,9 @@ def test_every_day_teaches_once_in_an_epoch(processes: int) -> None:
     taught: list[int] = []
     counts = set()
     for rank in range(processes):
-        mine = [days[item] for item in ShuffledDays(days, seed=0, processes=processes, rank=rank)]
+        mine = [
+            days[item] for item in ShuffledDaySampler(days, seed=0, processes=processes, rank=rank)
+        ]
         counts.add(len(mine))
         taught += [int(day.date) for day in mine if day.labels.isfinite().any()]
     assert sorted(taught) == days.rows

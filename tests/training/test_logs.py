@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from alphazoo.training.logs import keep_rows
+from alphazoo.training.logs import truncate_log
 
 
 def test_rows_of_the_steps_that_come_again_go(tmp_path: Path) -> None:
@@ -13,7 +13,7 @@ def test_rows_of_the_steps_that_come_again_go(tmp_path: Path) -> None:
     steps = [9, 9, 19, 19, 20, 29]
     table = pd.DataFrame({"epoch": [0, 0, 1, 1, 2, 2], "step": steps, "val/ic": 0.1})
     table.to_csv(file, index=False)
-    keep_rows(file, 20)
+    truncate_log(file, 20)
     assert pd.read_csv(file)["step"].tolist() == [9, 9, 19, 19]
-    keep_rows(tmp_path / "none.csv", 20)
+    truncate_log(tmp_path / "none.csv", 20)
     assert not (tmp_path / "none.csv").exists()

@@ -73,7 +73,7 @@ def same(a: object, b: object) -> bool:
     return a == b or (a != a and b != b)
 
 
-def check_same(a: Path, b: Path) -> None:
+def check_same_settings(a: Path, b: Path) -> None:
     """Weights, optimiser, scheduler, best weights and logs of two runs are the same."""
     one, other = last(a), last(b)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
@@ -109,7 +109,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
         fit(config("stopped"))
     assert last(tmp_path / "stopped")["epoch"] == 1
     fit(config("stopped", "ckpt=last"))
-    check_same(tmp_path / "whole", tmp_path / "stopped")
+    check_same_settings(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_early_stopping_counts_on(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_early_stopping_counts_on(tmp_path: Path) -> None:
     with stopped_in(end - 1):
         fit(config("stopped"))
     fit(config("stopped", "ckpt=last"))
-    check_same(tmp_path / "whole", tmp_path / "stopped")
+    check_same_settings(tmp_path / "whole", tmp_path / "stopped")
     fit(config("stopped", "ckpt=last"))
     assert last(tmp_path / "stopped")["epoch"] == end
     fit(config("stopped", "ckpt=last", "patience=4"))
@@ -163,7 +163,7 @@ def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) ->
     assert result.code == 0
     assert "resuming from run/checkpoints/last.ckpt after 6 epochs" in result.out
     assert not [*(tmp_path / "run" / "checkpoints").glob(".*")]
-    check_same(tmp_path / "whole", tmp_path / "run")
+    check_same_settings(tmp_path / "whole", tmp_path / "run")
     whole, again = Run.open("whole"), Run.open("run")
     assert again.scores.equals(whole.scores)
     assert again.metrics == whole.metrics
@@ -189,7 +189,7 @@ def test_a_process_may_be_killed_at_any_time(
         if (tmp_path / "run" / "config.yaml").is_file():
             told = ["run=run"]
         seconds *= 1.3
-    check_same(tmp_path / "whole", tmp_path / "run")
+    check_same_settings(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
@@ -207,7 +207,7 @@ def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
         fit(config("stopped", "trainer.max_epochs=4", "ckpt=last"))
     assert "last.ckpt is damaged; resuming from previous.ckpt" in caplog.text
     assert "after 2 epochs" in caplog.text
-    check_same(tmp_path / "whole", tmp_path / "stopped")
+    check_same_settings(tmp_path / "whole", tmp_path / "stopped")
     for name in ("last.ckpt", "previous.ckpt"):
         file.with_name(name).write_bytes(b"")
     with pytest.raises(InputError, match="previous.ckpt is damaged"):
@@ -239,7 +239,7 @@ def test_a_run_that_has_ended_is_left_as_it_is_unless_it_is_to_be_longer(
     assert (run / "scores.parquet").exists()
     assert alphazoo("train", "run=run", "trainer.max_epochs=4").code == 0
     alphazoo("train", *short, "trainer.max_epochs=4", "hydra.run.dir=whole")
-    check_same(tmp_path / "whole", run)
+    check_same_settings(tmp_path / "whole", run)
     assert alphazoo("train", *short, "trainer.max_epochs=4", "ckpt=last").code == 0
     assert Run.open(run).metrics == Run.open("whole").metrics
 
@@ -262,7 +262,7 @@ def test_a_training_goes_on_in_another_folder(tmp_path: Path) -> None:
     (tmp_path / "a").rename(tmp_path / "b")
     run = fit(config("b", "trainer.max_epochs=4", "ckpt=last"))
     assert run.best == str(tmp_path / "b" / "checkpoints" / "best.ckpt")
-    check_same(tmp_path / "whole", tmp_path / "b")
+    check_same_settings(tmp_path / "whole", tmp_path / "b")
     file = tmp_path / "b" / "checkpoints" / "last.ckpt"
     fit(config("c", "trainer.max_epochs=5", f"ckpt={file}"))
     assert last(tmp_path / "c")["epoch"] == 4

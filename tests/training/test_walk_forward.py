@@ -19,8 +19,8 @@ from alphazoo.market.sources import synthetic
 from alphazoo.market.sources.synthetic import make_market
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
-from alphazoo.training.fit import Fitted, fit
-from alphazoo.training.windows import stretches
+from alphazoo.training.fit import FitResult, fit
+from alphazoo.training.windows import split_windows
 
 DATES = pd.bdate_range("2010-01-04", "2020-12-31")
 SEGMENTS = {"train": [2010, 2014], "valid": ["2015", "2016"], "test": ["2017-01-01", None]}
@@ -50,7 +50,7 @@ def windows(run: Run) -> list[Run]:
     ("rolling", "expected"), [(False, "2010-01-01"), (True, "2013-01-01")], ids=["grows", "rolls"]
 )
 def test_segments_move_by_the_length_of_a_stretch(rolling: bool, expected: str) -> None:
-    found = stretches(DATES, SEGMENTS, months=12, rolling=rolling, shortest=3)
+    found = split_windows(DATES, SEGMENTS, months=12, rolling=rolling, shortest=3)
     assert [cut["test"][0] for cut in found] == [f"{year}-01-01" for year in range(2017, 2021)]
     assert found[-1] == {
         "train": [expected, "2017-12-31"],
@@ -65,7 +65,7 @@ def test_months_end_when_they_end() -> None:
         "valid": ["2016-01", "2016-02"],
         "test": ["2016-03", 2016],
     }
-    found = stretches(DATES, segments, months=1, rolling=False, shortest=3)
+    found = split_windows(DATES, segments, months=1, rolling=False, shortest=3)
     assert [cut["valid"][1] for cut in found[:3]] == ["2016-02-29", "2016-03-31", "2016-04-30"]
     assert found[-1]["test"] == ["2016-12-01", "2016-12-31"]
 
@@ -73,15 +73,17 @@ def test_months_end_when_they_end() -> None:
 @pytest.mark.parametrize(("last", "count"), [("2018-01-02", 1), ("2018-01-03", 2)])
 def test_a_last_stretch_that_is_too_short_belongs_to_the_one_before(last: str, count: int) -> None:
     segments = SEGMENTS | {"test": ["2017-01-01", last]}
-    found = stretches(DATES, segments, months=12, rolling=False, shortest=3)
+    found = split_windows(DATES, segments, months=12, rolling=False, shortest=3)
     assert [found[-1]["test"][1], len(found)] == [last, count]
 
 
 def test_lengths_and_ends_are_checked() -> None:
     with pytest.raises(InputError, match="walk_forward.months is 1 or more, got 0"):
-        stretches(DATES, SEGMENTS, months=0, rolling=False, shortest=3)
+        split_windows(DATES, SEGMENTS, months=0, rolling=False, shortest=3)
     with pytest.raises(InputError, match="both ends of data.valid"):
-        stretches(DATES, SEGMENTS | {"valid": [2015, None]}, months=1, rolling=False, shortest=3)
+        split_windows(
+            DATES, SEGMENTS | {"valid": [2015, None]}, months=1, rolling=False, shortest=3
+        )
 
 
 def test_the_scores_of_all_stretches_are_one_table_without_gaps(walked: Run) -> None:
@@ -143,7 +145,7 @@ def test_a_training_starts_from_the_window_before_it(
     """Of three windows: the third from the second, not from the first."""
     starts: list[str | None] = []
 
-    def watched(config: DictConfig, **options: Any) -> Fitted:
+    def watched(config: DictConfig, **options: Any) -> FitResult:
         starts.append(options["start"])
         return fit(config, **options)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from alphazoo.errors import InputError, did_you_mean, shorten
 from alphazoo.market.clean import REQUIRED, Arrays, BadPrices, Indices, Panel, index_symbols
 from alphazoo.market.dates import DateRules, parse_dates
-from alphazoo.market.symbols import setting_text
+from alphazoo.market.symbols import parse_text_setting
 from alphazoo.market.tables import Table
 from alphazoo.market.values import parse_symbols
 
@@ -47,8 +47,10 @@ def read_qlib(
     Raises:
         InputError: A file is missing or damaged, or the universe or an index is not there.
     """
-    folder = Path(path if isinstance(path, Path) else setting_text(path, "data.path")).expanduser()
-    universe = setting_text(universe, "data.universe")
+    folder = Path(
+        path if isinstance(path, Path) else parse_text_setting(path, "data.path")
+    ).expanduser()
+    universe = parse_text_setting(universe, "data.universe")
     dates = _read_calendar(folder / "calendars" / "day.txt")
     periods = _read_periods(folder / "instruments", universe)
     folders = _stock_folders(folder / "features")
@@ -168,7 +170,7 @@ def _read_benchmark(
 ) -> npt.NDArray[np.float32] | None:
     if symbol is None:
         return None
-    name = setting_text(symbol, "data.benchmark").casefold()
+    name = parse_text_setting(symbol, "data.benchmark").casefold()
     file = folders.get(name, features / name) / "close.day.bin"
     if not file.is_file():
         raise InputError(f"no benchmark {file}: set data.benchmark to another symbol, or to null")

@@ -11,9 +11,9 @@ from alphazoo.errors import InputError, did_you_mean
 from alphazoo.market.adjust import adjust_prices
 from alphazoo.market.clean import REQUIRED, Arrays, BadPrices, Panel, index_symbols
 from alphazoo.market.dates import DateRules, parse_dates
-from alphazoo.market.symbols import find_symbol, setting_text
+from alphazoo.market.symbols import find_symbol, parse_text_setting
 from alphazoo.market.tables import AnyTable, Rows, open_table, read_columns
-from alphazoo.market.values import parse_flags, parse_numbers, parse_symbols, refuse_twice
+from alphazoo.market.values import check_unique, parse_flags, parse_numbers, parse_symbols
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def read_table(
             stands twice.
     """
     names = _column_names(columns or {})
-    for name in (extra := [setting_text(name, "data.extra") for name in extra]):
+    for name in (extra := [parse_text_setting(name, "data.extra") for name in extra]):
         if name in (*KEYS, *REQUIRED, *OPTIONAL):
             raise InputError(f"extra columns have names of their own, got {name!r}")
     names |= {name: name for name in extra}
@@ -72,7 +72,7 @@ def read_table(
     rules = DateRules(date_format, timezone, setting="data.{}={}")
     dates, rows = parse_dates(found, "date", rules)
     symbols, stocks = parse_symbols(found)
-    refuse_twice(found, dates, symbols, rows, stocks)
+    check_unique(found, dates, symbols, rows, stocks)
     _warn_of_order(rows, stocks, source)
 
     def key(row: int) -> str:
@@ -115,7 +115,7 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
         if name not in known:
             raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, known)}")
     given = {
-        name: column if column is None else setting_text(column, f"data.columns.{name}")
+        name: column if column is None else parse_text_setting(column, f"data.columns.{name}")
         for name, column in columns.items()
     }
     names = {name: given.get(name, name) for name in (*KEYS, *REQUIRED)}

@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.errors import InputError
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class AlphazooSweeper(Sweeper):
 
     def save_config(self, folder: Path) -> None:
         """Write the config of the sweep, ``multirun.yaml``."""
-        with replacing(folder / "multirun.yaml") as file:
+        with write_atomically(folder / "multirun.yaml") as file:
             OmegaConf.save(self.config, file)
 
     def check(self, jobs: Sequence[Sequence[str]]) -> None:
@@ -85,11 +85,11 @@ class AlphazooSweeper(Sweeper):
         self, jobs: Mapping[Path, Sequence[str]], outdated: Collection[Path] = ()
     ) -> None:
         """Run the jobs that have not finished, and resume those with new days to score."""
-        from alphazoo.sweep.data import going_on
+        from alphazoo.sweep.data import resume_overrides
         from alphazoo.sweep.jobs import is_done
 
         wanted = {path: job for path, job in jobs.items() if not is_done(path)}
-        wanted |= {path: going_on(job) for path, job in jobs.items() if path in outdated}
+        wanted |= {path: resume_overrides(job) for path, job in jobs.items() if path in outdated}
         self.launch(wanted)
 
     def find_outdated(self, jobs: Mapping[Path, Sequence[str]]) -> list[Path]:
@@ -129,14 +129,14 @@ class Grid(AlphazooSweeper):
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
         from alphazoo.sweep.jobs import assign
-        from alphazoo.sweep.locks import only_here
+        from alphazoo.sweep.locks import locked_sweep
         from alphazoo.sweep.table import conclude
 
         overrides = self.parse(arguments)
         combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
         self.check(combinations)
         folder = self.make_folder()
-        with only_here(folder):
+        with locked_sweep(folder):
             self.save_config(folder)
             jobs = assign(folder, combinations)
             self.launch_missing(jobs, self.find_outdated(jobs))
@@ -165,7 +165,7 @@ class Benchmark(AlphazooSweeper):
         """
         from alphazoo.sweep.benchmark import conclude, read_data
         from alphazoo.sweep.jobs import is_done, refuse_job
-        from alphazoo.sweep.locks import only_here
+        from alphazoo.sweep.locks import locked_sweep
         from alphazoo.sweep.plan import Plan
 
         overrides = self.parse(arguments)
@@ -173,7 +173,7 @@ class Benchmark(AlphazooSweeper):
         plan = Plan(overrides, self.config.hydra.sweeper, published, self.compose)
         folder = self.make_folder()
         plan.place(folder)
-        with only_here(folder):
+        with locked_sweep(folder):
             self.save_config(folder)
             data = read_data(plan)
             alone = {e.folder: e.overrides for e in plan.entries if not e.base}
