@@ -29,8 +29,8 @@ def score_panel(
         [d, S]; NaN where there is none.
 
     Raises:
-        InputError: The table is wrong, see `alphazoo.data.scores.read_scores`, the market lacks a date
-            or symbol, or a day has too few scores or equal ones.
+        InputError: The table is wrong, see `alphazoo.data.scores.read_scores`, the market lacks a
+            date or symbol, or a day has too few scores or equal ones.
     """
     if split is not None and "split" in table:
         check_choice("backtest.split", split, set(map(str, table["split"].unique())))

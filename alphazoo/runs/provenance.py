@@ -38,8 +38,8 @@ def collect_provenance(
         trainer: Trainer of the run, which knows the device.
 
     Returns:
-        ``data`` (see `data_provenance`), ``settings`` (see `settings_digest`), ``git`` (commit of the
-        working directory, and whether tracked files differ from it; None outside a repository),
+        ``data`` (see `data_provenance`), ``settings`` (see `settings_digest`), ``git`` (commit of
+        the working directory, and whether tracked files differ from it; None outside a repository),
         ``packages``, ``machine``.
     """
     return {

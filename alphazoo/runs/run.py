@@ -13,6 +13,7 @@ from alphazoo.config import override
 from alphazoo.errors import InputError
 
 PROVENANCE = "provenance.json"
+EARLIER = "facts.json"  # its former name; configs of that time name modules that have moved
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Run:
             overrides: Changes to the config, as on the command line.
 
         Raises:
-            InputError: The folder holds no run, or the config has no such key.
+            InputError: The folder holds no run or one of an earlier layout, or the config has no
+                such key.
         """
         path = Path(folder).expanduser()
         file = path / "config.yaml"
@@ -48,6 +50,11 @@ class Run:
         config = OmegaConf.load(file)
         if not isinstance(config, DictConfig) or "datamodule" not in config:
             raise InputError(f"{file} is not the config of a run")
+        if (path / EARLIER).is_file():
+            raise InputError(
+                f"{path} was written by an earlier version of alphazoo: it has {EARLIER} instead of "
+                f"{PROVENANCE}. Train it again, or open it with the version that wrote it"
+            )
         override(config, overrides)
         config.folder = str(path)
         return cls(path, config, tuple(overrides))
@@ -114,7 +121,7 @@ def read_metrics(folder: Path) -> dict[str, float | None]:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Return the provenance of a run, see `alphazoo.runs.provenance`; empty if the folder has none."""
+    """Return the provenance of a run, see `alphazoo.runs.provenance`; empty if there is none."""
     file = folder / PROVENANCE
     provenance: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return provenance

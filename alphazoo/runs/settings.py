@@ -4,7 +4,8 @@ Every node of a config names a class or function by its ``_target_``. Its signat
 arguments exist, of which type and, as in ``hidden_size: PositiveInt``, within which bounds; keys
 that belong to no node have their types below. pydantic compares: Hydra's structured configs know
 no bounds, and would repeat every signature. What a constructor refuses itself, such as two settings
-that do not fit each other, is refused when `alphazoo.training.fit.try_nodes` makes the objects once.
+that do not fit each other, is refused when `alphazoo.training.fit.try_nodes` makes the objects
+once.
 """
 
 import inspect

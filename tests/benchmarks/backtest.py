@@ -66,7 +66,8 @@ def main() -> None:
     names = ("annualised_sum", "information_ratio", "max_drawdown_sum")
     report("ours", seconds, {n: result.metrics[f"excess_return_with_cost/{n}"] for n in names})
     if options.qlib:
-        sys.path.insert(0, str(Path(__file__).parents[1]))
+        tests = Path(__file__).parents[1]
+        sys.path[:0] = [str(tests), str(tests / "backtest")]
         from conftest import write_qlib
         from test_parity_backtest import traded_prices
 

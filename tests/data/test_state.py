@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import fit, make_data, read_frame, real_data, small_config, small_frame, write_qlib
-from markets import market_frame
+from markets import change_after, market_frame
 from scipy import stats
-from test_features import change_after
 from torch import Tensor, nn
 
 from alphazoo import StockModel

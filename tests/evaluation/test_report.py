@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from alphazoo.evaluation.metrics import backtest_figures, training_figures
 from conftest import SMALL, Alphazoo, small_config, small_frame
 
 from alphazoo.commands.job import train
@@ -19,6 +18,7 @@ from alphazoo.errors import InputError
 from alphazoo.evaluation.compare import compare
 from alphazoo.evaluation.ensemble import average_scores
 from alphazoo.evaluation.evaluate import evaluate, write_evaluation
+from alphazoo.evaluation.figures import backtest_figures, training_figures
 from alphazoo.evaluation.signals import t_statistic
 from alphazoo.market.market import Market
 from alphazoo.runs.replicates import find_runs, group_replicates

@@ -4,31 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from markets import random_arrays, random_market
 
 from alphazoo.config import compose
 from alphazoo.features.alpha158 import COLUMNS
 from alphazoo.features.panels import Panels
 from alphazoo.market.market import Market
-
-
-def random_market(n_days: int = 130, vwap: bool = True) -> Market:
-    return Market.from_arrays(**arrays(n_days, vwap))
-
-
-def arrays(n_days: int, vwap: bool = True) -> dict:
-    market = Market.from_synthetic(
-        n_days=n_days, n_stocks=20, n_sectors=2, reversal=0.0, lead_lag=0.0, seed=0
-    )
-    fields = {name: panel.numpy().copy() for name, panel in market.fields.items()}
-    if not vwap:
-        del fields["vwap"]
-    return {
-        "name": "random",
-        "dates": market.dates,
-        "symbols": market.symbols,
-        "fields": fields,
-        "members": market.members.numpy(),
-    }
 
 
 def candle_market() -> Market:
@@ -113,8 +94,8 @@ def test_columns_come_in_the_order_asked_for() -> None:
 
 def test_prices_after_a_day_change_nothing_up_to_it() -> None:
     day = 90
-    here = arrays(n_days=130)
-    there = arrays(n_days=130)
+    here = random_arrays(n_days=130)
+    there = random_arrays(n_days=130)
     for panel in there["fields"].values():
         panel[day + 1 :] = 1 + 9 * np.random.default_rng(0).random(panel[day + 1 :].shape)
     before, after = (

@@ -1,6 +1,6 @@
 """Features, labels and scaling: hand-worked numbers, and nothing from the future."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import FEATURES, SCALERS, make_data, read_frame, small_config
-from markets import N_STOCKS, changing_concepts, concept_table, market_frame
+from markets import N_STOCKS, change_after, changing_concepts, concept_table, market_frame
 from scipy import stats
 from torch import Tensor
 
@@ -35,27 +35,6 @@ def toy_market(close: list[list[float]], volume: list[list[float]]) -> Market:
         symbols=["A", "B"],
         fields={**fields, "volume": np.array(volume, dtype=np.float32)},
         members=np.ones(prices.shape, dtype=bool),
-    )
-
-
-def change_after(market: Market, day: int) -> Market:
-    """The same market with every price, volume and membership after a day replaced."""
-
-    def change(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-        changed = {name: panel.clone() for name, panel in panels.items()}
-        for panel in changed.values():
-            panel[day + 1 :] = 1 + 9 * torch.rand(panel[day + 1 :].shape)
-        return {name: panel.numpy() for name, panel in changed.items()}
-
-    members = market.members.clone()
-    members[day + 1 :] = torch.rand(members[day + 1 :].shape) < 0.7
-    return Market.from_arrays(
-        name="changed",
-        dates=market.dates,
-        symbols=market.symbols,
-        fields=change(market.fields),
-        members=members.numpy(),
-        indices={symbol: change(series) for symbol, series in market.indices.items()},
     )
 
 

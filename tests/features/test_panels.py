@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL, fit, small_frame
-from test_alpha158 import random_market
+from markets import random_market
 from torch import Tensor
 
 from alphazoo.config import compose, instantiate

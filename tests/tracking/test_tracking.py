@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from conftest import SMALL, Alphazoo, small_config
 from omegaconf import OmegaConf
-from test_resume import stopped_in
+from stopping import stopped_in
 
 from alphazoo.commands.job import train
 from alphazoo.config import compose, config_dir, instantiate

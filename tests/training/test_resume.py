@@ -3,8 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
@@ -13,6 +11,7 @@ import pytest
 import torch
 from conftest import SMALL, Alphazoo, model_overrides, small_config
 from filelock import FileLock
+from stopping import stopped_in
 
 from alphazoo.commands.job import train
 from alphazoo.data.days import DayBatch
@@ -26,36 +25,6 @@ GRU = [
     *("model=gru", "model.hidden_size=4", "model.dropout=0.5", "patience=50"),
     "+trainer.limit_train_batches=10",
 ]
-
-
-class StoppedError(Exception):
-    pass
-
-
-class StopAt(L.Callback):
-    """Ends a training in the middle of an epoch, without a word to anybody else."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        if trainer.current_epoch == self.epoch:
-            raise StoppedError
-
-
-@contextmanager
-def stopped_in(epoch: int) -> Iterator[None]:
-    """Trainings end in an epoch."""
-    with pytest.MonkeyPatch.context() as patch:
-        init = L.Trainer.__init__
-
-        def stopping(self: L.Trainer, *arguments: object, **options: object) -> None:
-            options["callbacks"] = [*options["callbacks"], StopAt(epoch)]  # type: ignore[misc]
-            init(self, *arguments, **options)  # type: ignore[arg-type]
-
-        patch.setattr(L.Trainer, "__init__", stopping)
-        with pytest.raises(StoppedError):
-            yield
 
 
 def last(folder: Path) -> dict[str, object]:
