@@ -1,6 +1,6 @@
 """alphazoo: cross-sectional stock-return models on PyTorch Lightning.
 
-market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
+Data flow: market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
 `DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`, `run_backtest`.
 """
 
@@ -8,21 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphazoo.analysis import analyse
     from alphazoo.backtest.run import run_backtest
     from alphazoo.config import compose, instantiate
-    from alphazoo.data.alpha360 import Alpha360
     from alphazoo.data.days import DayBatch
     from alphazoo.data.labels import Label
-    from alphazoo.data.market import Market
     from alphazoo.data.module import MarketDataModule
-    from alphazoo.data.panels import Panels
     from alphazoo.data.scaling import RobustZScore
-    from alphazoo.evaluation import evaluate
-    from alphazoo.fit import score_table
+    from alphazoo.data.scores import join_returns, read_scores
+    from alphazoo.evaluation.analysis import analyse
+    from alphazoo.evaluation.evaluate import evaluate
+    from alphazoo.features.alpha360 import Alpha360
+    from alphazoo.features.panels import Panels
+    from alphazoo.market.market import Market
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
-    from alphazoo.scores import join_returns, read_scores
+    from alphazoo.training.fit import score_table
 
 __all__ = [
     "Alpha360",
@@ -46,29 +46,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Alpha360": "data.alpha360",
+    "Alpha360": "features.alpha360",
     "DayBatch": "data.days",
     "Label": "data.labels",
-    "Market": "data.market",
+    "Market": "market.market",
     "MarketDataModule": "data.module",
-    "Panels": "data.panels",
+    "Panels": "features.panels",
     "RobustZScore": "data.scaling",
     "StockModel": "models.base",
-    "analyse": "analysis",
+    "analyse": "evaluation.analysis",
     "compose": "config",
     "daily_ic": "metrics",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.evaluate",
     "instantiate": "config",
-    "join_returns": "scores",
-    "read_scores": "scores",
+    "join_returns": "data.scores",
+    "read_scores": "data.scores",
     "run_backtest": "backtest.run",
-    "score_table": "fit",
+    "score_table": "training.fit",
     "summary": "metrics",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, so that ``alphazoo --help`` does not import torch."""
+    """Import a name on first use, so that ``alphazoo --help`` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'alphazoo' has no attribute {name!r}")
     return getattr(import_module(f"alphazoo.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""``python -m alphazoo`` is the command ``alphazoo``."""
+"""Run the command ``alphazoo`` as ``python -m alphazoo``."""
 
 from alphazoo.cli import main
 

@@ -1,11 +1,11 @@
-"""Errors that a user can act on: the command line prints them without a traceback."""
+"""Errors that a user can act on; the command line prints them without a traceback."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
 class AlphazooError(Exception):
-    """A fault whose message says all there is to know."""
+    """Base class of errors whose message needs no traceback."""
 
 
 class DivergedError(AlphazooError, ArithmeticError):
@@ -13,7 +13,7 @@ class DivergedError(AlphazooError, ArithmeticError):
 
 
 class InputError(AlphazooError, ValueError):
-    """Something given is wrong; the message names it, what was expected and what was found."""
+    """An input is invalid; the message names it, what was expected and what was found."""
 
 
 class JobsFailedError(AlphazooError):
@@ -21,26 +21,26 @@ class JobsFailedError(AlphazooError):
 
 
 class PrunedError(Exception):
-    """A trial of a search is worse than the others were at its age: no fault of anybody."""
+    """A trial of a search was stopped early because it did worse than others; not a failure."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Name the nearest of the known names, or list some: the tail of an error message."""
+    """Return the end of an error message: the closest known name, or the names available."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"there is {shorten(names, limit=20) or 'none'}"
+    return f"available: {shorten(names, limit=20) or 'none'}"
 
 
 def check_choice(what: str, value: str, known: Collection[str]) -> None:
-    """Raise an `InputError` unless a value is one of those known."""
+    """Raise an `InputError` unless the value is a known one."""
     if value not in known:
         raise InputError(f"unknown {what} {value!r}; {did_you_mean(value, known)}")
 
 
 def shorten(items: Iterable[object], limit: int = 5) -> str:
-    """Join the first few items and count the rest, so that a list of faults stays one line."""
+    """Join the first few items and count the rest, so that a list fits on one line."""
     texts = [str(item) for item in items]
     rest = len(texts) - limit
     return ", ".join(texts[:limit]) + (f" and {rest} more" if rest > 0 else "")

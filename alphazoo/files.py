@@ -1,11 +1,15 @@
-"""Files: written whole or not at all, and read without running what is in them."""
+"""Write files atomically, and read them without executing their content."""
 
 import json
 import math
 import os
 import pickle
+import re
+import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,7 @@ from alphazoo.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-# what tables of pandas 1.5 to 3 are made of, by module
+# types that pickled tables of pandas 1.5 to 3 consist of, by module
 TABLE_PARTS = {
     "builtins": ("bytearray", "slice"),
     "numpy": ("dtype", "ndarray"),
@@ -47,26 +51,81 @@ TABLE_PARTS = {
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Write a file beside its place and move it there when it is whole."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+def write_atomically(file: Path) -> Iterator[Path]:
+    """Yield a temporary path, and move the file written there to its place when it is complete.
+
+    The content reaches the disk before the move, so that a crash leaves either the old file or the
+    new one. The temporary name cannot be guessed, so that nobody can plant a link there. Temporary
+    files that killed processes of this machine left beside the file are removed.
+    """
+    place = f"{os.getpid()}@{socket.gethostname()}"
+    _remove_orphans(file)
+    beside = file.with_name(f".{file.name}.{place}.{secrets.token_hex(4)}")
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield beside
+        _flush(beside)
         beside.replace(file)
+        _flush(file.parent)
     finally:
         beside.unlink(missing_ok=True)
 
 
+def _flush(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    if path.is_dir() and os.name != "posix":  # other systems cannot open folders
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _remove_orphans(file: Path) -> None:
+    """Remove temporary files of processes that have ended."""
+    name = re.compile(rf"\.{re.escape(file.name)}\.(\d+)@{re.escape(socket.gethostname())}\.\w+")
+    for path in file.parent.iterdir():
+        match = name.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it belongs to another user
+        return True
+    return True
+
+
+def new_folder(name: str | Path) -> Path:
+    """Create a folder; if the name is taken, append -1, -2, ..."""
+    path = Path(name)
+    others = (path.with_name(f"{path.name}-{number}") for number in count(1))
+    for folder in chain([path], others):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # unreachable: count() never ends
+
+
 def write_table(table: "pd.DataFrame", file: Path) -> None:
-    """Write a table as Parquet or CSV, as the name of the file says; its folder is made.
+    """Write a table as Parquet or CSV, by the suffix of the file; create its folder.
 
     Raises:
-        InputError: The name has another ending.
+        InputError: The file has another suffix.
     """
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"tables are .parquet or .csv files, got {file}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         if file.suffix == ".csv":
             table.to_csv(beside, index=False)
         else:
@@ -74,8 +133,8 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write plain values; a number that is not finite is null."""
-    with replacing(file) as beside:
+    """Write plain values as JSON; numbers that are not finite become null."""
+    with write_atomically(file) as beside:
         beside.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
@@ -88,30 +147,30 @@ def _finite(content: Any) -> Any:
 
 
 def load_tensors(path: str | Path) -> Any:
-    """Read what `torch.save` wrote, tensors and plain values alone, into the memory of the CPU.
+    """Load a file of `torch.save` onto the CPU; it may hold only tensors and plain values.
 
     Raises:
-        InputError: There is no such file, or something else is in it.
+        InputError: The file does not exist, is damaged or holds other types.
     """
     import torch
 
-    file = Path(str(path)).expanduser()  # Hydra makes a number of a name of digits
+    file = Path(str(path)).expanduser()  # Hydra parses a name of digits as a number
     if not file.is_file():
         raise InputError(f"no file {file}")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(
-            f"{file} is damaged, or holds other things than tensors, which are not loaded because "
-            "that could run what is in them"
+            f"{file} is damaged, or holds types other than tensors and plain values, which are not "
+            "loaded because they could execute code"
         ) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of a model of this package.
+    """Read a checkpoint that this package wrote.
 
     Raises:
-        InputError: There is no such file, or something else is in it.
+        InputError: The file does not exist, is damaged or is no such checkpoint.
     """
     checkpoint = load_tensors(path)
     if not isinstance(checkpoint, Mapping) or "alphazoo" not in checkpoint:
@@ -120,10 +179,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_table(path: str | Path) -> Any:
-    """Read a pickled pandas table; a pickle that names anything else is refused unrun.
+    """Read a pickled pandas table; other types in the pickle are refused before they are loaded.
 
     Raises:
-        InputError: There is no such file, it is damaged, or something else is in it.
+        InputError: The file does not exist, is damaged or holds other types.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -132,16 +191,18 @@ def load_table(path: str | Path) -> Any:
         with file.open("rb") as stream:
             return _TableUnpickler(stream).load()
     except Exception as error:  # a damaged pickle may raise anything
-        raise InputError(f"{file} is no pickled table: {error or type(error).__name__}") from error
+        raise InputError(
+            f"{file} is not a pickled table: {error or type(error).__name__}"
+        ) from error
 
 
 class _TableUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in TABLE_PARTS.get(module, ()):
             raise pickle.UnpicklingError(
-                f"it holds {module}.{name}, which is not loaded as that could run what is in it"
+                f"it holds {module}.{name}, which is not loaded because it could execute code"
             )
-        if name == "ndarray":  # only named, for _reconstruct; called, it makes arrays of any memory
+        if name == "ndarray":  # only an argument of _reconstruct; a call could allocate any memory
             return None
         if name == "_reconstruct":
             return _empty_array

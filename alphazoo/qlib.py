@@ -1,4 +1,4 @@
-"""What a Qlib user brings along: weights of its networks, scores."""
+"""Import what Qlib saved: weights of its networks, and scores."""
 
 import re
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.data.scores import read_scores
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import load_table, load_tensors, replacing
+from alphazoo.files import load_table, load_tensors, write_atomically
 from alphazoo.models.base import StockModel
-from alphazoo.scores import read_scores
 
 RNN = (r"rnn\.(.*)", r"encoder.rnn.\1")
 HEAD = (r"fc_out\.(.*)", r"head.\1")
@@ -25,11 +25,12 @@ TRANSFORMER = [
     (ENCODER + r"linear2\.(.*)", r"layers.\1.feedforward.3.\2"),
     (ENCODER + r"(norm[12]\..*)", r"layers.\1.\2"),
     (r"decoder_layer\.(.*)", r"head.\1"),
-    (r"encoder_layer\..*|pos_encoder\.pe", ""),  # a prototype that no step uses; a constant
+    (r"encoder_layer\..*|pos_encoder\.pe", ""),  # an unused layer that is only copied; a constant
 ]
 
-# Names in Qlib's state dict (whole, as regular expressions) and ours; an empty one is known to be
-# dead. From qlib.contrib.model.pytorch_* of pyqlib 0.9.7.
+# For each model, names in Qlib's state dict (regular expressions for the whole name) and names in
+# ours; an empty name drops a tensor that has no effect. From qlib.contrib.model.pytorch_* of pyqlib
+# 0.9.7.
 NAMES: dict[str, list[tuple[str, str]]] = {
     "LSTM": [RNN, HEAD],
     "GRU": [RNN, HEAD],
@@ -100,20 +101,20 @@ NAMES: dict[str, list[tuple[str, str]]] = {
 
 
 def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
-    """Fill a model with the weights of Qlib's network of the same architecture.
+    """Copy the weights of Qlib's network of the same architecture into a model.
 
     Args:
-        model: Of the same sizes.
+        model: A model of the same sizes.
         state: ``state_dict()`` of ``LSTMModel``, ``GRUModel``, ``ALSTMModel``, ``Transformer`` (of
             both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel`` or ``IGMTFModel``
             in ``qlib.contrib.model.pytorch_*``.
 
     Raises:
-        InputError: A name is missing, unknown, or belongs to a tensor of another shape.
+        InputError: A name is missing or unknown, or a tensor has another shape.
     """
     kind = type(model).__name__
     if kind not in NAMES:
-        raise InputError(f"no names of Qlib are known for {kind}; there are {', '.join(NAMES)}")
+        raise InputError(f"cannot import Qlib weights into {kind}; available: {', '.join(NAMES)}")
     reshape = {"GATs": _halve_a, "SFM": _join_gates, "TCN": _turn_kernels}.get(kind, dict)
     named, unknown = _rename(reshape(state), NAMES[kind])
     ours = {
@@ -135,14 +136,14 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
 
 
 def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None:
-    """Make a checkpoint of a state dict that Qlib saved.
+    """Convert a state dict that Qlib saved to a checkpoint.
 
-    Its last day is not known, so that a run that starts from it needs ``allow_leak``.
+    The days that it has seen are unknown, so a run that starts from it needs ``allow_leak``.
 
     Args:
-        file: What `torch.save` made of the state dict; read with ``weights_only=True``.
-        model: Of the same architecture and sizes; its weights are replaced.
-        out: The checkpoint.
+        file: State dict saved by `torch.save`; read with ``weights_only=True``.
+        model: A model of the same architecture and sizes; its weights are replaced.
+        out: The checkpoint to write.
 
     Raises:
         InputError: The file holds something else, or its names or shapes do not fit.
@@ -155,26 +156,28 @@ def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(model)
-    with replacing(target) as beside:
+    with write_atomically(target) as beside:
         trainer.save_checkpoint(beside)
 
 
 def convert_scores(file: str | Path, out: str | Path) -> None:
-    """Make a score table of the scores that Qlib saved, such as ``pred.pkl`` of its recorder.
+    """Convert scores that Qlib saved, such as ``pred.pkl`` of its recorder, to a score table.
 
-    A pickle can run what is in it. This one is read with the few types that make up a pandas table
-    and no others; all the same, convert only files that you trust.
+    Loading a pickle can execute code. This function loads only the few types that make up a pandas
+    table; nevertheless, convert only files that you trust.
 
     Args:
-        file: A pickled DataFrame with a column ``score``, or a Series, by datetime and instrument.
-        out: A ``.parquet`` file with date, symbol and score, see `alphazoo.scores.read_scores`.
+        file: A pickled DataFrame with a column ``score``, or a Series, indexed by datetime and
+            instrument.
+        out: The ``.parquet`` file to write, with date, symbol and score.
 
     Raises:
-        InputError: There is something else in the file, or the scores are wrong.
+        InputError: The file holds something else, or the scores are invalid, see
+            `alphazoo.data.scores.read_scores`.
     """
     target = Path(out).expanduser()
     if target.suffix != ".parquet":
-        raise InputError(f"out is a file with the ending .parquet, got {out}")
+        raise InputError(f"out must be a .parquet file, got {out}")
     table = load_table(file)
     if isinstance(table, pd.Series):
         table = table.to_frame("score")
@@ -185,12 +188,12 @@ def convert_scores(file: str | Path, out: str | Path) -> None:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as beside:
+    with write_atomically(target) as beside:
         scores.to_parquet(beside, index=False)
 
 
 def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """GATs: the parameter "a" is that of both stocks of a pair."""
+    """Split the parameter "a" of GATs into the halves for the two stocks of a pair."""
     halved = dict(state)
     if "a" in halved:
         source, target = halved.pop("a").chunk(2)
@@ -199,12 +202,12 @@ def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _turn_kernels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """TCN: ours convolves newest day first."""
+    """Reverse the kernels of TCN: our convolution takes the newest day first."""
     return {name: t.flip(-1) if name.endswith("weight_v") else t for name, t in state.items()}
 
 
 def _join_gates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """SFM: ours has one matrix for all gates; its matrices are applied from the right."""
+    """Join the matrices of SFM's gates into one, transposed as `torch.nn.Linear` expects."""
     joined = dict(state)
     for name, prefix in (("input.weight", "W"), ("input.bias", "b"), ("state.weight", "U")):
         parts = [f"{prefix}_{gate}" for gate in ("i", "ste", "o", "fre", "c")]
@@ -215,7 +218,7 @@ def _join_gates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             joined[name] = torch.cat([joined.pop(part).t() for part in parts])
         except RuntimeError as error:
             shapes = shorten(f"{part} {[*state[part].shape]}" for part in parts)
-            raise InputError(f"SFM: these do not fit together: {shapes}") from error
+            raise InputError(f"SFM: the shapes do not fit together: {shapes}") from error
     if "W_p" in joined:
         joined["output.weight"] = joined.pop("W_p").t()
     return joined
@@ -224,7 +227,7 @@ def _join_gates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _rename(
     state: Mapping[str, Tensor], rules: list[tuple[str, str]]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors by our names, and the names that no rule knows."""
+    """Return the tensors by our names, and the names that match no rule."""
     named: dict[str, Tensor] = {}
     unknown = []
     for name, tensor in state.items():

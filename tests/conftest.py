@@ -18,13 +18,13 @@ from omegaconf import DictConfig
 
 from alphazoo.cli import main
 from alphazoo.config import compose, config_dir, instantiate
-from alphazoo.data.concepts import ConceptSource
 from alphazoo.data.days import DayBatch
-from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
-from alphazoo.fit import score_table
+from alphazoo.market.concepts import ConceptSource
+from alphazoo.market.market import Market
 from alphazoo.metrics import summary
 from alphazoo.models.base import StockModel
+from alphazoo.training.fit import score_table
 
 os.environ["ALPHAZOO_CACHE"] = ""  # features are computed anew
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start; they are small

@@ -8,13 +8,15 @@ of 10 %, and a stock changes its concept.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from alphazoo.data.concepts import Concepts, read_concepts
-from alphazoo.data.market import Market
+from alphazoo.market.concepts import Concepts, read_concepts
+from alphazoo.market.market import Market
 
 N_DAYS, N_STOCKS = 130, 10
 INDEX, OUTSIDER = 7, 6  # neither is ever a member
@@ -125,3 +127,46 @@ def concept_table(market: Market) -> pd.DataFrame:
 def changing_concepts(market: Market, train: Sequence[int]) -> Concepts:
     """Those of `concept_table`."""
     return read_concepts(market, train, table=concept_table(market))
+
+
+def change_after(market: Market, day: int) -> Market:
+    """The same market with every price, volume and membership after a day replaced."""
+
+    def change(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        changed = {name: panel.clone() for name, panel in panels.items()}
+        for panel in changed.values():
+            panel[day + 1 :] = 1 + 9 * torch.rand(panel[day + 1 :].shape)
+        return {name: panel.numpy() for name, panel in changed.items()}
+
+    members = market.members.clone()
+    members[day + 1 :] = torch.rand(members[day + 1 :].shape) < 0.7
+    return Market.from_arrays(
+        name="changed",
+        dates=market.dates,
+        symbols=market.symbols,
+        fields=change(market.fields),
+        members=members.numpy(),
+        indices={symbol: change(series) for symbol, series in market.indices.items()},
+    )
+
+
+def random_market(n_days: int = 130, vwap: bool = True) -> Market:
+    """A market of 20 stocks with random prices."""
+    return Market.from_arrays(**random_arrays(n_days, vwap))
+
+
+def random_arrays(n_days: int, vwap: bool = True) -> dict[str, Any]:
+    """Arguments of `Market.from_arrays` for it."""
+    market = Market.from_synthetic(
+        n_days=n_days, n_stocks=20, n_sectors=2, reversal=0.0, lead_lag=0.0, seed=0
+    )
+    fields = {name: panel.numpy().copy() for name, panel in market.fields.items()}
+    if not vwap:
+        del fields["vwap"]
+    return {
+        "name": "random",
+        "dates": market.dates,
+        "symbols": market.symbols,
+        "fields": fields,
+        "members": market.members.numpy(),
+    }

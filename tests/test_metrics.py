@@ -13,11 +13,11 @@ import torch.multiprocessing as mp
 from scipy import stats
 
 from alphazoo.data.days import DayBatch
-from alphazoo.ensemble import average
 from alphazoo.errors import DivergedError
+from alphazoo.evaluation.ensemble import average
+from alphazoo.evaluation.signals import t_statistic
 from alphazoo.metrics import ScoreTable, daily_ic, summary
 from alphazoo.models.base import StockModel
-from alphazoo.signals import t_statistic
 
 
 def random_table(n_days: int = 30, n_stocks: int = 40, seed: int = 0) -> pd.DataFrame:

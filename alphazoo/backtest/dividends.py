@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from alphazoo.data.market import Market
+from alphazoo.market.market import Market
 
 SPLIT = 0.099  # growth of adjusted / raw price: 1 new share per 10, less a margin for rounding
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphazoo.backtest.limits import REACHED, a_share_limits, unknown_boards
-from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice, shorten
+from alphazoo.market.market import Market
 
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

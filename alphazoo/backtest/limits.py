@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphazoo.data.market import Market
 from alphazoo.errors import InputError, shorten
+from alphazoo.market.market import Market
 
 Limits = npt.NDArray[np.float64]
 Rule = tuple[tuple[str, float], ...]  # first day and limit, in order

@@ -11,10 +11,10 @@ import pandas as pd
 from alphazoo.backtest.account import Account, DayEnd, Fill
 from alphazoo.backtest.benchmark import Benchmark
 from alphazoo.backtest.exchange import Values
-from alphazoo.backtest.risk import definitions, risk_figures
-from alphazoo.data.market import Market
+from alphazoo.backtest.risk import definitions, risk_metrics
 from alphazoo.errors import shorten
-from alphazoo.files import replacing
+from alphazoo.files import write_atomically
+from alphazoo.market.market import Market
 
 MIN_YIELD = 0.001  # dividend yields per year from this on are mentioned
 MIN_DAYS = 100  # shorter backtests do not check the number of days per year
@@ -92,18 +92,18 @@ class Backtest:
         )
 
     @property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Risk metrics by name, see `alphazoo.backtest.risk`."""
-        figures = risk_figures(self.days, self.periods)
+        metrics = risk_metrics(self.days, self.periods)
         if self.dividend_yield is not None:
-            figures["dividend_yield"] = self.dividend_yield
-        return figures
+            metrics["dividend_yield"] = self.dividend_yield
+        return metrics
 
     @property
     def definitions(self) -> dict[str, str]:
         """The definition of each of the metrics."""
         texts = definitions(self.periods)
-        return {name: texts[name] for name in self.figures}
+        return {name: texts[name] for name in self.metrics}
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class Backtest:
         """Write ``backtest.parquet`` (the days), ``positions.parquet`` and ``trades.parquet``."""
         tables = {"backtest": self.days, "positions": self.positions, "trades": self.trades}
         for name, table in tables.items():
-            with replacing(Path(folder) / f"{name}.parquet") as file:
+            with write_atomically(Path(folder) / f"{name}.parquet") as file:
                 table.to_parquet(file, index=False)
 
 

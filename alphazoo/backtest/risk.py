@@ -24,7 +24,7 @@ SERIES = {
 }
 
 
-def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
+def risk_metrics(days: pd.DataFrame, periods: int) -> dict[str, float]:
     """Compute every metric of every series, and the mean costs and turnover.
 
     Args:
@@ -48,13 +48,13 @@ def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
     if "universe" in days:
         series["excess_return_over_universe_with_cost"] = after - days["universe"]
         series["universe_return"] = days["universe"]
-    figures = {
+    metrics = {
         f"{name}/{figure.__name__}": figure(series[name].to_numpy(np.float64), periods)
         for name in SERIES
         if name in series
         for figure in FIGURES
     }
-    return figures | {
+    return metrics | {
         "cost/annualised_sum": annualised_sum(days["cost"].to_numpy(np.float64), periods),
         "turnover/mean": mean(days["turnover"].to_numpy(np.float64), periods),
         "days": len(days),
@@ -62,7 +62,7 @@ def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
 
 
 def definitions(periods: int) -> dict[str, str]:
-    """Return the definition of each metric of `risk_figures`, by name."""
+    """Return the definition of each metric of `risk_metrics`, by name."""
     texts = {
         f"{name}/{figure.__name__}": f"{figure.__doc__} Of the daily {text}."
         for name, text in SERIES.items()

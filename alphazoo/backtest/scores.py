@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from alphazoo.backtest.exchange import Values
-from alphazoo.data.market import Market
+from alphazoo.data.scores import locate, read_scores
 from alphazoo.errors import InputError, check_choice, shorten
-from alphazoo.scores import locate, read_scores
+from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ def score_panel(
         NaN where missing.
 
     Raises:
-        InputError: The table is invalid, see `alphazoo.scores.read_scores`; the market lacks a date
-            or symbol; or the scores of a day are too few or all equal.
+        InputError: The table is invalid, see `alphazoo.data.scores.read_scores`; the market lacks a
+            date or symbol; or the scores of a day are too few or all equal.
     """
     if split is not None and "split" in table:
         check_choice("backtest.split", split, set(map(str, table["split"].unique())))

@@ -1,1 +1,1 @@
-"""What each command does with its arguments; heavy modules are imported when one is run."""
+"""The commands of ``alphazoo``; each imports heavy modules only when it runs."""

@@ -37,11 +37,12 @@ def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
     return arguments, []
 
 
-def compose_config(arguments: list[str]) -> Any:
-    """The config of a command that is not Hydra's own, with every value it needs."""
-    from alphazoo.config import check_complete, compose
+def compose_config(arguments: list[str], *groups: str) -> Any:
+    """The config of a command that is not Hydra's own; the groups that it needs are checked."""
+    from alphazoo.config import compose
+    from alphazoo.runs.settings import check_settings
 
     rest, own = own_folder(arguments)
     config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
-    check_complete(config)
+    check_settings(config, *groups)
     return config

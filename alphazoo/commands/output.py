@@ -1,4 +1,4 @@
-"""What a command says, and what it does not."""
+"""Output of the commands: logging, silenced warnings, printed metrics."""
 
 import logging
 import sys
@@ -8,30 +8,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SILENCED = (
-    ".*LeafSpec.*",  # Lightning about its own use of torch
-    ".*does not have many workers.*",  # a day is gathered faster than a worker could send it
-    ".*callbacks used to create the checkpoint.*",  # scoring needs none of them
-    ".*Experiment logs directory .* is not empty.*",  # beside the table are events of TensorBoard
-    ".*Checkpoint directory .* is not empty.*",  # where a training goes on
-    ".*DistributedSampler.*",  # a repeated day counts once, see alphazoo.metrics.ScoreTable
+    ".*LeafSpec.*",  # a deprecation inside Lightning
+    ".*does not have many workers.*",  # workers would be slower than gathering a day in-process
+    ".*callbacks used to create the checkpoint.*",  # scoring does not need them
+    ".*Experiment logs directory .* is not empty.*",  # TensorBoard writes into the same folder
+    ".*Checkpoint directory .* is not empty.*",  # normal for a resumed run
+    ".*DistributedSampler.*",  # repeated days count once, see alphazoo.metrics.ScoreTable
 )
 
 
-def be_quiet() -> None:
-    """Leave out what Lightning says of itself."""
+def silence_libraries() -> None:
+    """Silence Lightning's messages and warnings that need no action."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
 
 
 @contextmanager
-def logged(file: Path) -> Iterator[None]:
-    """Print what is said, and append it to a file, as Hydra does."""
+def log_to_file(file: Path) -> Iterator[None]:
+    """Print log messages and append them to a file, as Hydra does."""
     root, level = logging.getLogger(), logging.getLogger().level
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
-    stamp = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
-    for handler, form in zip(handlers, ("%(message)s", stamp), strict=True):
-        handler.setFormatter(logging.Formatter(form))
+    detailed = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    for handler, line in zip(handlers, ("%(message)s", detailed), strict=True):
+        handler.setFormatter(logging.Formatter(line))
         root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
@@ -43,10 +43,10 @@ def logged(file: Path) -> Iterator[None]:
             handler.close()
 
 
-def print_evaluation(figures: dict[str, float]) -> None:
-    """Print the figures of the published table, as far as they are known."""
-    from alphazoo.compare import FIGURES
+def print_evaluation(metrics: dict[str, float]) -> None:
+    """Print the metrics that the published table has, as far as they are known."""
+    from alphazoo.evaluation.compare import METRICS
 
-    for title, name in FIGURES.items():
-        if name in figures:
-            print(f"{title:<14}{figures[name]:9.4f}")
+    for title, name in METRICS.items():
+        if name in metrics:
+            print(f"{title:<14}{metrics[name]:9.4f}")

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import compose_config, own_folder, split
-from alphazoo.commands.output import be_quiet, print_evaluation
+from alphazoo.commands.output import print_evaluation, silence_libraries
 from alphazoo.errors import InputError
-from alphazoo.folders import results_folder
+from alphazoo.runs.folders import results_folder
 
 
 def predict(arguments: list[str]) -> None:
     """Score the newest day, or others, by a finished run; write and print the scores."""
     from alphazoo.files import write_table
-    from alphazoo.predict import predict as predict_days
-    from alphazoo.predict import print_ranking
+    from alphazoo.serving.predict import predict as predict_days
+    from alphazoo.serving.predict import print_ranking
 
     own, rest = split(arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out")
     if ("run" in own) == ("model_uri" in own):
@@ -24,7 +24,7 @@ def predict(arguments: list[str]) -> None:
             "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
             "model_uri=models:/NAME/VERSION instead of run"
         )
-    be_quiet()
+    silence_libraries()
     with _opened(own, rest) as (run, place):
         scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
     days = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
@@ -37,7 +37,7 @@ def predict(arguments: list[str]) -> None:
 @contextmanager
 def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
     """The run in a folder or a registry, and where its predictions go by default."""
-    from alphazoo.runs import Run
+    from alphazoo.runs.run import Run
 
     rest, folders = own_folder(overrides)
     if "run" in own:
@@ -54,45 +54,46 @@ def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Pa
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
-    from alphazoo.evaluation import evaluate_file
+    from alphazoo.evaluation.evaluate import evaluate_file
 
     own, rest = split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
     drop = own.get("drop_unknown", "false").lower() == "true"
+    config = compose_config(rest, "data", "label", "backtest")
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
         spare_run(folder)
-        found = evaluate_file(compose_config(rest), own["scores"], folder, drop_unknown=drop)
-    print_evaluation(found.figures)
+        found = evaluate_file(config, own["scores"], folder, drop_unknown=drop)
+    print_evaluation(found.metrics)
     print(f"results: {folder}")
 
 
 def compare(arguments: list[str]) -> None:
     """Put runs side by side."""
-    from alphazoo.compare import write_comparison
-    from alphazoo.groups import find_runs, group_runs
+    from alphazoo.evaluation.compare import write_comparison
+    from alphazoo.runs.replicates import find_runs, group_replicates
 
     own, folders = split(arguments, "out")
     runs = find_runs(folders)
     if not runs:
         raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
     with results_folder(own.get("out")) as folder:
-        table = write_comparison(folder, group_runs(runs))
+        table = write_comparison(folder, group_replicates(runs))
     print(table.to_string(index=False))
     print(f"results: {folder}")
 
 
 def ensemble(arguments: list[str]) -> None:
     """Average the scores of runs, and evaluate them like those of a run."""
-    from alphazoo.ensemble import write_ensemble
-    from alphazoo.groups import find_runs
+    from alphazoo.evaluation.ensemble import write_ensemble
+    from alphazoo.runs.replicates import find_runs
 
     own, folders = split(arguments, "out", "by")
     runs = find_runs(folders)
     with results_folder(own.get("out")) as folder:
         spare_run(folder, save="ensemble")
-        figures = write_ensemble(folder, runs, by=own.get("by", "rank"))
-    print_evaluation(figures)
+        metrics = write_ensemble(folder, runs, by=own.get("by", "rank"))
+    print_evaluation(metrics)
     print(f"results: {folder}")
 
 

@@ -5,11 +5,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import flags_as_keys, own_folder, split
-from alphazoo.commands.output import be_quiet, logged
+from alphazoo.commands.output import log_to_file, silence_libraries
 from alphazoo.errors import InputError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -23,6 +22,7 @@ def train(arguments: list[str]) -> None:
         return
     import hydra
 
+    from alphazoo.commands.refusal import RefusedError
     from alphazoo.config import VERSION_BASE, config_dir
 
     command_line, told = sys.argv, os.environ.get(FULL_ERROR)
@@ -44,8 +44,11 @@ def train(arguments: list[str]) -> None:
     start = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
-    with _environment(FULL_ERROR, "1"), _held(arguments):  # else Hydra prints a traceback and exits
-        start(job)()
+    try:
+        with _environment(FULL_ERROR, "1"):  # else Hydra prints a traceback itself and exits
+            start(job)()
+    except RefusedError as refusal:
+        raise refusal.error from None
     for fault in faults:
         raise fault
 
@@ -71,31 +74,17 @@ def _check_folder(arguments: list[str]) -> None:
         raise InputError(f"{count} processes train one model: give hydra.run.dir=FOLDER for all")
 
 
-@contextmanager
-def _held(arguments: list[str]) -> Iterator[None]:
-    """Hold the folder of ``hydra.run.dir``, if it is told, before Hydra writes there."""
-    told = [argument for argument in arguments if argument.startswith("hydra.run.dir=")]
-    folder = told[-1].partition("=")[2].strip("'\"") if told else ""
-    if not folder or "${" in folder:
-        yield
-        return
-    from alphazoo.resume import in_use
-
-    with in_use(Path(folder)):
-        yield
-
-
 def _train(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.utilities import rank_zero_only
 
-    from alphazoo.train import print_figures, train
+    from alphazoo.commands.job import print_metrics, train
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
     if getattr(rank_zero_only, "rank", 0):
         logging.getLogger("alphazoo").setLevel(logging.WARNING)  # the first process says it
-    be_quiet()
+    silence_libraries()
     callbacks = []
     settings = HydraConfig.get().sweeper if HydraConfig.initialized() else None
     if settings and settings.get("trial") is not None:
@@ -103,19 +92,21 @@ def _train(config: Any) -> None:
 
         callbacks.append(Pruning(settings, config.monitor))
     try:
-        print_figures(train(config, callbacks), config.folder)
+        print_metrics(train(config, callbacks), config.folder)
     except MisconfigurationException as error:  # Lightning's word for an unusable setting
         raise InputError(" ".join(str(error).split())) from error
 
 
 def _resume(folder: str, arguments: list[str]) -> None:
     """Train on in the folder of a run, without Hydra, whose part of the config is settled."""
-    from alphazoo.runs import Run
+    from alphazoo.runs.run import Run
+    from alphazoo.runs.settings import check_settings
 
     run = Run.open(folder, own_folder(arguments)[0])
+    check_settings(run.config)
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
-    with logged(run.folder / "train.log"):
+    with log_to_file(run.folder / "train.log"):
         _train(run.config)
 
 

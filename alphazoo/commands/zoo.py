@@ -1,19 +1,19 @@
-"""alphazoo models and import-qlib: what there is, and what comes from elsewhere."""
+"""alphazoo models and import-qlib: list the models, and import files of Qlib."""
 
 from alphazoo.commands.arguments import split
-from alphazoo.commands.output import be_quiet
+from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
 
 
 def models(arguments: list[str]) -> None:
-    """Print the zoo, or what there is to know about some models."""
+    """Print a list of all models, or a description of some."""
     from alphazoo.models import describe_model, describe_zoo
 
     print(describe_zoo() if not arguments else "\n\n\n".join(map(describe_model, arguments)))
 
 
 def import_qlib(arguments: list[str]) -> None:
-    """Make a checkpoint of the weights of a network of Qlib, or a score table of its scores."""
+    """Convert weights of Qlib to a checkpoint, or its scores to a score table."""
     from alphazoo.config import compose, instantiate
     from alphazoo.qlib import convert_scores, import_weights
 
@@ -26,9 +26,9 @@ def import_qlib(arguments: list[str]) -> None:
         )
     if not models:
         convert_scores(files[0], own["out"])
-        print(f"{own['out']}: the scores of {files[0]}")
+        print(f"{own['out']}: scores of {files[0]}")
         return
-    be_quiet()
+    silence_libraries()
     model = instantiate(compose(*rest).model)
     import_weights(files[0], model, own["out"])
     count = sum(p.numel() for p in model.parameters())

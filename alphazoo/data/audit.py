@@ -2,7 +2,7 @@
 
 The audit removes later days and compares. It cannot detect look-ahead in the data themselves: if a
 vendor adjusts prices backwards, the level of an old price depends on later splits and dividends,
-and a feature that uses this level passes the audit; `alphazoo.data.features` says how to avoid it.
+and a feature that uses this level passes the audit; `alphazoo.features.base` says how to avoid it.
 """
 
 import copy
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alphazoo.data.features import FeatureSet
-from alphazoo.data.market import Market
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError
+from alphazoo.features.base import FeatureSet
+from alphazoo.market.market import Market
 
 
 def find_look_ahead(

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from alphazoo.data.concepts import Concepts
-from alphazoo.data.features import Windows
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError
+from alphazoo.features.base import FeatureWindows
+from alphazoo.market.concepts import Concepts
 
 
 class DayBatch(NamedTuple):
@@ -68,7 +68,7 @@ class DayPanels:
         key: Unique key; a copy on another device keeps it.
     """
 
-    windows: Windows
+    windows: FeatureWindows
     scaler: Scaler
     labels: Tensor
     returns: Tensor

@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alphazoo.data.features import FeatureSet
 from alphazoo.data.labels import Label
-from alphazoo.data.market import Market
 from alphazoo.errors import InputError
-from alphazoo.files import replacing
+from alphazoo.features.base import FeatureSet
+from alphazoo.files import write_atomically
+from alphazoo.market.market import Market
 
 DAYS = 100  # number of days in a row group, to bound the memory
 
@@ -52,7 +52,7 @@ def export_features(
         raise InputError(f"out must be a file that ends in .parquet, got {file}")
     rows = market.rows(first, last)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
+    with write_atomically(file) as beside:
         writer, count = None, 0
         try:
             for table in _tables(market, features, label, rows):

@@ -6,43 +6,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.data.concepts import Concepts
 from alphazoo.data.neutral import residuals
 from alphazoo.data.ranks import percentile_ranks, scaled_ranks
 from alphazoo.errors import InputError, check_choice
+from alphazoo.market.concepts import Concepts
+from alphazoo.market.returns import forward_return
 
 SCALES = ("rank", "zscore", "raw")
 BLOCK = 250  # number of days scaled at a time, to bound the memory of ranking
-
-
-def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
-    """Return the return from the close of day t + ``buy`` to the close of day t + ``sell``.
-
-    The score of day t is known after its close, so the first price at which one can trade is that
-    of day t + 1. Qlib's benchmarks use ``buy=1, sell=2``.
-
-    Args:
-        close: [D, S], adjusted prices; NaN where a stock does not trade.
-        buy: Trading days from the score to the purchase.
-        sell: Trading days from the score to the sale.
-
-    Returns:
-        [D, S], a fraction per holding period (0.01 is one per cent); NaN for the last ``sell``
-        days and wherever a price is missing.
-
-    Raises:
-        InputError: ``buy`` is below 1, which trades before the score is known, or ``sell`` is not
-            larger than ``buy`` or not smaller than the number of days.
-    """
-    if not 1 <= buy < sell:
-        raise InputError(f"need 1 <= buy < sell, got buy={buy}, sell={sell}")
-    if sell >= len(close):
-        raise InputError(
-            f"label.sell must be less than the {len(close)} days of the market, got {sell}"
-        )
-    returns = torch.full_like(close, torch.nan)
-    returns[:-sell] = close[sell:] / close[buy : len(close) - sell + buy] - 1
-    return returns
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """Counts missing labels by their cause."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from alphazoo.data.labels import Label
-from alphazoo.data.market import Market
-from alphazoo.data.strays import lost_labels
+from alphazoo.market.market import Market
 
 
 def count_losses(
@@ -65,9 +64,3 @@ def describe_losses(counts: Mapping[str, int], label: Label, min_stocks: int) ->
         f"{counts['segment ends']:,} at the end of a segment, "
         f"{counts['small days']:,} on days with fewer than {min_stocks} stocks{extremes}"
     )
-
-
-def stray_losses(market: Market, label: Label, rows: Iterable[int] | None = None) -> int:
-    """Count the labels of a market that are lost to stray days; see `lost_labels`."""
-    priced = market.field("close").isfinite()
-    return lost_labels(market.present, priced, buy=label.buy, sell=label.sell, rows=rows)

@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from alphazoo.data.concept_state import concepts_state, restore_concepts
-from alphazoo.data.concepts import Concepts, ConceptSource, are_computed, find_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
-from alphazoo.data.features import FeatureSet
-from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.labels import Label
-from alphazoo.data.losses import count_losses, describe_losses, stray_losses
-from alphazoo.data.market import Market
+from alphazoo.data.losses import count_losses, describe_losses
 from alphazoo.data.scaling import Scaler
-from alphazoo.data.segments import Segment, split_days
+from alphazoo.data.seeds import ShuffledDaySampler
+from alphazoo.data.segments import Segment, read_segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
-from alphazoo.seeds import ShuffledDays
+from alphazoo.features.base import FeatureSet
+from alphazoo.market.check import stray_losses
+from alphazoo.market.concept_state import concepts_state, restore_concepts
+from alphazoo.market.concepts import Concepts, ConceptSource, are_learned, find_concepts
+from alphazoo.market.fingerprint import Fingerprint
+from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,10 @@ class MarketDataModule(L.LightningDataModule):
         self.embargo = embargo
         self.min_stocks = min_stocks
         self._concepts = concepts
+        for name, segment in self.dates.items():
+            read_segment(name, segment)
+        if embargo < 0:
+            raise InputError(f"data.embargo is 0 days or more, got {embargo}")
         if min_stocks < 1:
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
@@ -164,8 +169,8 @@ class MarketDataModule(L.LightningDataModule):
 
     @property
     def computes_concepts(self) -> bool:
-        """Whether the concepts are computed from the train days, see `are_computed`."""
-        return are_computed(self._concepts)
+        """Whether the concepts are computed from the train days, see `are_learned`."""
+        return are_learned(self._concepts)
 
     @property
     def ends(self) -> dict[str, list[str]]:
@@ -183,7 +188,7 @@ class MarketDataModule(L.LightningDataModule):
             self._seed = torch.initial_seed()
         days, (processes, rank) = self._device_days("train"), self._processes()
         own = torch.Generator()  # else a loader draws from torch's, sooner or later than the epoch
-        order = ShuffledDays(days, seed=self._seed, processes=processes, rank=rank)
+        order = ShuffledDaySampler(days, seed=self._seed, processes=processes, rank=rank)
         return DataLoader(days, batch_size=None, sampler=order, generator=own)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:

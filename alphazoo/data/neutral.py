@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from alphazoo.data.concepts import Concepts
+from alphazoo.market.concepts import Concepts
 
 # Residuals below this share of the day's largest return are rounding errors and set to zero.
 # Otherwise the label of a stock that is alone in its concept would be the rank of such an error.

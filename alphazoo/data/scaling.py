@@ -2,20 +2,22 @@
 
 import copy
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from annotated_types import Le
 from torch import Tensor
 
-from alphazoo.data.features import Windows
 from alphazoo.data.ranks import scaled_ranks
 from alphazoo.errors import InputError, shorten
+from alphazoo.features.base import FeatureWindows
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,11 @@ class Scaler(ABC):
         """Scale windows [T, N, F]; infinite values count as NaN."""
 
     def fit(  # noqa: B027
-        self, windows: Windows, days: Iterable[int], present: Tensor, names: Sequence[str] = ()
+        self,
+        windows: FeatureWindows,
+        days: Iterable[int],
+        present: Tensor,
+        names: Sequence[str] = (),
     ) -> None:
         """Fit on the stocks that are present on some days, where there is something to fit.
 
@@ -96,7 +102,11 @@ class FittedScaler(Scaler):
         return self.center is not None
 
     def fit(
-        self, windows: Windows, days: Iterable[int], present: Tensor, names: Sequence[str] = ()
+        self,
+        windows: FeatureWindows,
+        days: Iterable[int],
+        present: Tensor,
+        names: Sequence[str] = (),
     ) -> None:
         """Fit on the stocks that are present on some days; see `Scaler`."""
         rows = torch.tensor([*days])
@@ -158,7 +168,7 @@ class ZScore(FittedScaler):
         max_rows: See `FittedScaler`.
     """
 
-    def __init__(self, clip: float, max_rows: int) -> None:
+    def __init__(self, clip: Annotated[float, Le(math.inf)], max_rows: int) -> None:
         super().__init__(max_rows)
         self.bounds = _symmetric(clip)
 
@@ -200,7 +210,7 @@ class DayZScore(Scaler):
         clip: Largest absolute value after scaling.
     """
 
-    def __init__(self, clip: float) -> None:
+    def __init__(self, clip: Annotated[float, Le(math.inf)]) -> None:
         self.bounds = _symmetric(clip)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -229,7 +239,7 @@ class DayRank(Scaler):
         return scaled_ranks(x.transpose(1, 2)).transpose(1, 2).nan_to_num(0.0)
 
 
-def _symmetric(clip: float) -> tuple[float, float]:
+def _symmetric(clip: Annotated[float, Le(math.inf)]) -> tuple[float, float]:
     if not clip > 0:
         raise InputError(f"scaler.clip is above 0, got {clip}")
     return -clip, clip

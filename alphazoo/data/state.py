@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alphazoo.data.market import Market
-from alphazoo.data.panels import PanelWindows
-from alphazoo.data.rolling import Moments, Sums, lagged
 from alphazoo.data.scaling import RobustZScore, Scaler
 from alphazoo.errors import InputError
+from alphazoo.features.panels import PanelWindows
+from alphazoo.features.rolling import Moments, Sums, lagged
+from alphazoo.market.market import Market
 
 DAYS = (5, 10, 20, 30, 60)
 ROLLING = ("return_mean", "return_std", "turnover_mean", "turnover_std")

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat
 from alphazoo.data.days import DayBatch
+from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.files import read_checkpoint
-from alphazoo.lineage import Lineage, read_lineage
 from alphazoo.metrics import ScoreTable, summary
 
-FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
+METRICS = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 
 
 def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
@@ -44,17 +45,17 @@ class StockModel(L.LightningModule, ABC):
 
     Attributes:
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
-        logged: Names of the metrics that training logs; ``monitor`` must be one of them.
-        lineage: The checkpoints that the weights came from, see `alphazoo.lineage`.
+        logged_metrics: Names of the metrics that training logs; ``monitor`` must be one of them.
+        lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
 
-    logged: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in FIGURES))
+    logged_metrics: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in METRICS))
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
 
-    def __init__(self, *, lr: float, weight_decay: float) -> None:
+    def __init__(self, *, lr: PositiveFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.lr = lr
@@ -68,7 +69,7 @@ class StockModel(L.LightningModule, ABC):
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]. Must not read ``labels`` or ``returns``."""
 
-    def remember(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
         """Build state from the training days that is not a weight; most models have none.
 
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
@@ -171,12 +172,12 @@ class StockModel(L.LightningModule, ABC):
         return scores
 
     def _log_figures(self, name: str) -> None:
-        figures = summary(self.scores(name))
-        for figure in FIGURES:
+        metrics = summary(self.scores(name))
+        for figure in METRICS:
             # the table already covers all processes; sync_dist only tells Lightning so
             self.log(
                 f"{name}/{figure}",
-                figures[figure],
+                metrics[figure],
                 prog_bar=figure in ("loss", "ic"),
                 sync_dist=True,
             )

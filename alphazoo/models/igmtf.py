@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch, Days
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -61,17 +62,17 @@ class IGMTF(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        n_features: PositiveInt,
         cell: str,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        dropout: Probability,
         k_day: int,
         n_neighbor: int,
         exclude_self: bool,
         causal_memory: bool,
-        lr: float,
-        weight_decay: float,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if k_day < 1 or n_neighbor < 1:
@@ -103,7 +104,7 @@ class IGMTF(StockModel):
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
 
         Raises:
-            InputError: The memory has not been built, see `remember`.
+            InputError: The memory has not been built, see `build_memory`.
         """
         g = self._states(day)  # [N, H]
         rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
@@ -118,7 +119,7 @@ class IGMTF(StockModel):
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
 
-    def remember(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
         """Build the memory from all training days.
 
         Raises:
@@ -193,7 +194,7 @@ class IGMTF(StockModel):
         if memory is None:
             raise InputError(
                 "IGMTF has no memory: score with a Trainer and its data module, or call "
-                "model.remember(data.train_days()) first"
+                "model.build_memory(data.train_days()) first"
             )
         similarity = cosines(mean.unsqueeze(0), memory.means)[0]  # [days]
         if self.causal_memory:

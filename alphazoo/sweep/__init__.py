@@ -1,8 +1,10 @@
-"""Sweeps: many runs of one command, in one process, several, or on a cluster.
+"""Sweeps: many runs from one command, in one process, in several, or on a cluster.
 
-A sweeper (`hydra_plugins.alphazoo_sweepers`) says which jobs there are, a launcher of Hydra starts
-them, each leaves its status in its folder (`jobs`), and a table is made of those (`table`). In a
-search Optuna chooses the jobs: from a space (`space`), by what the database knows (`storage`),
-trial by trial (`study`). A benchmark reads what is asked for (`combine`), plans jobs of which some
-start from others (`plan`), and makes the published table of them (`benchmark`).
+A sweeper (`hydra_plugins.alphazoo_sweepers`) defines the jobs and a Hydra launcher starts them.
+Each job writes its status into its folder (`jobs`); a table collects the results (`table`).
+
+In a search, Optuna chooses the settings of the trials (`study`) from a search space (`space`), and
+stores the trials in a database (`storage`). A benchmark parses the requested combinations
+(`combine`), plans jobs, some of which start from the model of another (`plan`), and writes a table
+like the published one (`benchmark`).
 """

@@ -1,4 +1,4 @@
-"""What a benchmark is asked for, in the words of Hydra: what is combined, and what is set once."""
+"""Parse the overrides of a benchmark: keys that are combined, and keys that are set once."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -10,71 +10,71 @@ from alphazoo.errors import InputError, did_you_mean, shorten
 
 COMBINED = ("model", "features", "seed")
 REFUSED = {
-    "experiment": "model and features choose it",
-    "folder": "out=FOLDER is that of all runs",
+    "experiment": "model and features determine it",
+    "folder": "out=FOLDER sets the folder of all runs",
 }
 
 Pair = tuple[str, str]  # a feature set and a model
 
 
 def read_budget(given: Any) -> float:
-    """The share of the published epochs; an `InputError` where it is none."""
+    """Return the fraction of the published epochs; raise an `InputError` if it is invalid."""
     try:
         budget = float(given)
     except (TypeError, ValueError):
         budget = math.nan
     if not 0 < budget < math.inf:
         raise InputError(
-            f"the budget is a share of the published epochs, such as 0.05, got {given}"
+            f"budget must be a positive fraction of the published epochs, such as 0.05, got {given}"
         )
     return budget
 
 
 def read_single(key: str, given: Override) -> str:
-    """The value of a key that all jobs share; an `InputError` where it cannot be set or is many."""
+    """Return the one value of a key; raise an `InputError` if it has several or cannot be set."""
     if key in REFUSED:
         raise InputError(f"{key} cannot be set in a benchmark: {REFUSED[key]}")
     if given.is_sweep_override():
         raise InputError(
-            f"a benchmark combines {', '.join(COMBINED)}, got {given.input_line}: "
-            "alphazoo train -m combines any keys"
+            f"a benchmark combines only {', '.join(COMBINED)}, got {given.input_line}: use "
+            "alphazoo train -m to combine other keys"
         )
     return given.get_value_element_as_str()
 
 
 def read_values(given: Override) -> list[str]:
-    """What is combined of a key, each once; an `InputError` where that is no list."""
+    """Return the distinct values of a key; raise an `InputError` if they cannot be listed."""
     if not given.is_sweep_override():
         return [given.get_value_element_as_str()]
     if not given.is_discrete_sweep():
-        raise InputError(f"{given.input_line} is no list, such as seed=0,1,2")
+        raise InputError(f"expected a list such as seed=0,1,2, got {given.input_line}")
     return [*dict.fromkeys(given.sweep_string_iterator())]
 
 
 def read_pairs(
     features: Sequence[str], models: Sequence[str], published: Collection[str]
 ) -> tuple[list[Pair], list[Pair]]:
-    """Pairs that have published settings, and those that have none.
+    """Return the pairs with published settings, and those without.
 
     Raises:
-        InputError: A name is in no published settings, or no pair has any.
+        InputError: A feature set or model has no published settings at all, or no pair has any.
     """
     parts = [name.partition("_") for name in published]
     for name in features:
         if not any(known.startswith(f"{name}_") for known in published):
             hint = did_you_mean(name, {part[0] for part in parts})
-            raise InputError(f"no published settings on features {name!r}; {hint}")
+            raise InputError(f"no published settings for features {name!r}; {hint}")
     for name in models:
         if not any(known.endswith(f"_{name}") for known in published):
             hint = did_you_mean(name, {part[2] for part in parts})
-            raise InputError(f"no published settings of model {name!r}; {hint}")
+            raise InputError(f"no published settings for model {name!r}; {hint}")
     pairs = [(f, model) for f in features for model in models]
     asked = [pair for pair in pairs if "_".join(pair) in published]
     absent = [pair for pair in pairs if pair not in asked]
     if not asked:
-        there = [name for name in published if name.startswith(tuple(f"{f}_" for f in features))]
+        known = [name for name in published if name.startswith(tuple(f"{f}_" for f in features))]
         raise InputError(
-            f"no published settings of {shorten(map('_'.join, absent))}; there is "
-            f"{shorten(sorted(there), 20)}"
+            f"no published settings for {shorten(map('_'.join, absent))}; available: "
+            f"{shorten(sorted(known), 20)}"
         )
     return asked, absent

@@ -1,4 +1,4 @@
-"""The plan of a benchmark: which jobs there are, on which settings, and which start from others."""
+"""The plan of a benchmark: its jobs, their settings, and which jobs start from others."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,9 +8,8 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from alphazoo.config import check_complete
 from alphazoo.errors import InputError
-from alphazoo.facts import settings_digest
+from alphazoo.runs.provenance import settings_digest
 from alphazoo.sweep.combine import (
     COMBINED,
     Pair,
@@ -19,19 +18,20 @@ from alphazoo.sweep.combine import (
     read_single,
     read_values,
 )
+from alphazoo.sweep.jobs import check_job
 
 Compose = Callable[[Sequence[str]], DictConfig]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model on a feature set, for any seed.
+    """The settings of a model on a feature set, for any seed.
 
     Attributes:
-        overrides: What it is told.
-        added: Those of them that are neither published nor the user's.
-        config: That they make.
-        base: The model whose trained encoder it starts from; None: it starts from none.
+        overrides: Overrides of the default config.
+        added: Overrides that come neither from the published settings nor from the user.
+        config: Config that the overrides give.
+        base: Name of the model whose trained encoder initialises this one, or None.
     """
 
     overrides: Sequence[str]
@@ -45,13 +45,13 @@ class Entry:
     """A job: one model on one feature set with one seed.
 
     Attributes:
-        model: Its name.
-        features: Its features, as in ``experiment=<features>_<model>``.
-        folder: Where it runs. The name says what it is, and is another for other settings; those
-            that change no figure, such as where the data are, leave it.
-        overrides: What it is told.
-        base: Folder of the job whose encoder it starts from.
-        shown: Whether it was asked for; the others are bases alone.
+        model: Name of the model.
+        features: Name of the feature set, as in ``experiment=<features>_<model>``.
+        folder: Folder of the job. Its name holds the features, model, seed and a digest of the
+            settings that affect metrics.
+        overrides: Overrides of the default config.
+        base: Folder of the job whose encoder initialises this one, or None.
+        shown: Whether the job is in the table; the others are trained only as bases.
     """
 
     model: str
@@ -63,30 +63,28 @@ class Entry:
 
 
 class Plan:
-    """What a benchmark consists of; what is wrong with it is found before anything runs.
+    """The jobs of a benchmark; invalid settings raise an error before any job runs.
 
     Args:
-        folder: Of the benchmark.
-        overrides: By key, those of `COMBINED` among them.
-        settings: Of ``configs/hydra/sweeper/benchmark.yaml``.
-        published: Names of ``configs/experiment``.
-        compose: Makes the config of a job of its overrides.
+        overrides: Overrides by key, including the keys of `COMBINED`.
+        settings: Settings of the sweeper, see ``configs/hydra/sweeper/benchmark.yaml``.
+        published: Names of the published settings, ``configs/experiment``.
+        compose: Returns the config for the overrides of a job.
 
     Attributes:
-        told: What the user set beside the combinations.
-        budget: Share of the published epochs.
-        recipes: Of what was asked for, and of bases.
-        absent: Pairs that were asked for and have no published settings.
-        entries: The jobs, each after its base.
+        told: Overrides of keys that are not combined.
+        budget: Fraction of the published epochs.
+        recipes: Recipes of the requested pairs and of their bases.
+        absent: Requested pairs without published settings.
+        entries: The jobs, each after its base; empty until `place` is called.
 
     Raises:
-        InputError: A key cannot be set or combined, a value is none, a model or feature set is
-            unknown, or a base cannot be had.
+        InputError: A key cannot be set or combined, a value is invalid, a model or feature set is
+            unknown, or a base cannot be trained.
     """
 
     def __init__(
         self,
-        folder: Path,
         overrides: Mapping[str, Override],
         settings: DictConfig,
         published: Collection[str],
@@ -102,40 +100,44 @@ class Plan:
         models, sets, self.seeds = (read_values(overrides[key]) for key in COMBINED)
         for seed in self.seeds:
             if not seed.isdecimal():
-                raise InputError(f"a seed is a whole number, 0 or more, got seed={seed}")
-        asked, self.absent = read_pairs(sets, models, published)
-        self.recipes = {pair: self._recipe(*pair) for pair in asked}
+                raise InputError(f"seed must be an integer of at least 0, got seed={seed}")
+        self._pairs, self.absent = read_pairs(sets, models, published)
+        self.recipes = {pair: self._recipe(*pair) for pair in self._pairs}
         for (features, _), recipe in [*self.recipes.items()]:
             if recipe.base and (features, recipe.base) not in self.recipes:
                 self.recipes[features, recipe.base] = self._recipe(features, recipe.base, base=True)
         self._digests: dict[Pair, str] = {}
-        self.entries = self._entries(folder, asked)
+        self.entries: Sequence[Entry] = ()
+
+    def place(self, folder: Path) -> None:
+        """Place the jobs inside the folder of the benchmark."""
+        self.entries = self._entries(folder, self._pairs)
 
     def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:
-        """How a model is trained.
+        """Return the recipe of a model.
 
         Args:
             features: The feature set.
             model: The model.
-            base: It is trained for others alone: what is told to those and it does not know is
-                left out.
+            base: Whether it is trained only as a base of others; overrides of model arguments that
+                it does not have are then left out.
         """
         experiment = f"experiment={features}_{model}"
-        told = self.told
+        given = self.told
         if base:
-            other = [text for key, text in told.items() if _part(key) is None]
+            other = [text for key, text in given.items() if _model_argument(key) is None]
             known = self._compose([experiment, *other]).model
-            told = {key: text for key, text in told.items() if _part(key) in (None, *known)}
-        overrides = [experiment, *told.values()]
+            given = {k: text for k, text in given.items() if _model_argument(k) in (None, *known)}
+        overrides = [experiment, *given.values()]
         config = self._compose(overrides)
-        check_complete(config)
+        check_job(config)
         added = [*self._scaled(config), *self._concepts(model, config)]
         overrides += added
-        whole = self._compose(overrides) if added else config
-        return Recipe(overrides, added, whole, self._base(model, config))
+        final = self._compose(overrides) if added else config
+        return Recipe(overrides, added, final, self._base(model, config))
 
     def _scaled(self, config: DictConfig) -> list[str]:
-        """So much of the published epochs and patience as the budget says."""
+        """Return overrides that scale the published epochs and patience by the budget."""
         if self.budget == 1:
             return []
         least = min(self.settings.patience, config.patience)
@@ -146,7 +148,7 @@ class Plan:
         return [f"{key}={value}" for key, value in scaled.items() if key not in self.told]
 
     def _concepts(self, model: str, config: DictConfig) -> list[str]:
-        """The concepts of a model that needs some, where there are none."""
+        """Return the override that adds concepts if the model needs them and the data have none."""
         chosen = self.settings.concepts.get(model)
         if not chosen or config.data.concepts or "data/concepts" in self.told:
             return []
@@ -157,12 +159,12 @@ class Plan:
             return None
         if config.walk_forward:
             raise InputError(
-                f"{model} starts from a trained model, which a walk forward does not have: leave "
-                "it out, or let hydra.sweeper.based=[]"
+                f"{model} starts from a trained model, which a walk forward does not support: "
+                "leave it out, or set hydra.sweeper.based=[]"
             )
         return str(config.model.cell)
 
-    def _entries(self, folder: Path, asked: Collection[Pair]) -> list[Entry]:
+    def _entries(self, folder: Path, pairs: Collection[Pair]) -> list[Entry]:
         found: dict[tuple[str, str, str], Entry] = {}
 
         def add(features: str, model: str, seed: str) -> Entry:
@@ -170,23 +172,23 @@ class Plan:
             if key not in found:
                 recipe = self.recipes[features, model]
                 base = add(features, recipe.base, seed).folder if recipe.base else None
-                # beside its own folder: the benchmark can be moved
+                # a relative path, so that the benchmark can be moved
                 start = (
                     [f"init_from=${{folder}}/../{base.name}/checkpoints/best.ckpt"] if base else []
                 )
                 overrides = [*recipe.overrides, f"seed={seed}", *start]
                 path = folder / f"{features}_{model}-{seed}-{self._digest(features, model)}"
-                shown = (features, model) in asked
+                shown = (features, model) in pairs
                 found[key] = Entry(model, features, path, overrides, base, shown)
             return found[key]
 
-        for features, model in asked:
+        for features, model in pairs:
             for seed in self.seeds:
                 add(features, model, seed)
         return [*found.values()]
 
     def _digest(self, features: str, model: str) -> str:
-        """A few letters for the settings of a model and of its base."""
+        """Return a short digest of the settings of a model and of its base."""
         key, recipe = (features, model), self.recipes[features, model]
         if key not in self._digests:
             base = self._digest(features, recipe.base) if recipe.base else ""
@@ -195,7 +197,7 @@ class Plan:
         return self._digests[key]
 
 
-def _part(key: str) -> str | None:
-    """The argument of the model that a key sets; None where it sets another thing."""
+def _model_argument(key: str) -> str | None:
+    """Return the argument of the model that a key sets; None for keys outside the model."""
     section, _, name = key.lstrip("+~").partition(".")
     return name.partition(".")[0] if section == "model" else None

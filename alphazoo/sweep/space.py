@@ -1,4 +1,4 @@
-"""The space of a search, in the words of Hydra."""
+"""Parse the search space of a sweep from Hydra overrides."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,14 @@ Space = dict[str, BaseDistribution]
 
 
 def parse_space(overrides: Sequence[Override]) -> Space:
-    """Distributions of the keys that are searched.
+    """Return the distribution of each key that is searched.
 
     Args:
         overrides: ``model.lr=tag(log, interval(1e-4, 1e-2))``, ``int(interval(16, 64))`` (both ends
             included), ``range(1, 4)``, ``choice(32, 64)``, or ``32,64`` for short.
 
     Raises:
-        InputError: There is none, or Optuna cannot draw from one.
+        InputError: There are no overrides, or Optuna cannot sample from one.
     """
     if not overrides:
         raise InputError(
@@ -48,7 +48,7 @@ def _distribution(override: Override) -> BaseDistribution:
         made = IntDistribution if isinstance(sweep.start, int) else FloatDistribution
         return made(sweep.start, sweep.end, log="log" in tags)  # type: ignore[arg-type]
     if tags:
-        raise InputError("log is for intervals")
+        raise InputError("tag log is only for intervals")
     if isinstance(sweep, RangeSweep):
         values = [*sweep.range()]
         if values and all(isinstance(value, int) for value in values):
@@ -59,7 +59,7 @@ def _distribution(override: Override) -> BaseDistribution:
 
 
 def corner(space: Space) -> list[str]:
-    """Overrides of one point of a space, to see that a config takes them."""
+    """Return the overrides of one point of a space, to check that a config accepts them."""
     return [
         f"{key}={found.choices[0] if isinstance(found, CategoricalDistribution) else found.low}"  # type: ignore[attr-defined]
         for key, found in space.items()

@@ -18,7 +18,7 @@ optuna.logging.disable_default_handler()
 
 
 def open_storage(settings: DictConfig) -> RDBStorage:
-    """Connect to the database of a study; its tables are made where there are none.
+    """Connect to the database of a study; create its tables if they do not exist.
 
     Args:
         settings: ``storage``, ``heartbeat`` and ``retries`` of the sweeper.
@@ -27,11 +27,11 @@ def open_storage(settings: DictConfig) -> RDBStorage:
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
     sqlite = url.drivername.startswith("sqlite")
-    patience = {"timeout": 60} if sqlite else {"connect_timeout": 10}
+    timeout = {"timeout": 60} if sqlite else {"connect_timeout": 10}
     with quiet():
         return RDBStorage(
             url.render_as_string(hide_password=False),
-            engine_kwargs={"connect_args": patience, "pool_pre_ping": not sqlite},
+            engine_kwargs={"connect_args": timeout, "pool_pre_ping": not sqlite},
             heartbeat_interval=settings.heartbeat,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(settings.retries),
         )
@@ -39,10 +39,10 @@ def open_storage(settings: DictConfig) -> RDBStorage:
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Say what is wrong with a storage, without its password.
+    """Turn errors of the storage into an `InputError` that does not show the password.
 
     Raises:
-        InputError: It cannot be reached or used.
+        InputError: The storage cannot be reached or used.
     """
     try:
         yield
@@ -56,14 +56,14 @@ def storage_errors(url: str) -> Iterator[None]:
 
 
 def find_trial(study: optuna.Study, storage: RDBStorage, number: int) -> int:
-    """What the storage knows a trial by."""
+    """Return the storage's own identifier of a trial."""
     study_id = storage.get_study_id_from_name(study.study_name)
     return storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out that heartbeats are new, and are given by `optimize`: here `Study.alive` does."""
+    """Silence warnings about heartbeats: experimental, and not sent without `Study.optimize`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Heartbeat of storage")

@@ -1,4 +1,4 @@
-"""A study of Optuna: which trial comes next, whether it is alive, how it ended."""
+"""An Optuna study: ask for the next trials, keep them alive, report their results."""
 
 import math
 import re
@@ -18,37 +18,44 @@ from optuna.trial import Trial, TrialState
 
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError, PrunedError, check_choice, shorten
-from alphazoo.runs import read_metrics
+from alphazoo.runs.run import read_metrics
 from alphazoo.sweep.jobs import is_done, read_job
 from alphazoo.sweep.space import Space
 from alphazoo.sweep.storage import find_trial, open_storage, quiet
 
-POLL = 2.0  # seconds between two looks at trials of other workers
+POLL = 2.0  # seconds between two checks of the trials of other workers
+
+
+def check_monitor(monitor: str) -> None:
+    """Raise an `InputError` unless a search may choose settings by this metric."""
+    if not monitor.startswith("val/"):
+        raise InputError(
+            f"a search needs a validation metric such as val/ic, got monitor={monitor}: "
+            "choosing settings by test metrics would bias them"
+        )
 
 
 class Study:
-    """A study that several workers share.
+    """A study that several worker processes may share.
 
     Args:
-        settings: Of the sweeper, see `hydra_plugins.alphazoo_sweepers.Search`.
-        space: What is searched.
-        monitor: The figure that trials are compared by.
-        mode: ``"max"`` or ``"min"``: whether more of it is better.
+        settings: Settings of the sweeper, see `hydra_plugins.alphazoo_sweepers.Search`.
+        space: The search space.
+        monitor: The validation metric by which trials are compared.
+        mode: ``"max"`` if a higher metric is better, ``"min"`` if a lower one is.
 
     Raises:
-        InputError: The figure is none of the valid days, the name cannot be that of a folder, or
-            the study searches another space.
+        InputError: The name of the study cannot be part of a folder name, or the existing study of
+            this name has another space.
     """
 
     def __init__(self, settings: DictConfig, space: Space, monitor: str, mode: str) -> None:
-        if not monitor.startswith("val/"):
-            raise InputError(
-                f"a search chooses by a figure of the valid days such as val/ic, not by {monitor}: "
-                "the test days would be learnt from"
-            )
         check_choice("mode", mode, ["max", "min"])
-        if not re.fullmatch(r"[\w.-]+", settings.study):  # it begins the names of folders
-            raise InputError(f"a study is named by letters and digits, got {settings.study!r}")
+        if not re.fullmatch(r"[\w.-]+", settings.study):  # prefix of folder names
+            raise InputError(
+                "the name of a study may hold letters, digits and any of '_.-', got "
+                f"{settings.study!r}"
+            )
         self.space, self.monitor = space, monitor
         self.heartbeat = settings.heartbeat
         self.storage = open_storage(settings)
@@ -66,33 +73,33 @@ class Study:
         about |= {"monitor": self.monitor, "mode": mode}
         known = self.optuna.user_attrs.get("about", None if self.optuna.get_trials() else about)
         if known is None:
-            raise InputError(f"the study {self.optuna.study_name!r} was made by another program")
+            raise InputError(f"the study {self.optuna.study_name!r} was created by another program")
         other = sorted(k for k in known.keys() | about.keys() if known.get(k) != about.get(k))
         if other:
-            told = shorten(f"{key}: {_say(known, key)}, now {_say(about, key)}" for key in other)
+            shown = shorten(f"{k}: {_describe(known, k)}, now {_describe(about, k)}" for k in other)
             raise InputError(
-                f"the study {self.optuna.study_name!r} is of another search ({told}); name this "
-                "one by hydra.sweeper.study=NAME"
+                f"the study {self.optuna.study_name!r} belongs to another search ({shown}); choose "
+                "another name with hydra.sweeper.study=NAME"
             )
         self.optuna.set_user_attr("about", about)
 
     def ask(self, count: int, n_trials: int) -> dict[int, list[str]]:
-        """Overrides of the next trials by their numbers; none when the study has ended.
+        """Return the overrides of the next trials by number; empty when the study is complete.
 
-        Trials whose worker was killed come again. Where all that is left runs in other workers,
-        their end is waited for: one of them may be killed.
+        Trials whose worker was killed are repeated. If only trials of other workers remain, wait
+        for them to finish, because one of these workers may be killed.
 
         Args:
-            count: Of trials, at most.
-            n_trials: Of the study.
+            count: Largest number of trials to return.
+            n_trials: Number of trials of the study.
         """
         while True:
             with quiet():
                 optuna.storages.fail_stale_trials(self.optuna)
             trials = self.optuna.get_trials(deepcopy=False)
-            again = {number for t in trials for number in t.system_attrs.get("retry_history", ())}
+            retried = {number for t in trials for number in t.system_attrs.get("retry_history", ())}
             waiting = sum(t.state == TrialState.WAITING for t in trials)
-            left = n_trials - len(trials) + len(again) + waiting
+            left = n_trials - len(trials) + len(retried) + waiting
             if left > 0:
                 return dict(self._next() for _ in range(min(count, left)))
             if not any(t.state == TrialState.RUNNING for t in trials):
@@ -107,7 +114,7 @@ class Study:
 
     @contextmanager
     def alive(self, numbers: Collection[int]) -> Iterator[None]:
-        """Give signs of life of some trials."""
+        """Record heartbeats of trials while they run."""
         ended = threading.Event()
         ids = [find_trial(self.optuna, self.storage, number) for number in numbers]
 
@@ -125,38 +132,39 @@ class Study:
             thread.join()
 
     def tell(self, number: int, folder: Path) -> None:
-        """Take the result of a trial from the folder of its job."""
+        """Report the result of a trial to Optuna, from the folder of its job."""
         if read_job(folder).status == "pruned":
             self.optuna.tell(number, state=TrialState.PRUNED)
             return
-        figure = read_metrics(folder).get(self.monitor) if is_done(folder) else None
-        if figure is None:  # so is one that is undefined
+        value = read_metrics(folder).get(self.monitor) if is_done(folder) else None
+        if value is None:  # the job failed, or the metric is undefined
             self.optuna.tell(number, state=TrialState.FAIL)
         else:
-            self.optuna.tell(number, figure)
+            self.optuna.tell(number, value)
 
     def best(self) -> str:
-        """A line on the best trial so far."""
+        """Return a line that describes the best trial so far."""
         ended = self.optuna.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         if not ended:
-            return "no trial has ended well"
+            return "no trial has finished successfully"
         trial = self.optuna.best_trial
-        told = " ".join(f"{key}={value}" for key, value in trial.params.items())
+        settings = " ".join(f"{key}={value}" for key, value in trial.params.items())
         return (
-            f"best of {len(ended)} trials: {self.monitor} {trial.value:.4f}, {trial.number}: {told}"
+            f"best of {len(ended)} trials: {self.monitor} {trial.value:.4f}, trial "
+            f"{trial.number}: {settings}"
         )
 
 
-def _say(about: dict[str, Any], key: str) -> str:
+def _describe(about: dict[str, Any], key: str) -> str:
     return str(about.get(key, "not searched"))
 
 
 class Pruning(Callback):
-    """Ends a trial that is worse than the others were after as many epochs.
+    """Stops a trial that does worse than the other trials did after the same number of epochs.
 
     Args:
-        settings: Of the sweeper, with the number of the ``trial``.
-        monitor: The figure that trials are compared by.
+        settings: Settings of the sweeper, including the number of the ``trial``.
+        monitor: The metric by which trials are compared.
     """
 
     def __init__(self, settings: DictConfig, monitor: str) -> None:
@@ -168,10 +176,10 @@ class Pruning(Callback):
         self.trial = Trial(study, find_trial(study, storage, settings.trial))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report the figure of an epoch.
+        """Report the metric of the epoch to Optuna.
 
         Raises:
-            PrunedError: It is too bad to go on.
+            PrunedError: The trial does worse than others.
         """
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
         if trainer.state.fn != "fit" or math.isnan(value):

@@ -1,4 +1,4 @@
-"""The table of a sweep: settings, figures and end of every job."""
+"""The table of a sweep: settings, metrics and status of every job."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 
 from alphazoo.errors import JobsFailedError, shorten
 from alphazoo.files import write_table
-from alphazoo.runs import read_facts, read_metrics
+from alphazoo.runs.run import read_metrics, read_provenance
 from alphazoo.sweep.jobs import Job, is_done, read_job, read_jobs
 
 PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")
@@ -18,50 +18,50 @@ def conclude(folder: Path, wanted: Collection[Path]) -> None:
     """Print the table of a sweep and write it as ``sweep.parquet``.
 
     Args:
-        folder: Of the sweep; the table has every job in it.
-        wanted: Folders of the jobs that this call is about.
+        folder: Folder of the sweep; the table lists all its jobs.
+        wanted: Folders of the jobs that must have results.
 
     Raises:
-        JobsFailedError: Some of those have no result.
+        JobsFailedError: Some of the wanted jobs have no results.
     """
     jobs = read_jobs(folder)
     table = tabulate(jobs)
-    prints = [read_facts(path).get("data", {}).get("fingerprint") for path in jobs]
-    table.insert([*table.columns].index("status"), "fingerprint", prints)
+    fingerprints = [read_provenance(path).get("data", {}).get("fingerprint") for path in jobs]
+    table.insert([*table.columns].index("status"), "fingerprint", fingerprints)
     write_table(table, folder / "sweep.parquet")
-    telling = [key for key in _keys(jobs) if len(set(table[key])) > 1]
-    telling += ["fingerprint"] * (len({*prints} - {None}) > 1)
-    shown = table.reindex(columns=[*telling, *PRINTED, "status", "seconds", "folder"])
+    varied = [key for key in _keys(jobs) if len(set(table[key])) > 1]
+    varied += ["fingerprint"] * (len({*fingerprints} - {None}) > 1)
+    shown = table.reindex(columns=[*varied, *PRINTED, "status", "seconds", "folder"])
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
     print(f"sweep: {folder / 'sweep.parquet'}")
     check_ended(wanted)
 
 
 def check_ended(wanted: Collection[Path]) -> None:
-    """Raise a `JobsFailedError` that names those jobs, by their folders, that have no result."""
+    """Raise a `JobsFailedError` with the folders of the wanted jobs that have no results."""
     failed = [
-        f"{path} ({read_job(path).error or 'it was killed, or did not start'})"
+        f"{path} ({read_job(path).error or 'killed or not started'})"
         for path in wanted
         if not is_done(path)
     ]
     if failed:
-        told = shorten(failed, 3)
-        raise JobsFailedError(f"{len(failed)} of {len(wanted)} jobs failed: {told}")
+        shown = shorten(failed, 3)
+        raise JobsFailedError(f"{len(failed)} of {len(wanted)} jobs failed: {shown}")
 
 
 def tabulate(jobs: dict[Path, Job]) -> pd.DataFrame:
-    """Settings and figures of each job, and ``status``, ``error``, ``seconds``, ``folder``."""
+    """Return one row per job: settings, metrics, ``status``, ``error``, ``seconds``, ``folder``."""
     rows: list[dict[str, Any]] = []
     for path, job in jobs.items():
         ended = is_done(path) and job.status == "done"
-        figures = read_metrics(path) if ended else {}
-        facts = {"status": job.status, "error": job.error, "seconds": job.seconds}
-        rows.append(job.settings | figures | facts | {"folder": str(path)})
+        metrics = read_metrics(path) if ended else {}
+        outcome = {"status": job.status, "error": job.error, "seconds": job.seconds}
+        rows.append(job.settings | metrics | outcome | {"folder": str(path)})
     table = pd.DataFrame(rows)
     for key in _keys(jobs):
         try:
             table[key] = pd.to_numeric(table[key])
-        except ValueError:  # words
+        except ValueError:  # text
             table[key] = table[key].astype("str")
     return table
 

@@ -23,16 +23,26 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import flatten, instantiate
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.files import write_json
-from alphazoo.runs import Run
+from alphazoo.runs.run import Run
 
 TRACKING = "tracking.json"
-KEPT = ("config.yaml", "facts.json", "metrics.json", "report.html", "windows.csv", "figures/*.png")
+KEPT = (
+    "config.yaml",
+    "provenance.json",
+    "metrics.json",
+    "report.html",
+    "windows.csv",
+    "figures/*.png",
+)
 # keys that repeat others, and those of the trackers, whose addresses may contain a password
 LEFT_OUT = (
     *("ckpt", "datamodule", "logger", "trainer.default_root_dir"),
     *("trainer.logger", "trainer.plugins", "trainer.callbacks"),
 )
-DIGESTS = ("facts.data.parts", "facts.data.months")  # many, and of no use beside the fingerprint
+DIGESTS = (
+    "provenance.data.parts",
+    "provenance.data.months",
+)  # many, and of no use beside the fingerprint
 ENV = re.compile(r"\$\{oc\.env:\w+\}")
 PASSWORD = re.compile(r"//[^/@:\s]*:[^/\s]+@")
 
@@ -48,12 +58,12 @@ class Tracker(Logger):
         super().__init__()
         self.folder = folder
 
-    def recall(self) -> dict[str, Any]:
-        """Return the values that `remember` stored for this run."""
+    def load_state(self) -> dict[str, Any]:
+        """Return the values that `save_state` stored for this run."""
         known: dict[str, Any] = _remembered(self.folder).get(str(self.name), {})
         return known
 
-    def remember(self, **known: Any) -> None:
+    def save_state(self, **known: Any) -> None:
         """Store values for the time when the run is resumed."""
         write_json(self.folder / TRACKING, {**_remembered(self.folder), str(self.name): known})
 
@@ -66,7 +76,7 @@ class Tracker(Logger):
 
 
 @contextmanager
-def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
+def open_trackers(config: DictConfig) -> Iterator[list[Tracker]]:
     """Yield the trackers of a run; enter before reading data, exit after writing the results.
 
     Raises:
@@ -77,7 +87,7 @@ def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
     trackers = [instantiate(node, folder=folder) for node in config.logger.values()]
     try:
         yield trackers
-        describe(trackers, folder)
+        log_settings(trackers, folder)
         _log_results(trackers, folder)
     except BaseException as error:
         stopped = isinstance(error, PrunedError) or not isinstance(error, Exception)
@@ -102,12 +112,12 @@ def _refuse_passwords(config: DictConfig) -> None:
 
 
 @rank_zero_only
-def describe(trackers: Sequence[Logger], folder: Path) -> None:
+def log_settings(trackers: Sequence[Logger], folder: Path) -> None:
     """Log the settings of a run and, if available, its provenance."""
     if not trackers:
         return
     run = Run.open(folder)
-    made_of = flatten(OmegaConf.create({"facts": run.facts}), DIGESTS)
+    made_of = flatten(OmegaConf.create({"provenance": run.provenance}), DIGESTS)
     for tracker in trackers:
         tracker.log_hyperparams({**flatten(run.config, LEFT_OUT), **made_of})
 

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from alphazoo.errors import InputError
-from alphazoo.runs import Run
+from alphazoo.runs.run import Run
 from alphazoo.tracking import Tracker, finite
 from alphazoo.tracking.registry import NAME, register
 from alphazoo.tracking.store import SQLITE, absolute, connect, hide_password, in_short, reported
@@ -67,7 +67,7 @@ class MLflow(Tracker):
 
     @rank_zero_only
     def _connect(self) -> None:
-        known = self.recall()
+        known = self.load_state()
         went_on = self.asked.startswith(SQLITE) and known.get("asked") == self.asked
         self.store = known["store"] if went_on else absolute(self.asked)
         self.shown = hide_password(self.store)
@@ -101,7 +101,7 @@ class MLflow(Tracker):
         if self._run_id is None:
             from mlflow.exceptions import MlflowException
 
-            known = self.recall()
+            known = self.load_state()
             if known.get("store") == self.shown:
                 try:
                     self.client.update_run(known["run"], status="RUNNING")
@@ -111,7 +111,7 @@ class MLflow(Tracker):
         if self._run_id is None:
             run = self.client.create_run(self.experiment_id, run_name=self.run_name)
             self._run_id = str(run.info.run_id)
-            self.remember(asked=hide_password(self.asked), store=self.shown, run=self._run_id)
+            self.save_state(asked=hide_password(self.asked), store=self.shown, run=self._run_id)
         return self._run_id
 
     @rank_zero_only

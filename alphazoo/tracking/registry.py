@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from alphazoo.config import compose
 from alphazoo.errors import InputError, did_you_mean, shorten
-from alphazoo.runs import Run
+from alphazoo.runs.run import Run
 from alphazoo.tracking.store import SQLITE, absolute, connect, reported
 from alphazoo.tracking.trust import check_trusted
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-PARTS = ("config.yaml", "facts.json", "checkpoints/best.ckpt")
+PARTS = ("config.yaml", "provenance.json", "checkpoints/best.ckpt")
 MARK = "alphazoo"  # tag of a version that holds the version of this package
 LATEST = "latest"
 NAME = re.compile(r"[^/@:'\"]+")  # usable in `URI` and in a query for versions
@@ -57,7 +57,7 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
         file = run.folder / part
         if file.is_file():
             client.log_artifact(run_id, str(file), (Path(place) / part).parent.as_posix())
-    tags = {MARK: run.facts.get("packages", {}).get("alphazoo", "")}
+    tags = {MARK: run.provenance.get("packages", {}).get("alphazoo", "")}
     return str(client.create_model_version(name, source, run_id, tags=tags).version)
 
 
@@ -141,7 +141,9 @@ def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
         if wanted.lower() in (LATEST, str(version.current_stage).lower())
     ]
     if not staged:
-        raise InputError(f"{name} has no version {wanted}; there is {shorten(versions) or 'none'}")
+        raise InputError(
+            f"{name} has no version {wanted}; available: {shorten(versions) or 'none'}"
+        )
     return versions[max(staged)]
 
 

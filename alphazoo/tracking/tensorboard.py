@@ -1,4 +1,4 @@
-"""TensorBoard: curves, settings with their metrics, and the figures of the report as images."""
+"""TensorBoard: curves, settings with their metrics, and the metrics of the report as images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class TensorBoard(Tracker, TensorBoardLogger):
 
     @rank_zero_only
     def log_files(self, files: Sequence[Path]) -> None:
-        """Log the figures as images, and the settings together with the resulting metrics."""
+        """Log the metrics as images, and the settings together with the resulting metrics."""
         from matplotlib.image import imread
         from torch.utils.tensorboard.summary import hparams
 
@@ -41,9 +41,9 @@ class TensorBoard(Tracker, TensorBoardLogger):
             if file.suffix == ".png":
                 picture = imread(file)[..., :3]
                 self.experiment.add_image(file.stem, picture, step, dataformats="HWC")
-        figures = json.loads((self.folder / "metrics.json").read_text())
+        metrics = json.loads((self.folder / "metrics.json").read_text())
         writer = self.experiment._get_file_writer()
-        for summary in hparams(self.settings, dict.fromkeys(figures, 0.0)):
+        for summary in hparams(self.settings, dict.fromkeys(metrics, 0.0)):
             writer.add_summary(summary)
 
     @rank_zero_only

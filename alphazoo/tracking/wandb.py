@@ -62,7 +62,7 @@ class WandB(Tracker):
         if self._run is None:
             import wandb
 
-            known = self.recall()
+            known = self.load_state()
             settings = wandb.Settings(silent=True, console="off", init_timeout=PATIENCE)
             try:
                 self._run = wandb.init(
@@ -77,7 +77,7 @@ class WandB(Tracker):
             except wandb.Error as error:
                 raise InputError(f"wandb: {' '.join(str(error).split())}") from error
             self._run.define_metric("*", step_metric="step")
-            self.remember(run=self._run.id)
+            self.save_state(run=self._run.id)
         return self._run
 
     @rank_zero_only

@@ -64,9 +64,10 @@ def main() -> None:
     seconds = time.perf_counter() - start
     print(f"{'':<32}{'seconds':>8}{'annual excess':>14}{'IR':>14}{'drawdown':>14}")
     names = ("annualised_sum", "information_ratio", "max_drawdown_sum")
-    report("ours", seconds, {n: result.figures[f"excess_return_with_cost/{n}"] for n in names})
+    report("ours", seconds, {n: result.metrics[f"excess_return_with_cost/{n}"] for n in names})
     if options.qlib:
-        sys.path.insert(0, str(Path(__file__).parents[1]))
+        tests = Path(__file__).parents[1]
+        sys.path[:0] = [str(tests), str(tests / "backtest")]
         from conftest import write_qlib
         from test_parity_backtest import traded_prices
 

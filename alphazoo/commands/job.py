@@ -1,0 +1,77 @@
+"""One training run, from its config to its report."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+
+from alphazoo.evaluation.run_report import report
+from alphazoo.runs.provenance import add_provenance
+from alphazoo.runs.resources import ResourceMonitor
+from alphazoo.runs.run import Run
+from alphazoo.runs.settings import check_settings
+from alphazoo.tracking import open_trackers
+from alphazoo.training.fit import try_nodes
+from alphazoo.training.resume import has_ended, locked_run
+from alphazoo.training.train import fit_and_score, write_results
+from alphazoo.training.walk_forward import walk_forward
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+    """Train a model and score the valid and test days with its best weights.
+
+    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
+    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes; what becomes of
+    it is told to the trackers of ``config.logger``, too.
+
+    Args:
+        config: All that the run is told.
+        callbacks: Beside those of the config, for the one fit; a walk forward has several.
+
+    Returns:
+        The metrics of ``metrics.json``: ``val/ic``, ``test/ic``, ...
+
+    Raises:
+        InputError: A setting or the data cannot be used, or another process trains in the folder.
+    """
+    check_settings(config)
+    try_nodes(config)
+    folder = Path(config.folder)
+    with locked_run(folder), open_trackers(config) as trackers:
+        if has_ended(config):
+            log.info("%s has ended already: its metrics are as they were", folder)
+            return {
+                name: math.nan if value is None else value
+                for name, value in Run.open(folder).metrics.items()
+            }
+        resources = ResourceMonitor()
+        metrics, scores, data, concepts = (
+            walk_forward(config, trackers)
+            if config.walk_forward
+            else fit_and_score(config, [*callbacks, resources], trackers)
+        )
+        add_provenance(folder, "resources", resources.total())
+        write_results(folder, metrics, scores)
+        if config.report:
+            report(config, metrics, scores, data, concepts)
+    return metrics
+
+
+@rank_zero_only
+def print_metrics(metrics: dict[str, float], folder: str) -> None:
+    """Print the metrics of valid and test side by side."""
+    splits = {"valid": "val", "test": "test"}
+    names = ("loss", "ic", "icir", "rank_ic", "rank_icir", "days")
+    table = pd.DataFrame(
+        {name: [metrics[f"{split}/{name}"] for split in splits.values()] for name in names},
+        index=pd.Index(splits),
+    )
+    print(table.to_string(float_format=lambda x: f"{x:.4f}"))
+    print(f"results: {folder}")

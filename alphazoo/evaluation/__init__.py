@@ -1,0 +1,1 @@
+"""Evaluation: what scores are worth, as metrics, tables, figures and a page."""

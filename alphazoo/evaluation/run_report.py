@@ -1,0 +1,109 @@
+"""The report of a training run: its test days judged, with where its scores come from."""
+
+import logging
+import math
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+
+from alphazoo.config import instantiate
+from alphazoo.data.lineage import SEEN_BEFORE
+from alphazoo.data.module import MarketDataModule
+from alphazoo.errors import InputError
+from alphazoo.evaluation.evaluate import evaluate, label_details, market_details, write_evaluation
+from alphazoo.evaluation.figures import training_figures
+from alphazoo.files import write_json
+from alphazoo.market.concepts import Concepts
+from alphazoo.runs.run import Run
+
+log = logging.getLogger(__name__)
+
+
+@rank_zero_only
+def report(
+    config: DictConfig,
+    metrics: dict[str, float],
+    scores: pd.DataFrame,
+    data: MarketDataModule,
+    concepts: Concepts | None,
+) -> None:
+    """Evaluate the test days of a run; add the figures to its metrics.
+
+    Scores that cannot be traded by, or analysed, are a warning: the run itself is well.
+    """
+    folder = Path(config.folder)
+    test = scores[scores["split"] == "test"]
+    judge = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
+    try:
+        try:
+            found = judge(backtest=instantiate(config.get("backtest")) or None)
+        except InputError as error:
+            log.warning("no backtest: %s", error)
+            found = judge(backtest=None)
+    except InputError as error:
+        log.warning("no report: %s", error)
+        return
+    metrics |= found.metrics
+    write_json(folder / "metrics.json", metrics)
+    told = folder / "config.yaml"
+    logged = folder / "logs" / "metrics.csv"
+    write_evaluation(
+        folder,
+        found,
+        f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
+        facts=_facts(config, data),
+        market=data.market,
+        training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
+        config=told.read_text(),
+        notes=_leaks(metrics),
+    )
+
+
+def _leaks(metrics: Mapping[str, float]) -> list[str]:
+    """What a checkpoint that the model came from has seen of the days it is judged by."""
+    notes = []
+    for name, days in (("val", "validation"), ("test", "test")):
+        count = metrics.get(f"{name}/{SEEN_BEFORE}", 0.0)
+        if count:
+            many = "an unknown number" if math.isnan(count) else f"{count:.0f}"
+            notes.append(
+                f"The model came from a checkpoint that had seen {many} of the {days} days: "
+                f"{days} metrics are better than they would be on new days."
+            )
+    return notes
+
+
+def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+    days = {name: data.segments[name] for name in ("train", "valid", "test")}
+    spans = {
+        name: f"{len(rows):,} days, {data.market.dates[rows[0]]:%Y-%m-%d} to "
+        f"{data.market.dates[rows[-1]]:%Y-%m-%d}"
+        for name, rows in days.items()
+    }
+    model = ", ".join(f"{key} {value}" for key, value in config.model.items() if key != "_target_")
+    return {
+        "model": f"{config.model._target_}: {model}",
+        "features": f"{len(data.features.columns)} columns, window of {data.features.window} days",
+        "seed": str(config.seed),
+        **spans,
+        **market_details(data.market),
+        **label_details(config),
+        **_origin(Run.open(config.folder).provenance),
+        "folder": str(config.folder),
+    }
+
+
+def _origin(facts: dict[str, Any]) -> dict[str, str]:
+    """Which data and which code; an ensemble has those of its runs."""
+    found = {}
+    if facts:
+        found["data fingerprint"] = facts["data"]["fingerprint"]
+    if facts.get("git"):
+        changed = ", with changes" if facts["git"]["changed"] else ""
+        found["git commit"] = facts["git"]["commit"] + changed
+    return found

@@ -1,0 +1,1 @@
+"""Features: what a model sees of a stock, computed from the panels of a market."""

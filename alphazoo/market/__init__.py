@@ -1,0 +1,1 @@
+"""Market: files -> prices, calendar and universe as dense panels."""

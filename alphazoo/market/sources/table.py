@@ -1,0 +1,147 @@
+"""Long table: one row per date and symbol, from Parquet, CSV or a pandas DataFrame."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alphazoo.errors import InputError, did_you_mean
+from alphazoo.market.adjust import adjust_prices
+from alphazoo.market.clean import REQUIRED, Arrays, BadPrices, Panel, index_symbols
+from alphazoo.market.dates import DateRules, parse_dates
+from alphazoo.market.symbols import find_symbol, parse_text_setting
+from alphazoo.market.tables import AnyTable, Rows, open_table, read_columns
+from alphazoo.market.values import check_unique, parse_flags, parse_numbers, parse_symbols
+
+log = logging.getLogger(__name__)
+
+KEYS = ("date", "symbol")
+OPTIONAL = ("vwap", "adjusted_close", "split", "dividend", "member")
+
+
+def read_table(
+    table: AnyTable,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    extra: Sequence[str] = (),
+    benchmark: str | None = None,
+    indices: Sequence[str] = (),
+    bad_prices: BadPrices = "missing",
+    date_format: str | None = None,
+    timezone: str | None = None,
+) -> Arrays:
+    """Read a market from a long table.
+
+    Prices are adjusted here, by ``adjusted_close`` or by ``split`` and ``dividend``, see
+    `alphazoo.market.adjust`.
+
+    Args:
+        table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame, whose index may hold date
+            and symbol, or another table that Arrow can read, such as one of polars.
+        columns: Names in the table of ``date symbol open high low close volume`` and, where
+            wanted, of ``vwap adjusted_close split dividend member``; a name left out is itself for
+            the first seven, absent for the others. ``member`` is true on the days on which a stock
+            belongs to the universe; without it every stock with a row does.
+        extra: Further columns of numbers, such as fundamentals: fields of the market of that name,
+            for features to use as they are. What a row says must be known after that day's close.
+        benchmark: Symbol whose adjusted close is the benchmark; it leaves the universe.
+        indices: Symbols of indices, for the market's state; they leave the universe, too. Their
+            turnover is the column ``amount`` where ``extra`` names it, else ``volume``.
+        bad_prices: ``"missing"`` or ``"refuse"``, see `alphazoo.market.market.Market.from_arrays`.
+        date_format: Format of dates that are text, such as ``"%d/%m/%Y"``; None: the only known
+            one that reads all of them.
+        timezone: Where the stocks trade, such as ``"Asia/Shanghai"``, if the dates are timestamps
+            in UTC, with or without a zone.
+
+    Raises:
+        InputError: A file, column, benchmark or index is missing, the file is damaged, a date
+            cannot be parsed or may be two days, a value is no number, or a pair of date and symbol
+            stands twice.
+    """
+    names = _column_names(columns or {})
+    for name in (extra := [parse_text_setting(name, "data.extra") for name in extra]):
+        if name in (*KEYS, *REQUIRED, *OPTIONAL):
+            raise InputError(f"extra columns have names of their own, got {name!r}")
+    names |= {name: name for name in extra}
+    numbers = [name for name in names if name not in (*KEYS, "member")]
+    opened = open_table(table, "data.path")
+    found = read_columns(opened, names, key="data.columns", optional=OPTIONAL, numbers=numbers)
+    source = found.name
+    rules = DateRules(date_format, timezone, setting="data.{}={}")
+    dates, rows = parse_dates(found, "date", rules)
+    symbols, stocks = parse_symbols(found)
+    check_unique(found, dates, symbols, rows, stocks)
+    _warn_of_order(rows, stocks, source)
+
+    def key(row: int) -> str:
+        return f"{symbols[stocks[row]]} on {dates[rows[row]]:%Y-%m-%d}"
+
+    shape = (len(dates), len(symbols))
+    panels = {}
+    for name in numbers:
+        panels[name] = np.full(shape, np.nan, dtype=np.float32)
+        panels[name][rows, stocks] = parse_numbers(found, name, key)
+    members = np.isfinite(panels["close"])
+    if "member" in names:
+        members[:] = False
+        members[rows, stocks] = parse_flags(found, "member")
+    factor = adjust_prices(panels, dates, symbols, source)
+    level = None
+    if benchmark is not None:
+        column = find_symbol(benchmark, symbols, "data.benchmark", source)
+        level = _take_series(panels, members, column)["close"]
+    series = {
+        symbol: _take_series(panels, members, find_symbol(symbol, symbols, "data.indices", source))
+        for symbol in index_symbols(indices)
+    }
+    return Arrays(
+        name=Path(source).stem,
+        dates=dates,
+        symbols=symbols,
+        fields=panels,
+        members=members,
+        benchmark=level,
+        indices=series,
+        factor=factor,
+        bad_prices=bad_prices,
+    )
+
+
+def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
+    known = (*KEYS, *REQUIRED, *OPTIONAL)
+    for name in columns:
+        if name not in known:
+            raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, known)}")
+    given = {
+        name: column if column is None else parse_text_setting(column, f"data.columns.{name}")
+        for name, column in columns.items()
+    }
+    names = {name: given.get(name, name) for name in (*KEYS, *REQUIRED)}
+    names |= {name: given[name] for name in OPTIONAL if given.get(name)}
+    for name, column in names.items():
+        if column is None:
+            raise InputError(f"columns.{name} is empty, but every table needs a {name} column")
+    if "adjusted_close" in names and ("split" in names or "dividend" in names):
+        raise InputError(
+            "columns names adjusted_close and split or dividend: choose one way of adjusting, "
+            "set the other to null"
+        )
+    return {name: column for name, column in names.items() if column is not None}
+
+
+def _warn_of_order(rows: Rows, stocks: Rows, source: str) -> None:
+    order = np.argsort(stocks, kind="stable")
+    same_stock = np.diff(stocks[order]) == 0
+    if (same_stock & (np.diff(rows[order]) < 0)).any():
+        log.warning("%s: dates are not in order; sorted", source)
+
+
+def _take_series(
+    panels: Mapping[str, Panel], members: npt.NDArray[np.bool_], column: int
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Series [D] of a benchmark or index, which leaves the universe."""
+    members[:, column] = False
+    wanted = [name for name in ("close", "volume", "amount") if name in panels]
+    return {name: panels[name][:, column].copy() for name in wanted}

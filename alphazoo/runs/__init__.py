@@ -1,0 +1,1 @@
+"""Runs: what a training run leaves in its folder."""

@@ -1,0 +1,74 @@
+"""Folders of results; a lock lets only one process at a time write to a folder."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from alphazoo.errors import InputError
+from alphazoo.files import new_folder
+
+LOCK = "run.lock"
+
+
+@contextmanager
+def locked(folder: Path, doing: str = "writes to it", *, new: bool = False) -> Iterator[None]:
+    """Lock a folder against other processes; create it if it does not exist.
+
+    A process may lock the same folder several times; the lock of a killed process is released. A
+    new folder that is still empty at the end is removed.
+
+    Args:
+        folder: The folder.
+        doing: What a process that holds the lock does, for the error message.
+        new: Whether the folder was created just before this call.
+
+    Raises:
+        InputError: Another process holds the lock.
+    """
+    made = [folder] if new else [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{folder} is in use: another process {doing}") from error
+    try:
+        yield
+    finally:
+        if made and {file.name for file in folder.iterdir()} == {LOCK}:
+            (folder / LOCK).unlink()
+            _remove_empty(made)
+        lock.release()
+
+
+@contextmanager
+def results_folder(asked: str | None) -> Iterator[Path]:
+    """Lock the folder that a command writes to; by default a new one, named by the time.
+
+    Raises:
+        InputError: Another process writes to the folder.
+    """
+    folder = Path(asked) if asked else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
+    with locked(folder, new=not asked):
+        yield folder
+
+
+def clear(folder: Path, names: Iterable[str]) -> None:
+    """Delete the named files and subfolders of a folder; names that do not exist are skipped."""
+    for name in names:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty: another process uses it
+            return

@@ -1,0 +1,1 @@
+"""Training: fit one model, or one per window of a walk forward."""

@@ -1,0 +1,107 @@
+"""Checkpoints from which an interrupted training run resumes to bit-identical weights."""
+
+import io
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from alphazoo.files import write_atomically
+
+LAST, BEFORE = "last.ckpt", "previous.ckpt"
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints atomically, through a temporary file in the same folder.
+
+    Lightning uses the system's folder for temporary files. If that is on another disk, the file is
+    copied, and a killed process leaves an incomplete checkpoint.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint."""
+        content = io.BytesIO()  # torch would not report a full disk as such
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(Path(path)) as file:
+            file.write_bytes(content.getbuffer())
+
+
+class BestEpoch(ModelCheckpoint):
+    """Keeps the checkpoint of the best epoch; works in a folder that has been moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best epoch, unless its file is not in this folder."""
+        moved = {path: self._here(path) for path in state_dict["best_k_models"]}
+        if moved and all(Path(path).is_file() for path in moved.values()):
+            scores = {moved[path]: score for path, score in state_dict["best_k_models"].items()}
+            paths = {
+                name: self._here(state_dict[name])
+                for name in ("best_model_path", "kth_best_model_path")
+            }
+            super().load_state_dict(
+                {**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath}
+            )
+
+    def _here(self, path: str) -> str:
+        return str(Path(str(self.dirpath)) / Path(path).name)
+
+
+class LastEpoch(ModelCheckpoint):
+    """Keeps the checkpoints of the last two epochs, and the metrics a scheduler still needs.
+
+    Lightning steps a scheduler that monitors a metric, such as ReduceLROnPlateau, only after this
+    file is written, and skips that step when the training run is resumed.
+    """
+
+    _metrics: Mapping[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the logs, rename the last checkpoint to the previous one, and write the new one."""
+        for logger in trainer.loggers:
+            logger.save()
+        last = Path(str(self.dirpath)) / LAST
+        if trainer.is_global_zero and last.is_file():
+            with write_atomically(last.with_name(BEFORE)) as file:
+                shutil.copyfile(last, file)
+        self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        super().on_train_epoch_end(trainer, pl_module)
+        self._metrics = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state and the metrics of the epoch."""
+        return {**super().state_dict(), "figures": dict(self._metrics)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the metrics only; the path of the checkpoint may have changed."""
+        self._metrics = state_dict["figures"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """In a resumed run, step the schedulers that missed the metrics of the last epoch."""
+        super().on_train_start(trainer, pl_module)
+        for config in trainer.lr_scheduler_configs if self._metrics else ():
+            due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
+            if isinstance(config.scheduler, ReduceLROnPlateau) and due:
+                config.scheduler.step(self._metrics[str(config.monitor)])
+        self._metrics = {}
+
+
+class StopEarly(EarlyStopping):
+    """Stops training after a number of epochs without improvement; resuming may change it."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the counter of a checkpoint, but not its patience."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop at once if the patience was already exhausted."""
+        if self.wait_count and self.wait_count >= self.patience:
+            trainer.should_stop = True

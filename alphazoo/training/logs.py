@@ -1,0 +1,68 @@
+"""The metrics of a training run as a table, ``logs/metrics.csv``; a resumed run appends to it."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from alphazoo.files import write_atomically, write_table
+
+
+class MetricsLogger(CSVLogger):
+    """Lightning's CSV logger, except that it keeps the rows of an existing table.
+
+    If a process is killed between saving a checkpoint and writing the row of ``train/loss``, that
+    row is missing from the table.
+    """
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The writer of the table."""
+        if self._experiment is None:
+            self._experiment = _Writer(self.log_dir)
+        return self._experiment
+
+
+class _Writer(ExperimentWriter):
+    """Writes the whole table each time: a killed process leaves the last one."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        rows = _read(Path(self.metrics_file_path))
+        if rows is not None:
+            self.metrics = [
+                {str(name): value for name, value in row.items() if pd.notna(value)}
+                for row in rows.to_dict("records")
+            ]
+
+    def save(self) -> None:
+        """Write all rows."""
+        if not self.metrics:
+            return
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, sorted(set().union(*self.metrics)))
+        table.writeheader()
+        table.writerows(self.metrics)
+        with write_atomically(Path(self.metrics_file_path)) as file:
+            file.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+    def _check_log_dir_exists(self) -> None:
+        """Lightning would delete the table of an earlier process."""
+
+
+def truncate_log(file: Path, steps: int) -> None:
+    """Keep only the rows of a metrics table below a step; a resumed run writes the others again."""
+    rows = _read(file)
+    if rows is not None:
+        write_table(rows[rows["step"].astype(int) < steps], file)
+
+
+def _read(file: Path) -> pd.DataFrame | None:
+    """Read a table as text, so that every number is written back unchanged."""
+    return pd.read_csv(file, dtype=str) if file.is_file() and file.stat().st_size else None

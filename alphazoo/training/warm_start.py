@@ -1,0 +1,68 @@
+"""Warm start: initialise the encoder of a model from a trained model."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alphazoo.data.lineage import check_lineage, descend
+from alphazoo.data.module import MarketDataModule
+from alphazoo.errors import InputError, shorten
+from alphazoo.files import read_checkpoint
+from alphazoo.models.base import StockModel
+
+log = logging.getLogger(__name__)
+
+
+def warm_start(
+    model: StockModel, path: str | Path, data: MarketDataModule, *, allow_leak: bool = False
+) -> None:
+    """Copy the encoder of a checkpoint, and record its lineage in ``model.lineage``.
+
+    Args:
+        model: A model with an ``encoder`` of the same sizes.
+        path: Checkpoint of a model with an encoder, such as an LSTM or a GRU.
+        data: Data that the model will be trained and tested on.
+        allow_leak: Accept a checkpoint that saw test days or whose days are unknown, see
+            `alphazoo.data.lineage.check_lineage`.
+
+    Raises:
+        InputError: The file is not a checkpoint, its encoder does not fit, it was made with other
+            features, or it has seen test days.
+    """
+    checkpoint = read_checkpoint(path)
+    seen = checkpoint.get("MarketDataModule", {})
+    columns = seen.get("columns")
+    if columns is not None and columns != list(data.features.columns):
+        raise InputError(
+            f"init_from={path} was made with the features {shorten(columns)}, here they are "
+            f"{shorten(data.features.columns)}"
+        )
+    lineage = descend(checkpoint, "init_from", path)
+    check_lineage(lineage, data, source=f"init_from={path}", allow_leak=allow_leak)
+    _copy_encoder(model, checkpoint["state_dict"], path)
+    model.lineage = lineage
+    base = lineage[-1]
+    log.info("encoder of %s (%s), which saw days up to %s", path, base["model"], base["seen"])
+
+
+def _copy_encoder(model: StockModel, state: Mapping[str, Any], path: str | Path) -> None:
+    kind, ours = type(model).__name__, model.state_dict()
+    expected = {name for name in ours if name.startswith("encoder.")}
+    given = {name for name in state if name.startswith("encoder.")}
+    if not expected:
+        raise InputError(f"init_from={path}: {kind} has no encoder to initialise")
+    if expected != given:
+        raise InputError(
+            f"init_from={path} does not fit {kind}: missing "
+            f"{shorten(sorted(expected - given)) or 'none'}; "
+            f"unknown {shorten(sorted(given - expected)) or 'none'}"
+        )
+    for name in sorted(expected):
+        if state[name].shape != ours[name].shape:
+            raise InputError(
+                f"init_from={path} does not fit {kind}: {name} is {[*state[name].shape]}, here it "
+                f"is {[*ours[name].shape]}; cell, hidden_size, num_layers and features must be "
+                "the same as in the checkpoint"
+            )
+    model.load_state_dict({name: state[name] for name in expected}, strict=False)

@@ -1,0 +1,130 @@
+"""The same weights give the same scores as in Qlib. Needs the extra ``parity``."""
+
+import copy
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeDay
+from torch import nn
+
+from alphazoo.config import compose, instantiate
+from alphazoo.data.days import DayBatch
+from alphazoo.errors import InputError
+from alphazoo.models.base import StockModel
+from alphazoo.qlib import load_weights
+
+pytest.importorskip("qlib", reason="compares with pyqlib: pip install 'alphazoo[parity]'")
+
+RECURRENT = {"hidden_size": 64, "num_layers": 2}
+ATTENTIVE = {"d_model": 64, "nhead": 2, "num_layers": 2, "dropout": 0.0}
+
+# file, class, arguments beside the number of features; by name of the model and its cell
+REFERENCES: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
+    ("lstm", ""): ("lstm", "LSTMModel", RECURRENT),
+    ("gru", ""): ("gru", "GRUModel", RECURRENT),
+    ("alstm", "gru"): ("alstm", "ALSTMModel", {**RECURRENT, "rnn_type": "GRU"}),
+    ("alstm", "lstm"): ("alstm", "ALSTMModel", {**RECURRENT, "rnn_type": "LSTM"}),
+    ("transformer", ""): ("transformer", "Transformer", ATTENTIVE),
+    ("localformer", ""): ("localformer", "Transformer", ATTENTIVE),
+    ("tcn", ""): (
+        "tcn",
+        "TCNModel",
+        {"output_size": 1, "num_channels": [128] * 5, "kernel_size": 3, "dropout": 0.5},
+    ),
+    ("gats", "gru"): ("gats", "GATModel", {**RECURRENT, "base_model": "GRU"}),
+    ("gats", "lstm"): ("gats", "GATModel", {**RECURRENT, "base_model": "LSTM"}),
+    ("sfm", ""): ("sfm", "SFM_Model", {"hidden_size": 64, "freq_dim": 25, "output_dim": 32}),
+    ("hist", "gru"): ("hist", "HISTModel", {**RECURRENT, "base_model": "GRU"}),
+    ("hist", "lstm"): ("hist", "HISTModel", {**RECURRENT, "base_model": "LSTM"}),
+    ("igmtf", "gru"): ("igmtf", "IGMTFModel", {**RECURRENT, "base_model": "GRU"}),
+    ("igmtf", "lstm"): ("igmtf", "IGMTFModel", {**RECURRENT, "base_model": "LSTM"}),
+}
+PARAMETERS = {  # live ones, with 6 features; GATs, HIST and IGMTF on a GRU
+    "lstm": 51_777,
+    "gru": 38_849,
+    "alstm": 52_609,
+    "transformer": 562_817,
+    "localformer": 637_441,
+    "tcn": 448_257,
+    "gats": 47_297,
+    "sfm": 22_153,
+    "hist": 67_969,
+    "igmtf": 55_425,
+}
+PAIRS = list(REFERENCES)
+
+
+def make_pair(name: str, cell: str, n_features: int = 6) -> tuple[nn.Module, StockModel]:
+    """Qlib's network and ours with its weights."""
+    torch.manual_seed(0)
+    file, kind, arguments = REFERENCES[name, cell]
+    size = "num_input" if name == "tcn" else "d_feat"
+    network = getattr(import_module(f"qlib.contrib.model.pytorch_{file}"), kind)
+    reference = network(**{size: n_features}, **arguments).eval()
+    choice = [f"model.cell={cell}"] if cell else []
+    model = instantiate(compose(f"model={name}", f"model.n_features={n_features}", *choice).model)
+    load_weights(model, reference.state_dict())
+    return reference, model.eval()
+
+
+def score(name: str, reference: nn.Module, day: DayBatch, past: list[DayBatch]) -> torch.Tensor:
+    """Scores of Qlib's network; that of HIST has to believe that a CPU is a device."""
+    features = flatten(day)
+    if name == "hist":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_device", lambda tensor: "cpu")
+            return reference(features, day.concepts)
+    if name == "igmtf":
+        states = [reference(flatten(past_day), get_hidden=True) for past_day in past]
+        return reference(
+            features,
+            train_hidden=np.asarray(states, dtype=object),
+            train_hidden_day=torch.stack([state.mean(dim=0) for state in states]),
+        )
+    return reference(features)
+
+
+def flatten(day: DayBatch) -> torch.Tensor:
+    return day.features.transpose(1, 2).flatten(1)  # its rows are field by field
+
+
+@pytest.mark.parametrize(("name", "cell"), PAIRS)
+@pytest.mark.parametrize(("n_stocks", "window", "n_features"), [
+    (1, 60, 6), (2, 60, 6), (37, 60, 6), (300, 60, 6), (37, 20, 20), (5, 7, 3), (5, 1, 3),
+])  # fmt: skip
+def test_scores_equal_those_of_the_reference(
+    name: str, cell: str, n_stocks: int, window: int, n_features: int, make_day: MakeDay
+) -> None:
+    reference, model = make_pair(name, cell, n_features)
+    day = make_day(n_stocks, window, n_features)
+    concepts = day.concepts.clone()
+    concepts[:, 0], concepts[0] = 0, 0  # a concept without stocks, a stock without concepts
+    day = day._replace(concepts=concepts)
+    past = [make_day(3 + i, window, n_features, seed=1 + i) for i in range(12)]
+    model.build_memory(past)
+    with torch.no_grad():
+        expected = score(name, reference, day, past).reshape(-1)
+        torch.testing.assert_close(model(day), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_those_of_the_reference_that_live(name: str) -> None:
+    cell = "gru" if (name, "gru") in REFERENCES else ""
+    _, model = make_pair(name, cell)
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(("name", "cell"), PAIRS)
+def test_weights_must_fit_exactly(name: str, cell: str) -> None:
+    reference, model = make_pair(name, cell)
+    state = reference.state_dict()
+    used = next(key for key in state if key.endswith(("weight_ih_l0", "weight")))
+    with pytest.raises(InputError, match="missing .*; unknown none"):
+        load_weights(model, {key: value for key, value in state.items() if key != used})
+    with pytest.raises(InputError, match="missing none; unknown more"):
+        load_weights(model, {**state, "more": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"is \[1\], expected"):
+        load_weights(copy.deepcopy(model), {**state, used: torch.zeros(1)})
