@@ -1,4 +1,4 @@
-"""Configs: where the yaml files are, and how to compose them outside the command line."""
+"""Find, compose, change and instantiate configs, and explain errors in them."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ from alphazoo.folders import new_folder
 
 VERSION_BASE = "1.3"
 
-# keys of a run that say where its files are, where its data are, and what other keys say, too
+# keys of a run that locate its files, that locate its data, and that repeat other keys
 FILES = (
     *("folder", "ckpt", "logger", "features.cache", "datamodule.features.cache"),
     *("trainer.default_root_dir", "trainer.logger"),
@@ -27,7 +27,7 @@ FILES = (
 SOURCES = ("data.path", "data.market", "datamodule.market")
 REPEATS = ("datamodule", "trainer.plugins", "trainer.callbacks")
 
-# Hydra takes sweepers from the namespace hydra_plugins alone, which may have several folders
+# Hydra finds sweepers only in the namespace package hydra_plugins, which may span several folders
 sys.path.append(str(Path(__file__).parent / "plugins"))
 
 
@@ -38,7 +38,7 @@ def _market_columns(indices: Sequence[str]) -> list[str]:
 
 
 OmegaConf.register_new_resolver("len", len, replace=True)
-# once per config: the folder is made when Hydra first asks for its name
+# cached per config, so that the folder is created once
 OmegaConf.register_new_resolver(
     "new_folder", lambda name: str(new_folder(name)), replace=True, use_cache=True
 )
@@ -49,14 +49,14 @@ OmegaConf.register_new_resolver(
 
 
 def config_dir() -> Path:
-    """Folder of the yaml files: inside an installed wheel, or beside the package in a checkout."""
+    """Return the folder of the yaml files, in an installed wheel or at the root of a checkout."""
     package = Path(__file__).parent
     inside, beside = package / "configs", package.parent / "configs"
     return inside if inside.is_dir() else beside
 
 
 def compose(*overrides: str) -> DictConfig:
-    """Compose a run's config, for notebooks and tests.
+    """Compose the config of a run, for notebooks and tests.
 
     Args:
         overrides: As on the command line: ``compose("model=lstm", "trainer.max_epochs=2")``.
@@ -66,14 +66,14 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def override(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Set keys of a config that is composed already, such as that of a finished run.
+    """Change keys of a config that is already composed, such as that of a finished run.
 
     Args:
-        config: Changed in place.
+        config: The config, changed in place.
         overrides: As on the command line: ``["data.path=FOLDER", "+trainer.profiler=simple"]``.
 
     Raises:
-        InputError: A key is unknown, or names a group: which files a config is made of is chosen.
+        InputError: A key is unknown, or names a group, whose choice is fixed after composition.
     """
     for given in OverridesParser.create().parse_overrides([*overrides]):
         key, value = given.key_or_group, given.value()
@@ -82,8 +82,8 @@ def override(config: DictConfig, overrides: Sequence[str]) -> None:
             raise InputError(f"unknown config key {key!r}; {did_you_mean(key, known)}")
         if OmegaConf.is_dict(OmegaConf.select(config, key)) and not isinstance(value, dict):
             raise InputError(
-                f"{given.input_line}: the groups of this config are chosen; set keys, such as "
-                f"{key}.{min(map(str, OmegaConf.select(config, key)))}=..."
+                f"{given.input_line}: this config is already composed, so groups cannot be chosen; "
+                f"set keys such as {key}.{min(map(str, OmegaConf.select(config, key)))}=..."
             )
         OmegaConf.update(config, key, value, force_add=True)
 
@@ -102,17 +102,17 @@ def check_complete(config: DictConfig) -> None:
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
-    """Make the object that a config node describes.
+    """Instantiate the object that a config node describes.
 
     Args:
-        node: With a ``_target_`` and its arguments, which arrive as plain Python objects.
-        arguments: Used instead of those of the node, as they are.
+        node: A node with ``_target_`` and arguments, which are passed as plain Python objects.
+        arguments: Objects passed unchanged instead of the node's own arguments.
     """
     if not arguments:
-        # without _convert_ lists reach checkpoints as OmegaConf objects, which safe loading refuses
+        # without _convert_, checkpoints would hold OmegaConf lists, which safe loading refuses
         return hydra_instantiate(node, _convert_="all")
     rest = node.copy()
-    rest._set_parent(node._get_parent())  # interpolations look there
+    rest._set_parent(node._get_parent())  # needed to resolve interpolations
     OmegaConf.set_struct(rest, False)
     for name in arguments:
         rest.pop(name, None)
@@ -120,11 +120,11 @@ def instantiate(node: Any, **arguments: Any) -> Any:
 
 
 def flatten(config: DictConfig, without: Sequence[str] = ()) -> dict[str, Any]:
-    """Values by dotted key, interpolations resolved.
+    """Return the values of a config by dotted key, with interpolations resolved.
 
     Args:
-        config: Of a run; what Hydra knows of itself is left out.
-        without: Keys that are left out, with all below them.
+        config: Config of a run; Hydra's own node is left out.
+        without: Keys that are left out, including all keys below them.
     """
     found: dict[str, Any] = {}
 
@@ -147,7 +147,7 @@ def _plain(value: Any) -> Any:
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Say in one line what is wrong with a config; name the near match of an unknown name."""
+    """Describe an error in a config in one line, with the closest match of an unknown name."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
@@ -164,17 +164,17 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:
-    """Dotted keys of the config that the choices of groups among some overrides make."""
+    """Return the dotted keys of a config with the groups that some overrides choose."""
     groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
     choices = [o.partition(",")[0] for o in overrides if o.partition("=")[0] in groups]
     try:
         return _keys(compose(*choices))
-    except MissingConfigException:  # a choice from a folder of the user
+    except MissingConfigException:  # a choice from the user's --config-dir
         return _keys(compose())
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    """Dotted keys, without those behind an interpolation."""
+    """Return the dotted keys of a config; interpolations are not followed."""
     keys: list[str] = []
     for name in map(str, config):
         keys.append(f"{prefix}{name}")

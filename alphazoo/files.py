@@ -49,12 +49,12 @@ TABLE_PARTS = {
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """Yield a temporary path, and move the file written there to its place when it is complete."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        yield beside
-        beside.replace(file)
+        yield temporary
+        temporary.replace(file)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_table(table: "pd.DataFrame", file: Path) -> None:
@@ -66,17 +66,17 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"tables are .parquet or .csv files, got {file}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
+    with replacing(file) as temporary:
         if file.suffix == ".csv":
-            table.to_csv(beside, index=False)
+            table.to_csv(temporary, index=False)
         else:
-            table.to_parquet(beside, index=False)
+            table.to_parquet(temporary, index=False)
 
 
 def write_json(file: Path, content: Any) -> None:
     """Write plain values as JSON; numbers that are not finite become null."""
-    with replacing(file) as beside:
-        beside.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(content: Any) -> Any:

@@ -17,7 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 if TYPE_CHECKING:
     from alphazoo.data.days import DayBatch
 
-Panel = npt.NDArray[np.float64]  # [D, N], NaN where there is no value
+Panel = npt.NDArray[np.float64]  # [D, N], NaN for no value
 Rows = npt.NDArray[np.integer]
 
 

@@ -1,4 +1,4 @@
-"""One run: fit, or walk forward; score valid and test; write results and a report."""
+"""One run: fit a model or walk forward, score validation and test days, write the results."""
 
 import logging
 import math
@@ -33,18 +33,18 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
-    """Train a model and score the valid and test days with its best weights.
+    """Train a model and score the validation and test days with the weights of its best epoch.
 
-    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
-    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes; what becomes of
-    it is told to the trackers of ``config.logger``, too.
+    Writes into ``config.folder``: the files of `fit` or `walk_forward`, ``metrics.json``,
+    ``scores.parquet`` and, with ``config.report``, the files of `write_evaluation`. The trackers of
+    ``config.logger`` log the run as well.
 
     Args:
-        config: All that the run is told.
-        callbacks: Beside those of the config, for the one fit; a walk forward has several.
+        config: Config of the run.
+        callbacks: Callbacks in addition to those of the config; not used by a walk forward.
 
     Returns:
-        The figures of ``metrics.json``: ``val/ic``, ``test/ic``, ...
+        The metrics of ``metrics.json``: ``val/ic``, ``test/ic``, ...
 
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
@@ -52,18 +52,18 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     folder = Path(config.folder)
     with in_use(folder), tracked(config) as trackers:
         if has_ended(config):
-            log.info("%s has ended already: its figures are as they were", folder)
+            log.info("%s is already finished: its metrics are returned unchanged", folder)
             return {
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
             }
-        cost = Cost()
+        resources = Cost()
         metrics, scores, data, concepts = (
             walk_forward(config, trackers)
             if config.walk_forward
-            else _one_fit(config, [*callbacks, cost], trackers)
+            else _one_fit(config, [*callbacks, resources], trackers)
         )
-        add_fact(folder, "cost", cost.total())
+        add_fact(folder, "cost", resources.total())
         write_results(folder, metrics, scores)
         if config.report:
             report(config, metrics, scores, data, concepts)
@@ -78,8 +78,8 @@ def _one_fit(
     tables = []
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
-        figures = summary(run.model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
+        values = summary(run.model.scores(LOGGED_AS[split]))
+        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in values.items()}
     metrics |= seen_before(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)
     return Outcome(metrics, scores, run.data, run.data.concepts)
@@ -93,53 +93,54 @@ def report(
     data: MarketDataModule,
     concepts: Concepts | None,
 ) -> None:
-    """Evaluate the test days of a run; add the figures to its metrics.
+    """Evaluate the test days of a run, write its report and add to its metrics.
 
-    Scores that cannot be traded by, or analysed, are a warning: the run itself is well.
+    If the scores cannot be analysed or backtested, a warning says so and the run remains valid.
     """
     folder = Path(config.folder)
     test = scores[scores["split"] == "test"]
-    judge = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
+    evaluate_test = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
     try:
         try:
-            found = judge(backtest=instantiate(config.get("backtest")) or None)
+            found = evaluate_test(backtest=instantiate(config.get("backtest")) or None)
         except InputError as error:
             log.warning("no backtest: %s", error)
-            found = judge(backtest=None)
+            found = evaluate_test(backtest=None)
     except InputError as error:
         log.warning("no report: %s", error)
         return
     metrics |= found.figures
     write_json(folder / "metrics.json", metrics)
-    told = folder / "config.yaml"
+    saved_config = folder / "config.yaml"
     logged = folder / "logs" / "metrics.csv"
     write_evaluation(
         folder,
         found,
         f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
-        facts=_facts(config, data),
+        facts=_describe(config, data),
         market=data.market,
         training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
-        config=told.read_text(),
+        config=saved_config.read_text(),
         notes=_leaks(metrics),
     )
 
 
 def _leaks(metrics: Mapping[str, float]) -> list[str]:
-    """What a checkpoint that the model came from has seen of the days it is judged by."""
+    """Return notes on validation and test days that an ancestor of the model has seen."""
     notes = []
     for name, days in (("val", "validation"), ("test", "test")):
         count = metrics.get(f"{name}/{SEEN_BEFORE}", 0.0)
         if count:
-            many = "an unknown number" if math.isnan(count) else f"{count:.0f}"
+            seen = "an unknown number" if math.isnan(count) else f"{count:.0f}"
             notes.append(
-                f"The model came from a checkpoint that had seen {many} of the {days} days: "
+                f"The model started from a checkpoint that had seen {seen} of the {days} days: "
                 f"{days} metrics are better than they would be on new days."
             )
     return notes
 
 
-def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+def _describe(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+    """Describe a run, its data and settings for the report, as names and values."""
     days = {name: data.segments[name] for name in ("train", "valid", "test")}
     spans = {
         name: f"{len(rows):,} days, {data.market.dates[rows[0]]:%Y-%m-%d} to "
@@ -159,27 +160,27 @@ def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
     }
 
 
-def _origin(facts: dict[str, Any]) -> dict[str, str]:
-    """Which data and which code; an ensemble has those of its runs."""
+def _origin(provenance: dict[str, Any]) -> dict[str, str]:
+    """Return the data fingerprint and, if recorded, the git commit."""
     found = {}
-    if facts:
-        found["data fingerprint"] = facts["data"]["fingerprint"]
-    if facts.get("git"):
-        changed = ", with changes" if facts["git"]["changed"] else ""
-        found["git commit"] = facts["git"]["commit"] + changed
+    if provenance:
+        found["data fingerprint"] = provenance["data"]["fingerprint"]
+    if provenance.get("git"):
+        changed = ", with changes" if provenance["git"]["changed"] else ""
+        found["git commit"] = provenance["git"]["commit"] + changed
     return found
 
 
 @rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
-    """Write ``scores.parquet`` and ``metrics.json``, in which undefined figures are null."""
+    """Write ``scores.parquet`` and ``metrics.json``, in which undefined metrics are null."""
     write_table(scores, folder / "scores.parquet")
-    write_json(folder / "metrics.json", metrics)  # the last: it says that the run has ended
+    write_json(folder / "metrics.json", metrics)  # written last: it marks the run as finished
 
 
 @rank_zero_only
 def print_figures(metrics: dict[str, float], folder: str) -> None:
-    """Print the figures of valid and test side by side."""
+    """Print the validation and test metrics of a run."""
     splits = {"valid": "val", "test": "test"}
     names = ("loss", "ic", "icir", "rank_ic", "rank_icir", "days")
     table = pd.DataFrame(
