@@ -1,8 +1,7 @@
 """alphazoo: cross-sectional stock-return models on PyTorch Lightning.
 
 market files -> `Market` (prices, calendar, universe) -> features, labels, scaling -> one
-`DayBatch` per trading day -> `StockModel` -> scores -> metrics, backtest.
-`DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`.
+`DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`, `run_backtest`.
 """
 
 from importlib import import_module
@@ -69,7 +68,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: ``alphazoo --help`` does without torch."""
+    """Import a name when it is first used, so that ``alphazoo --help`` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'alphazoo' has no attribute {name!r}")
     return getattr(import_module(f"alphazoo.{_HOMES[name]}"), name)

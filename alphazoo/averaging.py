@@ -1,4 +1,4 @@
-"""Averages of a model's weights, by which it is validated, kept and scored.
+"""Weight averaging: the averaged weights are validated, saved and used for scoring.
 
 EpochAverage: Izmailov et al., "Averaging weights leads to wider optima and better generalization",
 UAI 2018. https://arxiv.org/abs/1803.05407
@@ -17,114 +17,123 @@ from alphazoo.errors import InputError
 
 
 class Averaging(WeightAveraging):
-    """Lightning's averaging: valid figures, checkpoints and the end of a fit are of the average.
+    """Lightning's weight averaging: validation, checkpoints and the fitted model use the average.
 
-    What differs: the weights are exchanged before the model's own hook of validation, in which a
-    model may compute with them; and where no fit runs they are those of the checkpoint, which are
-    an average already.
+    It differs from Lightning's in two points. The weights are swapped before the model's own
+    validation hook, which may compute with them. Outside of a fit, the weights are those of the
+    checkpoint, which are already averaged.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make the average, of the weights that the fit starts from.
+        """Create the average from the weights at the start of the fit.
 
         Raises:
             InputError: The model has no weights.
         """
         if stage == "fit" and not [*pl_module.parameters()]:
             raise InputError(
-                f"{type(pl_module).__name__} has no weights to average: take averaging=none"
+                f"{type(pl_module).__name__} has no weights to average: use averaging=none"
             )
         super().setup(trainer, pl_module, stage)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validate the average."""
+        """Swap in the average, to validate it."""
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_start(trainer, pl_module)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Done already."""
+        """Do nothing; `on_validation_start` has already swapped the weights."""
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on with the weights."""
+        """Swap the current weights back in."""
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the average and the weights of a training that goes on."""
+        """Load the average and the current weights of a resumed run."""
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 class MovingAverage(Averaging):
-    """After every step average = decay average + (1 - decay) weights, from those of the first step.
+    """A moving average over the steps: average = decay average + (1 - decay) weights.
+
+    It starts from the weights after the first step.
 
     Args:
-        decay: Below 1; 0.999 forgets half in 693 steps.
+        decay: Decay rate, from 0 to below 1; 0.999 has a half-life of 693 steps.
     """
 
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
-            raise InputError(f"averaging.decay is from 0 to below 1, got {decay}")
+            raise InputError(f"averaging.decay must be at least 0 and below 1, got {decay}")
         super().__init__(avg_fn=get_ema_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 class EpochAverage(Averaging):
-    """The mean of the weights at the end of each epoch, from some epoch on; before it, the weights.
+    """The mean of the weights at the end of each epoch, starting with a given epoch.
 
-    The learning rate is that of the scheduler: the authors keep it high while they average.
+    Before that epoch, the average equals the current weights. The scheduler sets the learning rate;
+    the authors keep it high while they average.
 
     Args:
-        start: Share of ``trainer.max_epochs`` that is left out.
+        start: Fraction of ``trainer.max_epochs`` before averaging starts, from 0 to below 1.
     """
 
     def __init__(self, start: float) -> None:
         super().__init__()
         if not 0 <= start < 1:
-            raise InputError(f"averaging.start is from 0 to below 1, got {start}")
+            raise InputError(f"averaging.start must be at least 0 and below 1, got {start}")
         self.start = start
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        """Take the weights after the last step of an epoch, which are validated next."""
+        """Update the average after the last step of an epoch, before it is validated."""
         if trainer.is_last_batch:
             self.take(trainer, pl_module)
 
     def take(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the weights of an epoch to the average."""
+        """Add the current weights to the average."""
         if trainer.current_epoch <= int(self.start * (trainer.max_epochs or 0)):
-            self.average.n_averaged.zero_()  # so that it is a copy
+            self.average.n_averaged.zero_()  # the update then copies the weights
         self.average.update_parameters(pl_module)
 
     @property
     def average(self) -> AveragedModel:
-        """The model with the average of the weights."""
+        """The model that holds the averaged weights."""
         if self._average_model is None:
-            raise RuntimeError("there is an average while a Trainer fits")
+            raise RuntimeError("the average exists only while a Trainer fits the model")
         return self._average_model
 
 
 class LastEpochsAverage(EpochAverage):
-    """The mean of the weights at the end of the last epochs, so many as there are.
+    """The mean of the weights at the end of the last k epochs, or of all epochs if there are fewer.
 
     Args:
-        k: Epochs.
+        k: Number of epochs, at least 1.
     """
 
     def __init__(self, k: int) -> None:
         super().__init__(start=0.0)
         if k < 1:
-            raise InputError(f"averaging.k is 1 or more, got {k}")
+            raise InputError(f"averaging.k must be at least 1, got {k}")
         self.k = k
         self.recent: list[list[Tensor]] = []  # parameters at the end of the last epochs
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make the average, without epochs of an earlier fit."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self.recent = []
+
     @torch.no_grad()
     def take(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the weights of an epoch, and forget those that are k epochs old."""
+        """Add the current weights to the average, and drop those that are k epochs old."""
         self.average.n_averaged.zero_()
-        self.average.update_parameters(pl_module)  # buffers, too, are those of now
+        self.average.update_parameters(pl_module)  # copies the current buffers, too
         now = [weight.detach().clone() for weight in pl_module.parameters()]
         self.recent = [*self.recent, now][-self.k :]
         for average, *weights in zip(self.average.module.parameters(), *self.recent, strict=True):
@@ -133,14 +142,14 @@ class LastEpochsAverage(EpochAverage):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep what the next averages need."""
+        """Save the weights of the last epochs, which the next averages need."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         checkpoint["recent_weights"] = self.recent
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take what the next averages need."""
+        """Load the weights of the last epochs, which the next averages need."""
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
         if trainer.state.fn == TrainerFn.FITTING:
             self.recent = checkpoint["recent_weights"]

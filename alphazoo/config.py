@@ -15,6 +15,7 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alphazoo.errors import InputError, check_choice, did_you_mean
+from alphazoo.folders import new_folder
 
 VERSION_BASE = "1.3"
 NO_CHOICE = "Config group override must be a string or a list"  # Hydra of GROUP=null
@@ -38,6 +39,10 @@ def _market_columns(indices: Sequence[str]) -> list[str]:
 
 
 OmegaConf.register_new_resolver("len", len, replace=True)
+# once per config: the folder is made when Hydra first asks for its name
+OmegaConf.register_new_resolver(
+    "new_folder", lambda name: str(new_folder(name)), replace=True, use_cache=True
+)
 OmegaConf.register_new_resolver("market_columns", _market_columns, replace=True)
 
 

@@ -1,4 +1,4 @@
-"""What a run costs: seconds, and the most memory that its process held."""
+"""Resources of a run: its seconds, and the peak memory of its process."""
 
 import ctypes
 import gc
@@ -17,10 +17,10 @@ PROCESS = Path("/proc/self")
 
 
 class Cost(L.Callback):
-    """Counts from the moment it is made; a training that goes on counts on from its checkpoint.
+    """Measures resources from its creation on; a resumed run adds those of its checkpoint.
 
-    Several runs may follow each other in one process: what an earlier one has freed is not counted.
-    Where the system is not Linux the memory is that of the process since its own start.
+    Several runs may follow each other in one process; memory that an earlier run has freed is not
+    counted. On systems other than Linux, the peak is measured since the start of the process.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,10 @@ class Cost(L.Callback):
         _forget_peak()
 
     def total(self) -> dict[str, float]:
-        """So far: ``seconds``, ``memory`` and, with a GPU, ``gpu_memory``, in GB (1e9 bytes)."""
+        """Return the resources used so far.
+
+        Keys are ``seconds``, ``memory`` and, with a GPU, ``gpu_memory``; peaks in GB (1e9 bytes).
+        """
         peaks = _peak()
         if torch.cuda.is_initialized():
             peaks["gpu_memory"] = torch.cuda.max_memory_allocated() / 1e9
@@ -38,35 +41,35 @@ class Cost(L.Callback):
         return {"seconds": seconds, **most}
 
     def state_dict(self) -> dict[str, Any]:
-        """What was spent until this checkpoint."""
+        """Return the resources used up to this checkpoint."""
         return self.total()
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on from a checkpoint; what was spent after it is lost and not counted.
+        """Add the resources of a checkpoint; those used after it was saved are not counted.
 
-        Weights that are read to score days bring nothing along.
+        A checkpoint that is loaded only to score days adds nothing.
         """
         if trainer.state.fn == "fit":
             self._before = checkpoint["callbacks"].get(self.state_key, {})
 
 
 def _forget_peak() -> None:
-    """Give back what is free, and let the peak begin at what is held now."""
+    """Return free memory to the system, and reset the peak to the memory in use."""
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-        with suppress(OSError):  # where it is not allowed the peak is that of the whole process
+        with suppress(OSError):  # without permission, the peak covers the whole process
             (PROCESS / "clear_refs").write_text("5")
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
 
 
 def _peak() -> dict[str, float]:
-    """Most ``memory`` that the process held, in GB; nothing where the system does not say."""
+    """Return the peak ``memory`` of the process in GB; empty if the system does not report it."""
     if sys.platform == "linux":
         for line in (PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):

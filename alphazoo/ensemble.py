@@ -9,9 +9,12 @@ from omegaconf import OmegaConf
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice
+from alphazoo.facts import data_facts
+from alphazoo.files import write_json
 from alphazoo.fit import LOGGED_AS, begin_folder
-from alphazoo.metrics import summary
-from alphazoo.runs import Run
+from alphazoo.metrics import summary, to_unit
+from alphazoo.runs import FACTS, Run
+from alphazoo.same_data import check_data
 from alphazoo.train import report, write_results
 
 METHODS = ("rank", "zscore")
@@ -63,7 +66,11 @@ def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
     days = scores.groupby(level="date")
     if by == "rank":
         return days.rank(pct=True).mean(axis=1)
-    standard = (scores - days.transform("mean")) / days.transform("std")
+    exact = scores.astype("float64")
+    largest = exact.abs().groupby(level="date").transform("max")
+    exact[:] = to_unit(exact.to_numpy(), largest.to_numpy())
+    days = exact.groupby(level="date")
+    standard = (exact - days.transform("mean")) / days.transform("std")
     return standard.where(days.transform("max") > days.transform("min"), 0.0).mean(axis=1)
 
 
@@ -76,8 +83,10 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
         The figures of ``metrics.json``.
 
     Raises:
-        InputError: The runs cannot be averaged, see `average_scores`.
+        InputError: The runs cannot be averaged, see `average_scores`, or the data have changed
+            since one of them. Of runs before and after the data grew common days are averaged.
     """
+    data = _same_data(runs)
     scores = average_scores(runs, by)
     config = runs[0].config.copy()
     config.folder = str(folder)
@@ -89,8 +98,17 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
         for split, table in scores.groupby("split")
         for name, value in summary(table).items()
     }
+    write_json(folder / FACTS, {"data": data_facts(data)})
     write_results(folder, metrics, scores)
-    data: MarketDataModule = instantiate(config.datamodule)
-    data.setup()
-    report(config, metrics, scores, data)
+    report(config, metrics, scores, data, data.concepts)
     return metrics
+
+
+def _same_data(runs: Sequence[Run]) -> MarketDataModule:
+    """The data of now, from which those of no run differ but by days that were to come."""
+    data: MarketDataModule = instantiate(runs[0].config.datamodule)
+    data.setup()
+    for run in runs:
+        remedy = "an ensemble is of runs on the same data"
+        check_data(run.facts.get("data", {}), data.fingerprint, str(run.folder), remedy=remedy)
+    return data

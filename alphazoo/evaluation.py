@@ -16,17 +16,22 @@ from omegaconf import DictConfig
 from alphazoo.analysis import Analysis, analyse, write_analysis
 from alphazoo.backtest.result import Backtest
 from alphazoo.config import instantiate
-from alphazoo.data.check import check_market
+from alphazoo.data.check import describe_market
 from alphazoo.data.concepts import Concepts, find_concepts
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
 from alphazoo.files import write_json
+from alphazoo.folders import clear
 from alphazoo.report import write_report
 from alphazoo.scores import join_returns, read_scores
 from alphazoo.settings import check_settings
 
 log = logging.getLogger(__name__)
 
+WRITTEN = (
+    *("report.html", "figures", "analysis"),
+    *("backtest.parquet", "positions.parquet", "trades.parquet"),
+)
 PACKAGES = ("alphazoo", "torch", "lightning", "numpy", "pandas")
 
 
@@ -122,8 +127,14 @@ def write_evaluation(
     market: Market,
     training: Iterable[tuple[str, Figure]] = (),
     config: str = "",
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest."""
+    """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest.
+
+    Those of an earlier evaluation are deleted first. ``notes`` are caveats beside those of the
+    market.
+    """
+    clear(folder, WRITTEN)
     write_analysis(folder / "analysis", found.analysis)
     if found.backtest is not None:
         found.backtest.write(folder)
@@ -134,7 +145,7 @@ def write_evaluation(
         found.analysis,
         found.backtest,
         facts=facts,
-        caveats=caveats(market),
+        caveats=[*notes, *caveats(market, found.backtest)],
         training=training,
         config=config,
     )
@@ -143,9 +154,7 @@ def write_evaluation(
 
 def market_facts(market: Market) -> dict[str, str]:
     """What the data are."""
-    lines = check_market(market)
-    names = ("days", "stocks", "members a day", "benchmark")
-    return {"market": market.name} | {name: lines[name] for name in names}
+    return {"market": market.name} | describe_market(market)
 
 
 def label_facts(config: DictConfig) -> dict[str, str]:
@@ -161,9 +170,11 @@ def label_facts(config: DictConfig) -> dict[str, str]:
     return facts
 
 
-def caveats(market: Market) -> Sequence[str]:
+def caveats(market: Market, backtest: Backtest | None = None) -> Sequence[str]:
     """What makes results on these data look better, or other, than they are."""
     found = [f"{note}." for note in market.notes]
+    if backtest is not None:
+        found += backtest.caveats
     if not (market.members.any(dim=0) & ~market.members[-1]).any():
         found.append(
             "No stock ever leaves the universe: it seems to be of survivors, whose past returns "

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
-from torch import Tensor
 
 from alphazoo.config import FILES, SOURCES, flatten
-from alphazoo.data.concepts import Concepts
+from alphazoo.data.fingerprint import Fingerprint, concepts_digest
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
@@ -38,22 +36,12 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
         trainer: Knows the device.
 
     Returns:
-        ``data`` (with a ``fingerprint`` of all that is read of the market, and one of the
-        ``concepts``), ``settings`` (a digest of those that figures depend on), ``git`` (commit of
-        the working directory and whether tracked files differ from it; None outside a repository),
-        ``packages``, ``machine``.
+        ``data`` (see `data_facts`), ``settings`` (a digest of those that figures depend on),
+        ``git`` (commit of the working directory and whether tracked files differ from it; None
+        outside a repository), ``packages``, ``machine``.
     """
-    market = data.market
     return {
-        "data": {
-            "market": market.name,
-            "fingerprint": fingerprint(market),
-            "concepts": concepts_digest(data.concepts),
-            "days": len(market.dates),
-            "stocks": len(market.symbols),
-            "first": f"{market.dates[0]:%Y-%m-%d}",
-            "last": f"{market.dates[-1]:%Y-%m-%d}",
-        },
+        "data": data_facts(data),
         "settings": settings_digest(config),
         "git": _git(),
         "packages": _packages(),
@@ -68,21 +56,19 @@ def facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) -> dic
 
 
 def fingerprint(market: Market) -> str:
-    """A digest of calendar, symbols, members and every value: other data, another one."""
-    days = [f"{day:%Y-%m-%d}" for day in market.dates]
-    names = {symbol: sorted(index) for symbol, index in sorted(market.indices.items())}
-    panels = [market.members, *(market.fields[name] for name in sorted(market.fields))]
-    panels += [market.indices[symbol][name] for symbol in names for name in names[symbol]]
-    known = [panel for panel in (*panels, market.benchmark, market.factor) if panel is not None]
-    return _digest([days, market.symbols, sorted(market.fields), names], known)
+    """A digest of a market, as ``facts.json`` has it: other data, another digest."""
+    return str(Fingerprint(market).record["fingerprint"])
 
 
-def concepts_digest(concepts: Concepts | None) -> str | None:
-    """A digest of who belongs to what, and when; None where nobody does."""
-    if concepts is None:
-        return None
-    parts = (concepts.stocks, concepts.concepts, concepts.first, concepts.last, concepts.weights)
-    return _digest([*concepts.names], parts)
+def data_facts(data: MarketDataModule) -> dict[str, Any]:
+    """The record of the data that a later run compares its own with.
+
+    That of `alphazoo.data.fingerprint.Fingerprint.record`, and a digest of the ``concepts``, which
+    are None where there are none.
+    """
+    concepts = data.concepts
+    digest = None if concepts is None else concepts_digest(concepts, data.market)
+    return {**data.fingerprint.record, "concepts": digest}
 
 
 def settings_digest(config: DictConfig) -> str:
@@ -90,14 +76,7 @@ def settings_digest(config: DictConfig) -> str:
     config = config.copy()
     config.folder = ""  # callbacks write there
     told = {key: str(value) for key, value in flatten(config, WITHOUT_EFFECT).items()}
-    return _digest(told)
-
-
-def _digest(told: Any, panels: Iterable[Tensor] = ()) -> str:
-    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8)
-    for panel in panels:
-        digest.update(panel.contiguous().numpy().data)
-    return digest.hexdigest()
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 @rank_zero_only
@@ -107,10 +86,10 @@ def write_facts(config: DictConfig, data: MarketDataModule, trainer: L.Trainer) 
 
 
 @rank_zero_only
-def take_facts(config: DictConfig, folder: Path) -> None:
-    """Write those of another run, but for the settings: one that it is a part of has its own."""
-    found = {**read_facts(folder), "settings": settings_digest(config)}
-    write_json(Path(config.folder) / FACTS, found)
+def take_facts(config: DictConfig, folder: Path, data: MarketDataModule) -> None:
+    """Write those of a run that is a part of another, whose settings and data are its own."""
+    own = {"data": data_facts(data), "settings": settings_digest(config)}
+    write_json(Path(config.folder) / FACTS, {**read_facts(folder), **own})
 
 
 @rank_zero_only

@@ -1,6 +1,6 @@
-"""Figures of an analysis, a backtest and a training: one function each, `Figure`s of matplotlib.
+"""Matplotlib figures of an analysis, a backtest and a training run; one function draws one figure.
 
-Colours stand for roles (`COLORS`); a page replaces them by those of its light or dark scheme.
+Colours stand for roles (`COLORS`); a page replaces them with those of its light or dark scheme.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from alphazoo.files import replacing
 
-SIZE = (5.2, 3.1)  # inches; a column of a page, the whole width of a phone
-LETTERS = 78  # of a legend's line
+SIZE = (5.2, 3.1)  # inches; one column of a page, or the full width of a phone
+LETTERS = 78  # characters per line of a legend
 INK, GRID, FIRST, SECOND, THIRD = "#1c2127", "#d5d9df", "#2f6ed3", "#c9662b", "#2f8f6b"
 COLORS = {"ink": INK, "grid": GRID, "first": FIRST, "second": SECOND, "third": THIRD}
 STYLE: Any = {
@@ -43,18 +43,18 @@ STYLE: Any = {
     "ytick.color": INK,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "alphazoo",  # the same figure is the same file
+    "svg.fonttype": "none",  # keep text as text
+    "svg.hashsalt": "alphazoo",  # the same figure gives the same file
 }
-BASIS = 1e4  # basis points of one
+BASIS = 1e4  # basis points per unit
 
 
 def draw(plot: Callable[..., None], *data: Any) -> Figure:
-    """A figure in the style of all.
+    """Draw a figure in the common style.
 
     Args:
-        plot: Draws on the axes, its first argument, and names them.
-        data: Its other arguments.
+        plot: Function that draws on the axes, its first argument, and labels them.
+        data: Other arguments of ``plot``.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
@@ -63,16 +63,16 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         labels = axes.get_legend_handles_labels()[1]
         if len(labels) > 1:
             columns = max(1, LETTERS // (4 + max(map(len, labels))))
-            figure.legend(ncols=min(5, columns), loc="outside lower center")  # over no line
+            figure.legend(ncols=min(5, columns), loc="outside lower center")  # covers no line
     return figure
 
 
 def to_svg(figure: Figure, colors: Mapping[str, str]) -> str:
-    """The figure as an ``<svg>`` element.
+    """Return the figure as an ``<svg>`` element.
 
     Args:
-        figure: Made by `draw`.
-        colors: What stands in the page for each role of `COLORS`, such as ``"var(--ink)"``.
+        figure: A figure made by `draw`.
+        colors: The page's colour for each role of `COLORS`, such as ``"var(--ink)"``.
     """
     text = StringIO()
     with mpl.rc_context(STYLE):
@@ -85,14 +85,14 @@ def to_svg(figure: Figure, colors: Mapping[str, str]) -> str:
 
 
 def to_png(figure: Figure, file: Path) -> None:
-    """Write the figure as a picture on white."""
+    """Write the figure as a PNG file with a white background."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE), replacing(file) as beside:
         figure.savefig(beside, format="png", dpi=160)
 
 
 def signal_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
-    """Name and figure, of the tables of `alphazoo.analysis.Analysis`."""
+    """Yield name and figure for the tables of `alphazoo.analysis.Analysis`."""
     daily = tables["daily"]
     yield "ic_cumulated", draw(_cumulated, daily)
     yield "ic_months", draw(_months, tables["months"]["ic"])
@@ -106,7 +106,7 @@ def signal_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Fi
 
 
 def backtest_figures(days: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Name and figure, of the days of `alphazoo.backtest.run.Backtest`."""
+    """Yield name and figure for the days of `alphazoo.backtest.run.Backtest`."""
     days = days.set_index("date")
     yield "value", draw(_value, days)
     yield "excess", draw(_excess, days["return"] - days["cost"] - days["benchmark"])
@@ -114,7 +114,7 @@ def backtest_figures(days: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
 
 
 def training_figures(log: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Name and figure, of ``logs/metrics.csv``, whose last rows score the best epoch again."""
+    """Yield name and figure for ``logs/metrics.csv``; its last rows score the best epoch again."""
     trained = log.groupby("epoch").first().dropna(subset="train/loss")
     for name in ("loss", "ic"):
         columns = [column for column in (f"train/{name}", f"val/{name}") if column in log]
@@ -124,15 +124,15 @@ def training_figures(log: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
 def compared_figures(
     ic: Mapping[str, "pd.Series[float]"], excess: Mapping[str, "pd.Series[float]"]
 ) -> Iterator[tuple[str, Figure]]:
-    """Name and figure, of curves by date of several runs; there may be none of the second."""
-    yield "compare_ic", draw(_curves, ic, "Cumulated daily IC", "sum of daily IC")
+    """Yield name and figure for curves by date of several runs; ``excess`` may be empty."""
+    yield "compare_ic", draw(_curves, ic, "Cumulative daily IC", "sum of daily IC")
     if excess:
         title = "Excess return after costs, summed"
-        yield "compare_excess", draw(_curves, excess, title, "of the account")
+        yield "compare_excess", draw(_curves, excess, title, "fraction of the account")
 
 
 def _cumulated(axes: Axes, daily: pd.DataFrame) -> None:
-    axes.set_title("Cumulated daily IC")
+    axes.set_title("Cumulative daily IC")
     for name, label, color in (("ic", "IC", FIRST), ("rank_ic", "rank IC", SECOND)):
         axes.plot(daily.index, daily[name].fillna(0).cumsum(), color=color, label=label)
     axes.set_ylabel("sum of daily IC")
@@ -168,39 +168,39 @@ def _months(axes: Axes, ic: "pd.Series[float]") -> None:
 
 
 def _distribution(axes: Axes, ic: "pd.Series[float]") -> None:
-    axes.set_title("IC of the days")
+    axes.set_title("Distribution of daily IC")
     known = ic.dropna()
     axes.hist(known, bins=40, color=FIRST, alpha=0.75)
     axes.axvline(float(known.mean()), color=SECOND, label=f"mean {known.mean():.3f}")
     axes.axvline(0, color=INK, linewidth=0.8, label=f"above 0 on {(known > 0).mean():.0%} of days")
-    axes.set(xlabel="IC of a day", ylabel="days")
+    axes.set(xlabel="daily IC", ylabel="days")
 
 
 def _decay(axes: Axes, decay: pd.DataFrame) -> None:
     axes.set_title("IC by horizon")
-    axes.bar(decay.index, decay["ic"], color=FIRST, alpha=0.75, label="return of day t+h to t+h+1")
-    axes.plot(decay.index, decay["held_ic"], "o-", ms=3, color=SECOND, label="of h days from t+1")
+    axes.bar(decay.index, decay["ic"], color=FIRST, alpha=0.75, label="return from t+h to t+h+1")
+    axes.plot(decay.index, decay["held_ic"], "o-", ms=3, color=SECOND, label="from t+1 to t+1+h")
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xlabel="horizon h, trading days", ylabel="mean IC")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _quantiles(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_title("Return by quantile of the score")
+    axes.set_title("Return by score quantile")
     axes.bar(table.index, BASIS * table["excess"], color=FIRST, alpha=0.75)
     axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set(xlabel="quantile, lowest to highest score", ylabel="less mean of the day, bp")
+    axes.set(xlabel="quantile, lowest to highest score", ylabel="minus daily mean, bp")
 
 
 def _quantile_curves(axes: Axes, daily: pd.DataFrame) -> None:
-    axes.set_title("Quantiles less the mean of the day")
+    axes.set_title("Quantile returns minus daily mean")
     names = [name for name in daily if str(name)[0] == "q" and str(name)[1:].isdigit()]
     for index, name in enumerate(names):
         curve = (daily[name] - daily["mean_return"]).fillna(0).cumsum()
         ends = {0: (SECOND, 1.0), len(names) - 1: (FIRST, 1.0)}
         color, alpha = ends.get(index, (INK, 0.25 + 0.4 * index / len(names)))
         axes.plot(daily.index, curve, color=color, alpha=alpha, label=str(name))
-    axes.set_ylabel("summed return")
+    axes.set_ylabel("sum of returns")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _dates(axes)
 
@@ -212,11 +212,11 @@ def _concepts(axes: Axes, table: pd.DataFrame) -> None:
         ends = pd.concat([ends[:6], ends[-6:]])
     axes.barh([str(name)[:28] for name in ends.index], ends["ic"], color=FIRST, alpha=0.75)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_xlabel("mean IC among the members")
+    axes.set_xlabel("mean IC among members")
 
 
 def _value(axes: Axes, days: pd.DataFrame) -> None:
-    axes.set_title("Value of the portfolio")
+    axes.set_title("Portfolio value")
     after = days["return"] - days["cost"]
     for returns, label, color in (
         (after, "after costs", FIRST),
@@ -235,27 +235,27 @@ def _excess(axes: Axes, excess: "pd.Series[float]") -> None:
     axes.plot(curve.index, curve, color=FIRST, label="excess return")
     axes.fill_between(curve.index, fall, 0, color=SECOND, alpha=0.4, label="drawdown", linewidth=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_ylabel("of the account")
+    axes.set_ylabel("fraction of the account")
     _dates(axes)
 
 
 def _turnover(axes: Axes, turnover: "pd.Series[float]") -> None:
     axes.set_title("Turnover")
-    axes.plot(turnover.index, turnover, color=FIRST, alpha=0.3, linewidth=0.7, label="of a day")
+    axes.plot(turnover.index, turnover, color=FIRST, alpha=0.3, linewidth=0.7, label="daily")
     month = turnover.rolling(21, min_periods=1).mean()
-    axes.plot(month.index, month, color=SECOND, label="mean of 21 days")
+    axes.plot(month.index, month, color=SECOND, label="21-day mean")
     axes.set_ylim(0, float(turnover.iloc[1:].max()) * 1.15 if len(turnover) > 1 else None)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_ylabel("bought and sold, of the account")
+    axes.set_ylabel("bought + sold, of the account")
     _dates(axes)
 
 
 def _training(axes: Axes, curves: pd.DataFrame, name: str) -> None:
     for column, color in zip(curves, (SECOND, FIRST)[-len(curves.columns) :], strict=True):
-        label = {"train": "train", "val": "valid"}[str(column).split("/")[0]]
+        label = {"train": "training", "val": "validation"}[str(column).split("/")[0]]
         axes.plot(curves.index + 1, curves[column], "o-", ms=3, color=color, label=label)
     axes.set_title({"loss": "Loss by epoch", "ic": "IC by epoch"}[name])
-    axes.set(xlabel="epoch", ylabel={"loss": "mean squared error", "ic": "IC of valid"}[name])
+    axes.set(xlabel="epoch", ylabel={"loss": "mean squared error", "ic": "validation IC"}[name])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

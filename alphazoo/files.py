@@ -95,7 +95,7 @@ def load_tensors(path: str | Path) -> Any:
     """
     import torch
 
-    file = Path(path).expanduser()
+    file = Path(str(path)).expanduser()  # Hydra makes a number of a name of digits
     if not file.is_file():
         raise InputError(f"no file {file}")
     try:

@@ -1,8 +1,7 @@
 """Fit one model: instantiate, train, score. Names no model and no market."""
 
 import logging
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.facts import write_facts
 from alphazoo.files import read_checkpoint, replacing
+from alphazoo.folders import clear
+from alphazoo.lineage import check_lineage, descend
 from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
 from alphazoo.resume import ResumePoint, resume_point
@@ -76,7 +77,7 @@ def fit(
     Args:
         config: All that the run is told.
         market: Where it is read already.
-        start: A checkpoint of the same model whose weights to start from.
+        start: A checkpoint of the same model whose weights to start from, as in a walk forward.
         callbacks: Beside those of the config.
         trackers: Loggers beside that of the trainer, see `alphazoo.tracking.tracked`.
 
@@ -89,11 +90,13 @@ def fit(
     data: MarketDataModule = instantiate(config.datamodule, **other)
     data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
     model = _make_model(config)
-    point = resume_point(config)
-    if config.init_from and not point:
+    point = resume_point(config, data)
+    if point:
+        model.lineage = point.lineage
+    elif start:
+        _start_from(start, model, data, allow_leak=config.allow_leak)
+    elif config.init_from:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
-    if start and not point:
-        model.load_state_dict(read_checkpoint(start)["state_dict"])
     trainer = _make_trainer(config, callbacks, trackers)
     begin_folder(config, point)
     write_facts(config, data, trainer)
@@ -115,6 +118,16 @@ def try_nodes(config: DictConfig) -> None:
     for name in ("datamodule", "averaging", "backtest"):
         instantiate(config.get(name))
     _make_model(config)
+
+
+def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
+    """Take the weights and the lineage of a checkpoint of the same model."""
+    checkpoint = read_checkpoint(file)
+    how = "walk_forward.warm_start"
+    lineage = descend(checkpoint, how, file)
+    check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
+    model.load_state_dict(checkpoint["state_dict"])
+    model.lineage = lineage
 
 
 def _make_model(config: DictConfig) -> StockModel:
@@ -153,27 +166,19 @@ def begin_folder(
     """
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _delete(folder, RESULTS)
+    clear(folder, RESULTS)
     for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
         torn.unlink()
     if point and point.inside:
         keep_rows(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:
-        _delete(folder, TRAINED)
+        clear(folder, TRAINED)
         if config.get("ckpt") != "last":  # stopped before the first checkpoint, it is the same run
-            _delete(folder, [TRACKING])
+            clear(folder, [TRACKING])
     told = config.copy()
     told.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
     with replacing(folder / "config.yaml") as file:
         file.write_text(OmegaConf.to_yaml(told))
-
-
-def _delete(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)
 
 
 def score_table(

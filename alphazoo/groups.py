@@ -2,8 +2,9 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from alphazoo.config import FILES, REPEATS, flatten
 from alphazoo.errors import shorten
@@ -44,8 +45,16 @@ def find_runs(folders: Iterable[str | Path]) -> list[Run]:
 
 
 def group_runs(runs: Sequence[Run]) -> dict[Name, Group]:
-    """Runs that differ by nothing but chance, by what tells them from the other groups."""
+    """Runs that differ by nothing but chance, by what tells them from the other groups.
+
+    Runs on different data are different groups, which their names say.
+    """
     settings = {id(run): _settings(run) for run in runs}
+    data = {id(run): run.facts.get("data", {}) for run in runs}
+    prints = {number: facts.get("fingerprint") for number, facts in data.items()}
+    several = len({*prints.values()}) > 1
+    if several and not all("parts" in facts for facts in data.values()):
+        log.warning("some runs do not say which data they were made on: they are not averaged")
     models: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         models[_model(run)].append(run)
@@ -55,8 +64,27 @@ def group_runs(runs: Sequence[Run]) -> dict[Name, Group]:
         telling = [key for key in keys if len({settings[id(run)].get(key) for run in alike}) > 1]
         for run in alike:
             said = [f"{key}={settings[id(run)].get(key)}" for key in telling]
+            said += [_describe(data[id(run)])] * several
             groups[" ".join([model, *said])].append(run)
-    return groups
+    return _split_by_concepts(groups)
+
+
+def _describe(data: Mapping[str, Any]) -> str:
+    """The data of runs, in words that are others for other data."""
+    if not data:
+        return "on unknown data"
+    return f"on {data['market']} to {data['last']} ({data['fingerprint'][:8]})"
+
+
+def _split_by_concepts(groups: Mapping[Name, Group]) -> dict[Name, Group]:
+    """Runs with the same settings may have been made with other concepts, such as a newer table."""
+    found: dict[Name, Group] = defaultdict(list)
+    for name, group in groups.items():
+        digests = [str(run.facts.get("data", {}).get("concepts"))[:8] for run in group]
+        several = len({*digests}) > 1
+        for run, digest in zip(group, digests, strict=True):
+            found[f"{name} concepts={digest}" if several else name].append(run)
+    return found
 
 
 def _model(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a training as a table, ``logs/metrics.csv``, continued when a training goes on."""
+"""The metrics of a training run as a table, ``logs/metrics.csv``; a resumed run appends to it."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from alphazoo.files import write_table
 
 
 class TableLogger(CSVLogger):
-    """Lightning's CSV logger, which deletes the table it finds; here its rows come first.
+    """Lightning's CSV logger, except that it keeps the rows of an existing table.
 
-    A process that is killed in the moment between a checkpoint and the row of ``train/loss`` leaves
-    the table without that row.
+    If a process is killed between saving a checkpoint and writing the row of ``train/loss``, that
+    row is missing from the table.
     """
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the table."""
+        """The writer of the table."""
         if self._experiment is not None:
             return self._experiment
         file = Path(self.log_dir) / "metrics.csv"
@@ -37,12 +37,12 @@ class TableLogger(CSVLogger):
 
 
 def keep_rows(file: Path, steps: int) -> None:
-    """Keep of a table of figures those of the first steps; the others will come again."""
+    """Keep only the rows of a metrics table below a step; a resumed run writes the others again."""
     rows = _read(file)
     if rows is not None:
         write_table(rows[rows["step"].astype(int) < steps], file)
 
 
 def _read(file: Path) -> pd.DataFrame | None:
-    """As text, so that every figure is written as it was."""
+    """Read a table as text, so that every number is written back unchanged."""
     return pd.read_csv(file, dtype=str) if file.is_file() and file.stat().st_size else None

@@ -61,20 +61,38 @@ def correlate(scores: Panel, returns: Panel) -> pd.DataFrame:
 
 
 def pearson(x: Panel, y: Panel) -> npt.NDArray[np.float64]:
-    """Correlation [D] of the rows of two panels [D, N] that are NaN in the same places."""
+    """Correlation [D] of the rows of two panels [D, N] that are NaN in the same places.
+
+    Each row is scaled by a power of two first, so that values of any size can be squared.
+    """
     known = np.isfinite(x)
     counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
     centred = []
     for panel in (x, y):
         filled = np.where(known, panel, 0.0)
-        filled -= filled.sum(axis=1, keepdims=True) / counts
-        filled *= known
+        filled = to_unit(filled, np.abs(filled).max(axis=1, keepdims=True, initial=0.0))
+        for _ in range(2):  # the second time takes off the rounding error of the first mean
+            filled -= filled.sum(axis=1, keepdims=True) / counts
+            filled *= known
         centred.append(filled)
     a, b = centred
     xy, xx, yy = (np.einsum("dn,dn->d", *pair) for pair in ((a, b), (a, a), (b, b)))
     xx[is_constant(x) | is_constant(y)] = np.nan
     correlation: npt.NDArray[np.float64] = np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)
     return correlation
+
+
+def to_unit(x: Panel, largest: npt.ArrayLike) -> Panel:
+    """Scale values to the range from -1 to 1, without rounding.
+
+    Sums and squares of what float64 holds can overflow or vanish; those of the result cannot.
+
+    Args:
+        x: Values, at most ``largest`` in absolute value.
+        largest: Broadcasts to x. The scale is the power of two above it, 1 for 0.
+    """
+    scaled: Panel = np.ldexp(x, -np.frexp(largest)[1])
+    return scaled
 
 
 def is_constant(panel: Panel) -> npt.NDArray[np.bool_]:

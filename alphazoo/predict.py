@@ -1,8 +1,9 @@
 """Scores of the newest day, or of any days, by a finished run."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date as Date
+from typing import Any
 
 import lightning as L
 import pandas as pd
@@ -10,16 +11,18 @@ import pandas as pd
 from alphazoo.allocator import KeepFreedMemory
 from alphazoo.config import instantiate
 from alphazoo.data.check import GAP
+from alphazoo.data.fingerprint import CHANGED, UNKNOWN
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
+from alphazoo.data.segments import bound
 from alphazoo.ensemble import average
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
 from alphazoo.fit import score_table
+from alphazoo.lineage import last_day_seen
 from alphazoo.models.base import StockModel
 from alphazoo.runs import Run
 from alphazoo.settings import check_settings
-from alphazoo.warm_start import last_day_seen
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +59,14 @@ def predict(
         return average(joined, run.config.ensemble.by).rename("score").reset_index()
     run = run.newest
     checkpoint = run.checkpoint
-    seen = last_day_seen(read_checkpoint(checkpoint))
+    content = read_checkpoint(checkpoint)
+    seen = last_day_seen(content)
     check_settings(run.config)
     L.seed_everything(run.config.seed, workers=True, verbose=False)
     data: MarketDataModule = instantiate(run.config.datamodule)
     data.setup()
     market = data.market
+    _compare_data(run, content.get("MarketDataModule", {}).get("data", {}), data)
     if first or last:
         rows: Sequence[int] = market.rows(first, last)
     elif (date or LATEST) == LATEST:
@@ -85,6 +90,21 @@ def predict(
     )
     scores = score_table(trainer, model, data, "predict", ckpt_path=str(checkpoint))
     return scores[["date", "symbol", "score"]]
+
+
+def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
+    """Warn where the data that a run was trained on are others now; new days are not others."""
+    found = data.fingerprint.compare(record)
+    if found.kind == UNKNOWN:
+        log.warning("%s does not say which data it was trained on: not compared", run.folder)
+    if found.kind == CHANGED:
+        log.warning(
+            "the data have changed since %s was trained: in market %r %s; scores of days that the "
+            "run has scored already may be others now",
+            run.folder,
+            data.market.name,
+            found.what,
+        )
 
 
 def newest_day(market: Market) -> int:
@@ -124,6 +144,7 @@ def newest_day(market: Market) -> int:
 
 
 def _row(market: Market, date: str) -> int:
+    bound(date, "left", "date")
     rows = market.rows(date, date)
     if len(rows) != 1:
         raise InputError(f"date is one day, YYYY-MM-DD, got {date}")

@@ -2,24 +2,17 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.labels import Label
 from alphazoo.data.market import Market
-from alphazoo.data.tables import (
-    Rows,
-    column_names,
-    name_table,
-    parse_dates,
-    parse_numbers,
-    parse_symbols,
-    read_columns,
-    refuse_twice,
-)
+from alphazoo.data.symbols import explain_unknown, find_symbols, parse_symbols, setting_text
+from alphazoo.data.tables import AnyTable, Rows, column_names, name_table, open_table, read_columns
+from alphazoo.data.values import parse_labels, parse_numbers, refuse_twice
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
@@ -37,40 +30,53 @@ OPTIONAL = ("return", "split")
 
 
 def read_scores(
-    table: str | Path | pd.DataFrame, *, columns: Mapping[str, str] | None = None
+    table: AnyTable,
+    *,
+    columns: Mapping[str, str] | None = None,
+    date_format: str | None = None,
+    timezone: str | None = None,
 ) -> pd.DataFrame:
     """Read a table with one score per date and symbol.
 
     Scores that are not finite are counted in the log and left out.
 
     Args:
-        table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file or a DataFrame, with the columns, or
-            levels of its index, ``date`` or ``datetime``, ``symbol`` or ``instrument``, ``score``
-            and, where it has them, ``return`` (raw forward return, a fraction) and ``split``.
+        table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame or another table that Arrow
+            can read, with the columns, or levels of its index, ``date`` or ``datetime``, ``symbol``
+            or ``instrument``, ``score`` and, where it has them, ``return`` (raw forward return, a
+            fraction) and ``split``. A Series is the scores.
         columns: Names in the table, by those five, where they are others.
+        date_format: Format of dates that are text, see `alphazoo.data.sources.table.read_table`.
+        timezone: Where the stocks trade, if the dates are timestamps in UTC.
 
     Returns:
         ``date``, ``symbol``, ``score`` and those of ``return``, ``split`` that the table has.
 
     Raises:
-        InputError: The file cannot be read, has no rows or lacks a column, a date or number
+        InputError: The file cannot be read, has no rows or lacks a column, a date, symbol or number
             cannot be parsed, a pair of date and symbol stands twice, or on no day do scores differ.
     """
-    source = name_table(table)
-    if isinstance(table, pd.DataFrame):
-        levels = {*table.index.names} - {None, *table.columns}
-        table = table.reset_index(level=[*levels]) if levels else table
-    names = _find_names(column_names(table), columns or {}, source)
-    text = [name for name in ("symbol", "split") if name in names]
-    frame = read_columns(table, names, key="columns", optional=OPTIONAL, text=text)
-    frame["date"] = parse_dates(frame["date"], source)
-    days, dates = pd.factorize(frame["date"], sort=True)
-    symbols, stocks = parse_symbols(frame["symbol"], source)
-    refuse_twice(pd.DatetimeIndex(dates), symbols, days, stocks, source)
-    frame["symbol"] = pd.Index(symbols, dtype="str")[stocks]
-    for name in {"score", "return"} & names.keys():
-        numbers = parse_numbers(frame[name], name, source)
-        frame[name] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    if isinstance(table, pd.Series):
+        table = table.to_frame("score")
+    opened = open_table(table, "scores")
+    source = name_table(opened)
+    names = _find_names(column_names(opened), columns or {}, source)
+    numbers = [name for name in ("score", "return") if name in names]
+    found = read_columns(opened, names, key="columns", optional=OPTIONAL, numbers=numbers)
+    rules = DateRules(date_format, timezone, setting="{}={} in read_scores")
+    dates, days = parse_dates(found, "date", rules)
+    symbols, stocks = parse_symbols(found)
+    refuse_twice(found, dates, symbols, days, stocks)
+
+    def key(row: int) -> str:
+        return f"{symbols[stocks[row]]} on {dates[days[row]]:%Y-%m-%d}"
+
+    frame = pd.DataFrame({"date": dates[days], "symbol": pd.Index(symbols, dtype="str")[stocks]})
+    for name in names:
+        if name in numbers:
+            frame[name] = parse_numbers(found, name, key).astype(np.float64)
+        elif name == "split":
+            frame[name] = parse_labels(found, name)
     frame = _keep(frame, np.isfinite(frame["score"].to_numpy()), f"not finite in {source}")
     of_days = frame.groupby("date")["score"]
     if not (of_days.max() > of_days.min()).any():
@@ -87,11 +93,16 @@ def _find_names(found: Collection[str], columns: Mapping[str, str], source: str)
     for name, aliases in NAMES.items():
         matches = [column for column in found if str(column).lower() in aliases]
         if name in columns:
-            names[name] = columns[name]
+            names[name] = setting_text(columns[name], f"columns.{name}")
         elif len(matches) > 1:
             raise InputError(f"{source}: which column is the {name}, {' or '.join(matches)}?")
-        elif matches or name not in OPTIONAL:
-            names[name] = matches[0] if matches else name
+        elif matches:
+            names[name] = matches[0]
+        elif name not in OPTIONAL:
+            raise InputError(
+                f"{source} has no column {' or '.join(aliases)}: call one so, or give read_scores "
+                f"its name as columns={{{name!r}: NAME}}; there is {shorten(found, 20)}"
+            )
     return names
 
 
@@ -118,11 +129,14 @@ def join_returns(
     if drop_unknown:
         rows, stocks = _find(scores, market)
         known = (rows >= 0) & (stocks >= 0)
-        scores = _keep(scores, known, f"of symbols or dates that market {market.name!r} lacks")
+        if not known.all():
+            lacks = _name_unknown(scores, rows, stocks, market)
+            scores = _keep(scores, known, f"of what market {market.name!r} lacks ({lacks})")
     rows, stocks = locate(scores, market)
     present = market.present.numpy()[rows, stocks]
     returns = label.returns(market.field("close")).numpy()[rows, stocks]
-    table = scores.assign(**{"return": returns})
+    symbols = pd.Index(market.symbols, dtype="str")[stocks]  # in its spelling
+    table = scores.assign(symbol=symbols, **{"return": returns})
     table = _keep(table, present, f"not of members of market {market.name!r} with a price that day")
     if table.empty:
         raise InputError(f"no score is of a member of market {market.name!r} with a price that day")
@@ -137,7 +151,8 @@ def locate(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
     """
     rows, stocks = _find(scores, market)
     if (rows < 0).any() or (stocks < 0).any():
-        raise _unknown(scores, rows, stocks, market)
+        lacks = _name_unknown(scores, rows, stocks, market)
+        raise InputError(f"the scores have {lacks}; drop_unknown leaves them out")
     return rows, stocks
 
 
@@ -146,7 +161,7 @@ def _find(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
     days, dates = pd.factorize(scores["date"])
     codes, symbols = pd.factorize(scores["symbol"])
     rows = market.dates.get_indexer(pd.DatetimeIndex(dates))
-    return rows[days], pd.Index(market.symbols).get_indexer(pd.Index(symbols))[codes]
+    return rows[days], find_symbols([*symbols], market.symbols)[codes]
 
 
 def _keep(scores: pd.DataFrame, wanted: Flags, fault: str) -> pd.DataFrame:
@@ -157,14 +172,14 @@ def _keep(scores: pd.DataFrame, wanted: Flags, fault: str) -> pd.DataFrame:
     return scores[wanted]
 
 
-def _unknown(scores: pd.DataFrame, rows: Rows, stocks: Rows, market: Market) -> InputError:
-    """The error that lists what the market lacks."""
+def _name_unknown(scores: pd.DataFrame, rows: Rows, stocks: Rows, market: Market) -> str:
+    """The symbols and dates that the market lacks."""
     faults = []
     symbols = scores["symbol"][stocks < 0].unique()
     if len(symbols):
+        hint = explain_unknown([*symbols], market.symbols)
         faults.append(
-            f"{len(symbols)} symbols that market {market.name!r} lacks: {shorten(symbols)}; "
-            f"there it is {shorten(market.symbols, limit=3)}"
+            f"{len(symbols)} symbols that market {market.name!r} lacks: {shorten(symbols)}; {hint}"
         )
     dates = scores["date"][rows < 0].unique()
     if len(dates):
@@ -173,4 +188,4 @@ def _unknown(scores: pd.DataFrame, rows: Rows, stocks: Rows, market: Market) -> 
             f"{len(dates)} dates that are no trading days of market {market.name!r} "
             f"({market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d}): {days}"
         )
-    return InputError(f"the scores have {', and '.join(faults)}; drop_unknown leaves them out")
+    return ", and ".join(faults)

@@ -10,7 +10,7 @@ import pandas as pd
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
-from alphazoo.metrics import Panel, Rows, correlate, is_constant, pearson, to_panel
+from alphazoo.metrics import Panel, Rows, correlate, is_constant, pearson, to_panel, to_unit
 
 Days = npt.NDArray[np.float64]  # [D], NaN where undefined
 
@@ -103,6 +103,7 @@ def t_statistic(values: Days, lags: int) -> float:
     x = values[np.isfinite(values)]
     if len(x) < 2 or x.min() == x.max():
         return float("nan")
+    x = to_unit(x, np.abs(x).max())
     centred = x - x.mean()
     variance = centred @ centred
     for lag in range(1, min(lags, len(x) - 1) + 1):

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from alphazoo.config import instantiate
 from alphazoo.cost import Cost
+from alphazoo.data.concepts import Concepts
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.evaluation import evaluate, label_facts, market_facts, write_evaluation
@@ -21,6 +22,7 @@ from alphazoo.facts import add_fact
 from alphazoo.figures import training_figures
 from alphazoo.files import write_json, write_table
 from alphazoo.fit import LOGGED_AS, fit, score_table, try_nodes
+from alphazoo.lineage import SEEN_BEFORE, seen_before
 from alphazoo.metrics import summary
 from alphazoo.resume import has_ended, in_use
 from alphazoo.runs import Run
@@ -59,7 +61,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
                 for name, value in Run.open(folder).metrics.items()
             }
         cost = Cost()
-        metrics, scores, data = (
+        metrics, scores, data, concepts = (
             walk_forward(config, trackers)
             if config.walk_forward
             else _one_fit(config, [*callbacks, cost], trackers)
@@ -67,7 +69,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
         add_fact(folder, "cost", cost.total())
         write_results(folder, metrics, scores)
         if config.report:
-            report(config, metrics, scores, data)
+            report(config, metrics, scores, data, concepts)
     return metrics
 
 
@@ -81,12 +83,18 @@ def _one_fit(
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
         figures = summary(run.model.scores(LOGGED_AS[split]))
         metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
-    return metrics, pd.concat(tables, ignore_index=True), run.data
+    metrics |= seen_before(run.model.lineage, run.data)
+    scores = pd.concat(tables, ignore_index=True)
+    return Outcome(metrics, scores, run.data, run.data.concepts)
 
 
 @rank_zero_only
 def report(
-    config: DictConfig, metrics: dict[str, float], scores: pd.DataFrame, data: MarketDataModule
+    config: DictConfig,
+    metrics: dict[str, float],
+    scores: pd.DataFrame,
+    data: MarketDataModule,
+    concepts: Concepts | None,
 ) -> None:
     """Evaluate the test days of a run; add the figures to its metrics.
 
@@ -94,7 +102,7 @@ def report(
     """
     folder = Path(config.folder)
     test = scores[scores["split"] == "test"]
-    judge = partial(evaluate, test, data.market, label=data.label, concepts=data.concepts)
+    judge = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
     try:
         try:
             found = judge(backtest=instantiate(config.get("backtest")) or None)
@@ -116,7 +124,22 @@ def report(
         market=data.market,
         training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
         config=told.read_text(),
+        notes=_leaks(metrics),
     )
+
+
+def _leaks(metrics: Mapping[str, float]) -> list[str]:
+    """What a checkpoint that the model came from has seen of the days it is judged by."""
+    notes = []
+    for name, days in (("val", "validation"), ("test", "test")):
+        count = metrics.get(f"{name}/{SEEN_BEFORE}", 0.0)
+        if count:
+            many = "an unknown number" if math.isnan(count) else f"{count:.0f}"
+            notes.append(
+                f"The model came from a checkpoint that had seen {many} of the {days} days: "
+                f"{days} metrics are better than they would be on new days."
+            )
+    return notes
 
 
 def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:

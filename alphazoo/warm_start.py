@@ -8,6 +8,7 @@ from typing import Any
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
+from alphazoo.lineage import check_lineage, descend
 from alphazoo.models.base import StockModel
 
 log = logging.getLogger(__name__)
@@ -16,13 +17,14 @@ log = logging.getLogger(__name__)
 def warm_start(
     model: StockModel, path: str | Path, data: MarketDataModule, *, allow_leak: bool = False
 ) -> None:
-    """Copy the encoder of a checkpoint, and record in ``model.base`` where it came from.
+    """Copy the encoder of a checkpoint, and record in ``model.lineage`` where it came from.
 
     Args:
         model: With an ``encoder`` of the same sizes.
         path: A checkpoint of a model with an encoder, such as an LSTM or a GRU.
         data: The days that the model will learn from and be tested on.
-        allow_leak: Accept a base that saw days of the test segment, or whose days nobody knows.
+        allow_leak: Accept a base that saw days of the test segment, or whose days nobody knows,
+            see `alphazoo.lineage.check_lineage`.
 
     Raises:
         InputError: The file is no checkpoint, its encoder does not fit, it was made with other
@@ -36,39 +38,12 @@ def warm_start(
             f"init_from={path}: its features are {shorten(columns)}, here they are "
             f"{shorten(data.features.columns)}"
         )
-    last = last_day_seen(checkpoint)
-    data.setup()
-    first = f"{data.market.dates[data.segments['test'][0]]:%Y-%m-%d}"
-    if not allow_leak and (last is None or last >= first):
-        fault = "does not say what days it saw" if last is None else f"saw days up to {last}"
-        raise InputError(
-            f"init_from={path} {fault}, and the test days start on {first}: the test would be of "
-            "days that are known already (allow_leak=true takes it all the same)"
-        )
+    lineage = descend(checkpoint, "init_from", path)
+    check_lineage(lineage, data, source=f"init_from={path}", allow_leak=allow_leak)
     _copy_encoder(model, checkpoint["state_dict"], path)
-    model.base = {
-        "checkpoint": str(path),
-        "model": checkpoint["alphazoo"]["model"],
-        "last_day": last,
-    }
-    log.info("encoder of %s (%s), which saw days up to %s", path, model.base["model"], last)
-
-
-def last_day_seen(checkpoint: Mapping[str, Any]) -> str | None:
-    """The last day, YYYY-MM-DD, that a model or its base was trained on or chosen by.
-
-    None if nobody knows.
-    """
-    days = checkpoint.get("MarketDataModule", {}).get("days")
-    if not days:
-        return None
-    ends = [days[segment][1] for segment in ("train", "valid")]
-    base = checkpoint["alphazoo"]["base"]
-    if base is not None:
-        if base["last_day"] is None:
-            return None
-        ends.append(base["last_day"])
-    return str(max(ends))
+    model.lineage = lineage
+    base = lineage[-1]
+    log.info("encoder of %s (%s), which saw days up to %s", path, base["model"], base["seen"])
 
 
 def _copy_encoder(model: StockModel, state: Mapping[str, Any], path: str | Path) -> None:

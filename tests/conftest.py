@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from markets import INDEX, adjust, market_frame, with_events
 from omegaconf import DictConfig
 
 from alphazoo.cli import main
 from alphazoo.config import compose, config_dir, instantiate
+from alphazoo.data.concepts import ConceptSource
 from alphazoo.data.days import DayBatch
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
@@ -115,17 +117,28 @@ def write_qlib(folder: Path, frame: pd.DataFrame, extra: Sequence[str] = ()) -> 
     for symbol, rows in frame.groupby("symbol"):
         stock = folder / "features" / str(symbol).lower()
         stock.mkdir(parents=True)
-        start = dates.get_loc(rows["date"].iloc[0])
-        for field in ("open", "high", "low", "close", "volume", *extra):
-            values = np.concatenate([[start], rows[field]]).astype("<f4")
-            values.tofile(stock / f"{field}.day.bin")
         first, last = rows["date"].iloc[[0, -1]]
-        lines.append(f"{symbol}\t{first:%Y-%m-%d}\t{last:%Y-%m-%d}\n")
+        start, end = dates.get_indexer([first, last])
+        whole = rows.set_index("date").reindex(dates[start : end + 1])  # NaN on suspended days
+        for field in ("open", "high", "low", "close", "volume", *extra):
+            values = np.concatenate([[start], whole[field]]).astype("<f4")
+            values.tofile(stock / f"{field}.day.bin")
+        for since, until in member_periods(rows) if "member" in rows else [(first, last)]:
+            lines.append(f"{symbol}\t{since:%Y-%m-%d}\t{until:%Y-%m-%d}\n")
     (folder / "instruments" / "all.txt").write_text("".join(lines))
     (folder / "instruments" / "some.txt").write_text(
         "ST0\t2015-01-01\t2015-02-27\nST0\t2015-04-01\t2020-01-01\nST1\t2015-01-01\t2020-01-01\n"
     )
     return folder
+
+
+def member_periods(rows: pd.DataFrame) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """First and last days of the memberships of a stock; for one without any, before its days."""
+    if not rows["member"].any():
+        day = rows["date"].iloc[0] - pd.Timedelta(days=30)
+        return [(day, day)]
+    runs = rows[rows["member"]].groupby((~rows["member"]).cumsum())["date"]
+    return [(days.iloc[0], days.iloc[-1]) for _, days in runs]
 
 
 @pytest.fixture
@@ -140,22 +153,27 @@ def qlib_folder(tmp_path: Path, frame: pd.DataFrame) -> Path:
 
 @pytest.fixture(params=SOURCES)
 def small_market(request: pytest.FixtureRequest, tmp_path: Path) -> Market:
-    """The same kind of market from each source, with an index."""
+    """The same kind of market from each source, with an index; see `markets`."""
     if request.param == "synthetic":
-        return instantiate(small_config("data.indices=[MARKET]").data.market)()
-    return read_frame(request.param, small_frame(), tmp_path / "market")
+        return with_events(instantiate(small_config("data.indices=[MARKET]").data.market)())
+    return read_frame(request.param, market_frame(), tmp_path / "market")
 
 
 def read_frame(source: str, frame: pd.DataFrame, folder: Path) -> Market:
-    """A market from a long table, by way of the files of a source; its index is a stock."""
+    """A market from the table of `market_frame`, by way of the files of a source."""
+    symbol = f"ST{INDEX}"
     if source == "qlib":
-        return Market.from_qlib(write_qlib(folder, frame), universe="all", indices=["ST7"])
-    return Market.from_table(frame, columns={"adjusted_close": "adjusted_close"}, indices=["ST7"])
+        write_qlib(folder, adjust(frame), extra=["vwap", "factor"])
+        return Market.from_qlib(folder, universe="all", indices=[symbol])
+    columns = {name: name for name in ("adjusted_close", "vwap", "member")}
+    return Market.from_table(frame, columns=columns, extra=["earnings"], indices=[symbol])
 
 
-def make_data(config: DictConfig, market: Market | None = None) -> MarketDataModule:
-    """The data module of a config, on another market (without concepts) if one is given."""
-    other = {} if market is None else {"market": market, "concepts": None}
+def make_data(
+    config: DictConfig, market: Market | None = None, concepts: ConceptSource | None = None
+) -> MarketDataModule:
+    """The data module of a config, on another market with concepts of its own if one is given."""
+    other = {} if market is None else {"market": market, "concepts": concepts}
     return instantiate(config.datamodule, **other)
 
 

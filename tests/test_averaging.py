@@ -143,16 +143,22 @@ def test_every_model_with_weights_can_be_averaged(tmp_path: Path, model: str) ->
     if [*instantiate(config.model).parameters()]:
         assert fit(config).best
     else:
-        with pytest.raises(InputError, match="has no weights to average: take averaging=none"):
+        with pytest.raises(InputError, match="has no weights to average: use averaging=none"):
             fit(config)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("averaging=ema averaging.decay=1", "averaging.decay is from 0 to below 1, got 1"),
-        ("averaging=swa averaging.start=1.5", "averaging.start is from 0 to below 1, got 1.5"),
-        ("averaging=last_k averaging.k=0", "averaging.k is 1 or more, got 0"),
+        (
+            "averaging=ema averaging.decay=1",
+            "averaging.decay must be at least 0 and below 1, got 1",
+        ),
+        (
+            "averaging=swa averaging.start=1.5",
+            "averaging.start must be at least 0 and below 1, got 1.5",
+        ),
+        ("averaging=last_k averaging.k=0", "averaging.k must be at least 1, got 0"),
         ("averaging=lastk", "unknown averaging 'lastk'; did you mean 'last_k'?"),
     ],
 )

@@ -10,7 +10,10 @@ import pytest
 import torch
 from conftest import small_frame
 
-from alphazoo.backtest.exchange import Exchange
+from alphazoo.backtest.account import Account
+from alphazoo.backtest.dividends import mean_dividends
+from alphazoo.backtest.exchange import Exchange, Quotes
+from alphazoo.backtest.limits import find_board
 from alphazoo.backtest.result import Backtest
 from alphazoo.backtest.risk import definitions, risk_figures
 from alphazoo.backtest.run import run_backtest
@@ -69,6 +72,7 @@ def backtest(
     exchange: Exchange = FREE,
     account: float = 1000.0,
     benchmark: str | None = "cash",
+    periods: int = 252,
     **options: object,
 ) -> Backtest:
     table = scores if isinstance(scores, pd.DataFrame) else scores_of(market, scores)
@@ -79,7 +83,7 @@ def backtest(
         exchange=exchange,
         account=account,
         benchmark=benchmark,
-        periods=252,
+        periods=periods,
         **options,
     )
 
@@ -198,12 +202,171 @@ def test_a_stock_at_its_limit_is_neither_bought_nor_sold(move: float) -> None:
     assert [set(held_on(result, day)) for day in range(3)] == [set(), {"S001"}, {"S001", "S000"}]
 
 
+@pytest.mark.parametrize(("limit", "bought"), [(0.5, False), (0.5000001, True)])
+def test_a_move_of_exactly_the_limit_is_at_it(limit: float, bought: bool) -> None:
+    """From 64 to 96: numbers without rounding."""
+    prices = np.full((4, 2), 64.0)
+    prices[1:, 0] = 96
+    limited = dataclasses.replace(FREE, limit=limit)
+    result = backtest(market_of(prices), [[2, 1]], topk(1, 1), limited)
+    assert ("S000" in held_on(result, 0)) == bought
+
+
 def test_the_limit_is_relative_to_the_last_price_before_a_suspension() -> None:
     limited = dataclasses.replace(FREE, limit=0.095)
     prices = np.full((6, 2), 10.0)
     prices[1:3, 0], prices[3:, 0] = np.nan, 12
     result = backtest(market_of(prices), [[np.nan, 1]] * 2 + [[2, 1]], topk(1, 1), limited)
     assert "S000" not in held_on(result, 2)
+
+
+@pytest.mark.parametrize(
+    ("close", "tradable"), [(10.95, False), (10.949, True), (9.05, False), (9.051, True)]
+)
+def test_the_limit_itself_is_at_the_limit(close: float, tradable: bool) -> None:
+    """9.5%, up and down: as float32 both prices are a little nearer to 10."""
+    limited = dataclasses.replace(FREE, limit=0.095)
+    market = market_of([[10, 10]] * 1 + [[close, 10]] * 3)
+    result = backtest(market, [[2, 1]], topk(1, 1), limited)
+    assert ("S000" in held_on(result, 0)) == tradable
+
+
+BOARDED = dataclasses.replace(FREE, limit="a_shares")
+
+
+def traded_after(symbol: str, move: float, day: str, **columns: float) -> bool:
+    """Whether a stock of a board can be traded on a day on which it moves so far."""
+    market = market_of([[10.0], [10 * (1 + move)]])
+    fields = {n: torch.tensor([[np.nan], [v]]) for n, v in columns.items()}
+    dates = pd.DatetimeIndex([pd.Timestamp(day) - pd.Timedelta(days=3), pd.Timestamp(day)])
+    market = dataclasses.replace(
+        market, dates=dates, symbols=(symbol,), fields={**market.fields, **fields}
+    )
+    return bool(BOARDED.quotes(market, range(1, 2)).tradable[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "day", "limit"),
+    [
+        ("SH600000", "2020-08-24", 0.10),
+        ("SZ000001", "2020-08-24", 0.10),
+        ("SZ002594", "2024-01-02", 0.10),
+        ("SZ300001", "2020-08-21", 0.10),
+        ("SZ300001", "2020-08-24", 0.20),
+        ("SZ301001", "2024-01-02", 0.20),
+        ("SH688001", "2019-08-01", 0.20),
+        ("SH689009", "2024-01-02", 0.20),
+        ("BJ430047", "2022-01-04", 0.30),
+        ("BJ920002", "2024-06-03", 0.30),
+    ],
+)
+def test_limits_are_those_of_board_and_date(symbol: str, day: str, limit: float) -> None:
+    """At 95% of the limit, up or down, there is no trade; just below there is."""
+    for sign in (1, -1):
+        assert not traded_after(symbol, sign * 0.95 * limit, day)
+        assert traded_after(symbol, sign * (0.95 * limit - 0.0001), day)
+
+
+@pytest.mark.parametrize(
+    ("board", "symbols"),
+    [
+        ("main", "600000 SH600000 sh600000 sh.600000 600000.SH 600000.XSHG 600000.SS SHSE.600000"),
+        ("main", "000001 000001.SZ XSHE000001 SH000300 SZ200002 SH900901 SZ430047 SH300001"),
+        ("chinext", "300001 SZ300001 sz.300001 300750.XSHE SZSE.301001 302132.SZ"),
+        ("star", "688001 SH688001 689009.XSHG"),
+        ("beijing", "430047 830799.BJ BJ920002 bj.871981 920002 835185.BSE"),
+        (None, "AAPL 60000 6000000 HK000700 SH600000.SH S001 600000.SH2"),
+    ],
+)
+def test_the_board_of_a_symbol(board: str | None, symbols: str) -> None:
+    assert {symbol: find_board(symbol) for symbol in symbols.split()} == dict.fromkeys(
+        symbols.split(), board
+    )
+
+
+def test_an_st_stock_of_the_main_board_has_the_limit_of_st_stocks() -> None:
+    assert not traded_after("SH600000", 0.0475, "2020-01-02", st=1)
+    assert traded_after("SH600000", 0.0475, "2020-01-02", st=0)
+    assert traded_after("SH600000", 0.0475, "2020-01-02", st=np.nan)
+    assert not traded_after("SH600000", 0.0475, "2026-07-03", st=1)
+    assert traded_after("SH600000", 0.0475, "2026-07-06", st=1)
+    assert traded_after("SH688001", 0.1899, "2020-01-02", st=1)  # only of the main board
+
+
+def test_the_limit_of_the_data_comes_before_the_rules() -> None:
+    assert traded_after("SH600000", 0.40, "2020-01-02", limit=0.44)
+    assert not traded_after("SH600000", 0.418, "2020-01-02", limit=0.44)
+    assert not traded_after("SH600000", 0.0475, "2020-01-02", limit=0.05, st=0)
+    assert not traded_after("SH600000", 0.095, "2020-01-02", limit=np.nan)
+    assert traded_after("SH600000", 0.0949, "2020-01-02", limit=np.nan)
+
+
+@pytest.mark.parametrize("column", [{"limit": 10.0}, {"limit": 0.0}, {"st": 2.0}])
+def test_columns_of_the_data_that_are_no_limits_are_refused(column: dict[str, float]) -> None:
+    (name, value) = next(iter(column.items()))
+    message = f"column '{name}' of market 'toy' is .* got 1 other values, such as {value:g} of SH60"
+    with pytest.raises(InputError, match=message):
+        traded_after("SH600000", 0.1, "2020-01-02", **column)
+
+
+def test_a_table_may_bring_limits() -> None:
+    """ST0 rises by 6% every day: with a limit of 5% on every second day it can be traded on the
+    others.
+    """
+    frame = small_frame(n_days=6, n_stocks=1)
+    for name in ("open", "high", "low", "close"):
+        frame[name] = 10 * 1.06 ** np.arange(6)
+    frame["limit"] = [np.nan, 0.05] * 3
+    market = Market.from_table(frame, extra=["limit"])
+    tradable = BOARDED.quotes(market, range(1, 6)).tradable[:, 0]
+    assert tradable.tolist() == [False, True, False, True, False]
+
+
+def test_there_is_no_limit_before_limits_were_introduced() -> None:
+    assert traded_after("SH600000", 0.5, "1996-12-13")
+    assert not traded_after("SH600000", 0.5, "1996-12-16")
+
+
+def test_symbols_without_a_known_board_are_named() -> None:
+    result = backtest(market_of(PRICES), [[3, 2, 1]], topk(1, 1), BOARDED)
+    assert (
+        "the board of 3 symbols is unknown, their price limit taken for that of the main board: "
+        "S000, S001, S002" in result.notes
+    )
+
+
+def test_the_published_limit_is_one_override_away() -> None:
+    """A ChiNext stock at 10% in 2020-09 trades by its board, not by one limit for all."""
+    by_board = instantiate(compose("backtest=a_shares").backtest.exchange)
+    published = instantiate(
+        compose("backtest=a_shares", "backtest.exchange.limit=0.095").backtest.exchange
+    )
+    market = market_of([[10], [11]])
+    dates = pd.DatetimeIndex(["2020-09-01", "2020-09-02"])
+    market = dataclasses.replace(market, symbols=("SZ300001",), dates=dates)
+    assert by_board.quotes(market, range(1, 2)).tradable.item()
+    assert not published.quotes(market, range(1, 2)).tradable.item()
+
+
+def test_nothing_is_bought_without_a_free_place() -> None:
+    """Held: 0, 1, 2, and from day 2 on 3 beside 2, too young to be sold. Then all are suspended."""
+    prices = np.full((6, 8), 10.0)
+    prices[3, :4] = np.nan
+    scores = [[8, 7, 6, 5, 4, 3, 2, 1], [7, 6, 5, 8, 4, 3, 2, 1], [7, 6, 5, 8, 4, 3, 2, 1]]
+    strategy = topk(3, 3, hold_thresh=2, risk_degree=0.5, only_tradable=True)
+    result = backtest(market_of(prices), scores, strategy)
+    four = {"S000", "S001", "S002", "S003"}
+    assert [set(held_on(result, day)) for day in range(3)] == [four - {"S003"}, four, four]
+
+
+def test_of_too_many_stocks_the_worst_are_sold() -> None:
+    """Five are held where there should be two: one a day leaves, none is bought."""
+    market = market_of(np.full((2, 9), 10.0))
+    account = Account(100.0, 9, FREE)
+    account.amounts[:5] = account.days_held[:5] = 1
+    account.open_day(1, Quotes(*(field[0] for field in FREE.quotes(market, range(1, 2)))))
+    topk(2, 1).trade(account, np.array([9.0, 8, 7, 6, 5, 4, 3, 2, 1]))
+    assert account.held.tolist() == [0, 1, 2, 3]
 
 
 def test_a_position_is_kept_for_hold_thresh_closes() -> None:
@@ -289,7 +452,10 @@ def test_a_delisted_stock_keeps_its_last_value() -> None:
     assert result.days["value"].iloc[-1] == pytest.approx(1250)
     last = result.positions[result.positions["symbol"] == "S000"].iloc[-1]
     assert (last["price"], last["amount"]) == (15, 50)
-    assert "1 positions without a price at the end are kept at their last: S000" in result.notes
+    note = (
+        "1 positions without a price at the end are kept at their last, 60.0% of the account: S000"
+    )
+    assert note in result.notes  # 750 of 1250
 
 
 def test_equal_weights_are_set_anew_every_day() -> None:
@@ -493,6 +659,111 @@ def test_the_index_is_the_benchmark_where_there_is_one() -> None:
     assert result.benchmark == "the index of toy"
 
 
+def test_beside_an_index_there_is_the_universe() -> None:
+    """The stocks rise by 2% and 4%, the index by 1%; S000 is bought for half, at 0.1%."""
+    level = np.array([100, 100, 101, 101], dtype=np.float32)
+    prices = [[10, 10], [10, 10], [10.2, 10.4], [10.2, 10.4]]
+    market = market_of(prices, benchmark=level)
+    result = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark=None)
+    assert result.days["universe"].tolist() == pytest.approx([0, 0.03], abs=1e-6)
+    figures = result.figures
+    earned = -0.0005 + 10 / 999.5
+    assert figures["universe_return/mean"] == pytest.approx(0.015, abs=1e-6)
+    assert figures["excess_return_with_cost/mean"] == pytest.approx(earned / 2 - 0.005, abs=1e-6)
+    over = figures["excess_return_over_universe_with_cost/mean"]
+    assert over == pytest.approx(earned / 2 - 0.015, abs=1e-6)
+    assert result.figures.keys() == result.definitions.keys()
+    other = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark="universe")
+    assert other.figures["excess_return_with_cost/mean"] == pytest.approx(over)
+    assert "universe" not in other.days
+
+
+def paying_market() -> Market:
+    """250 days, 4 stocks: S000 pays 3% once, S001 2% twice and splits, S002 is no member; noise."""
+    factor = np.ones((250, 4))
+    factor[100:, 0] *= 1.03
+    factor[50:, 1] *= 1.02
+    factor[150:, 1] *= 1.02
+    factor[200:, 1] *= 1.1  # one new share per 10
+    factor[220:, 1] *= 0.5
+    factor[120:, 2] *= 1.09
+    factor[::2, 3] *= 1.01  # rounding, which cancels out
+    factor[75:100, 0] = np.nan  # suspended until it pays
+    level = np.full(250, 100, dtype=np.float32)
+    prices = np.full((250, 4), 10)
+    market = market_of(prices, factor=factor.astype(np.float32), benchmark=level)
+    market.members[:, 2] = False
+    return market
+
+
+def test_dividends_are_measured_where_the_benchmark_is_an_index() -> None:
+    """Of three members on 249 days: 3%, 2% and 2%; the split does not count."""
+    scores = np.tile([4, 3, 2, 1], (248, 1))
+    result = backtest(paying_market(), scores, topk(1, 1), benchmark=None, periods=240)
+    growth = np.log(1.03) + 2 * np.log(1.02) - np.log(1.01)  # up on even days, down at the end
+    expected = 240 * growth / (3 * 249)
+    assert result.dividend_yield == pytest.approx(expected, rel=1e-4)
+    assert result.figures["dividend_yield"] == result.dividend_yield
+    assert result.caveats[0].startswith(
+        f"The stocks' returns include dividends of about {expected:.1%} a year. Unless"
+    )
+
+
+def test_dividends_are_not_mentioned_where_there_are_none() -> None:
+    flat = np.ones((4, 2), dtype=np.float32)
+    split = flat.copy()
+    split[2:] = 2
+    level = np.full(4, 100, dtype=np.float32)
+    for factor, expected in ((None, None), (flat, 0.0), (split, 0.0)):
+        market = market_of(np.full((4, 2), 10), benchmark=level, factor=factor)
+        result = backtest(market, [[2, 1]], topk(1, 1), benchmark="index")
+        assert (result.dividend_yield, result.caveats) == (expected, ())
+    over = backtest(
+        paying_market(), np.tile([4, 3, 2, 1], (9, 1)), topk(1, 1), benchmark="universe"
+    )
+    assert (over.dividend_yield, over.caveats) == (None, ())
+
+
+def test_a_dividend_counts_for_the_members_of_the_day_before() -> None:
+    factor = np.ones((5, 2), dtype=np.float32)
+    factor[2:, 0] = 1.05
+    market = market_of(np.full((5, 2), 10), factor=factor)
+    market.members[1, 0] = False  # at the close before the ex-date
+    assert mean_dividends(market, range(1, 5)) == 0.0
+    market.members[1, 0], market.members[2, 0] = True, False
+    assert mean_dividends(market, range(1, 5)) == pytest.approx(np.log(1.05) / 7)
+
+
+def test_days_that_are_not_those_of_a_year_are_mentioned() -> None:
+    weekly = dataclasses.replace(
+        random_market(n_days=120, n_stocks=4),
+        dates=pd.date_range("2015-01-02", periods=120, freq="W-FRI"),
+    )
+    scores = np.random.default_rng(0).standard_normal((118, 4))
+    assert backtest(weekly, scores, topk(1, 1)).caveats == (
+        "The backtest has about 52 days a year, but figures per year are those of 252 "
+        "(backtest.periods).",
+    )
+    daily = random_market(n_days=120, n_stocks=4)
+    assert backtest(daily, scores, topk(1, 1)).caveats == ()
+
+
+def test_trades_without_a_factor_are_counted() -> None:
+    """S000 has none: fractions of it are traded."""
+    factor = np.ones((4, 2), dtype=np.float32)
+    factor[:, 0] = np.nan
+    units = dataclasses.replace(FREE, trade_unit=10)
+    result = backtest(market_of(np.full((4, 2), 30), factor=factor), [[2, 1]], topk(2, 1), units)
+    assert "1 trades are of fractions of shares, without a factor: S000" in result.notes
+
+
+def test_a_share_of_stocks_is_not_rounded_down_by_floating_point() -> None:
+    """0.29 of 100 stocks are 29 a side, though 0.29 * 100 is a little less."""
+    market = market_of(np.full((4, 100), 10.0))
+    result = backtest(market, [np.arange(100)], LongShort(0.29))
+    assert (result.trades["side"] == "buy").sum() == (result.trades["side"] == "sell").sum() == 29
+
+
 def test_without_an_index_the_benchmark_is_the_universe() -> None:
     """S001 doubles and is then suspended; S002 is a member from the evening of its rise on."""
     market = market_of([[10, 10, 10], [10, 20, 90], [11, np.nan, 90], [11, 20, 90]])
@@ -530,9 +801,12 @@ def good_scores() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"symbol": ["S001", "S01", "S002"] * 2}, "1 symbols that market 'toy' lacks: S01; there"),
+        (
+            {"symbol": ["S001", "S01", "S002"] * 2},
+            "1 symbols that market 'toy' lacks: S01; did you mean 'S001'",
+        ),
         ({"date": ["2019-12-31", "2020-01-04"] * 3}, "2 dates that are no trading days of market"),
-        ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date': 1 values are not"),
+        ({"date": ["2020-01-01"] * 5 + ["soon"]}, "column 'date', row 6: 'soon' is not a date"),
         ({"symbol": "S001"}, "4 rows whose date and symbol stand twice: 2020-01-01 S001, 2020"),
         ({"score": "high"}, "'high' is not a number"),
         ({"score": [1, 1, 1, 2, 1, 3]}, "the scores of 1 days are all equal, .*: 2020-01-01"),
@@ -547,7 +821,9 @@ def test_scores_that_do_not_fit_are_refused(change: dict[str, object], message: 
 
 def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
     market, table = market_of(PRICES), good_scores()
-    with pytest.raises(InputError, match="no column 'score' .*; did you mean 'scores'"):
+    with pytest.raises(
+        InputError, match="no column score: call one so, .*; there is date, symbol, scores"
+    ):
         backtest(market, table.rename(columns={"score": "scores"}), topk(1, 1))
     with pytest.raises(InputError, match="has no rows"):
         backtest(market, table[:0], topk(1, 1))
@@ -567,7 +843,12 @@ def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
         (lambda: LongShort(0.6), "strategy.quantile is above 0 and to 0.5, got 0.6"),
         (lambda: dataclasses.replace(FREE, buy_cost=5), "exchange.buy_cost is a share from 0 to"),
         (lambda: dataclasses.replace(FREE, min_cost=-1), "exchange.min_cost is 0 or more, got -1"),
-        (lambda: dataclasses.replace(FREE, limit=0), "exchange.limit is above 0, or null for none"),
+        (lambda: dataclasses.replace(FREE, limit=0), "exchange.limit is above 0 and below 1, a_sh"),
+        (lambda: dataclasses.replace(FREE, limit=True), "exchange.limit is above 0 and below 1, a"),
+        (
+            lambda: dataclasses.replace(FREE, limit="us"),
+            "unknown exchange.limit 'us'; there is a_s",
+        ),
         (lambda: dataclasses.replace(FREE, trade_unit=0), "exchange.trade_unit is above 0"),
         (
             lambda: backtest(market_of(PRICES), good_scores(), topk(1, 1), account=0),

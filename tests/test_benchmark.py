@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from alphazoo.config import compose, config_dir
 from alphazoo.errors import InputError, JobsFailedError
-from alphazoo.sweep.benchmark import conclude
+from alphazoo.sweep.benchmark import Known, conclude
 from alphazoo.sweep.plan import Entry, Plan
 
 BASED = {"gats": "heads=2", "hist": "neighbours=2", "igmtf": "k_day=5"}  # with a setting of each
@@ -26,7 +26,7 @@ def make_plan(*overrides: str, folder: Path = Path("out"), **changed: object) ->
     given = [*(f"{key}={value}" for key, value in settings.params.items()), *overrides]
     parsed = OverridesParser.create().parse_overrides(given)
     by_key = {override.get_key_element(): override for override in parsed}
-    return Plan(folder, by_key, settings, EXPERIMENTS, lambda told: compose(*told))
+    return Plan(lambda: folder, by_key, settings, EXPERIMENTS, lambda told: compose(*told))
 
 
 def told(plan: Plan, model: str) -> dict[str, str]:
@@ -282,7 +282,7 @@ def test_the_table_is_mean_and_deviation_over_seeds_best_first(
 ) -> None:
     """GRU: 0.01, 0.02, 0.06 deviate from 0.03 by -0.02, -0.01, 0.03: the root of 0.0014 / 2."""
     with pytest.raises(JobsFailedError, match="1 of 6 jobs failed: .*tcn-2"):
-        conclude(tmp_path, plan, dict.fromkeys(plan.recipes, ("f00d", None)))
+        conclude(tmp_path, plan, Known({key: {("f00d", None)} for key in plan.recipes}))
     *notes, _, _, first, second = (tmp_path / "benchmark.md").read_text().splitlines()
     assert (
         first == "| tcn | alpha360 | 0.0600 ± 0.0283 |" + " - |" * 6 + " 7 ± 0 | 0.50 ± 0.00 | 2 |"
@@ -307,9 +307,9 @@ def test_the_table_is_mean_and_deviation_over_seeds_best_first(
 def test_runs_on_other_data_are_not_averaged(
     plan: Plan, tmp_path: Path, other: tuple[str, str | None]
 ) -> None:
-    known = dict.fromkeys(plan.recipes, ("f00d", None)) | {("alpha360", "gru"): other}
-    with pytest.raises(InputError, match=rf"since .*gru-0.* \(fingerprint f00d.*now .*{other[0]}"):
-        conclude(tmp_path, plan, known)
+    known = {key: {("f00d", None)} for key in plan.recipes} | {("alpha360", "gru"): {other}}
+    with pytest.raises(InputError, match=r"of .*gru-0.* \(fingerprint f00d.* are not those that"):
+        conclude(tmp_path, plan, Known(known))
     assert not (tmp_path / "benchmark.md").exists()
 
 
@@ -319,10 +319,11 @@ def test_data_that_have_changed_end_a_benchmark_before_it_goes_on(
     alphazoo(*TINY, "model=gru", "seed=0")
     file = find(tmp_path / "out", "gru-0") / "facts.json"
     facts = json.loads(file.read_text())
-    facts["data"]["fingerprint"] = "f00d"
+    facts["data"]["parts"]["close"] = "f00d"
     file.write_text(json.dumps(facts))
     result = alphazoo(*TINY, "model=gru", "seed=0,1")
-    assert "the data have changed" in str(result.code)
+    assert "the data have changed since out/alpha360_gru-0" in str(result.code)
+    assert "close differs, calendar and symbols are the same" in str(result.code)
     assert not [*(tmp_path / "out").glob("alpha360_gru-1-*")]
 
 

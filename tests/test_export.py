@@ -50,7 +50,7 @@ def test_an_export_has_a_row_per_day_and_present_member(
     [
         ({"file": "f.csv"}, "ending .parquet, got"),
         ({"first": "2031"}, "no trading day from 2031 to None: market"),
-        ({"first": "yesterdai"}, "from and to are dates"),
+        ({"first": "yesterdai"}, "from: 'yesterdai' is not a date: expected YYYY-MM-DD"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(

@@ -7,27 +7,35 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, read_frame, small_config, small_frame
+import torch
+from conftest import SMALL, read_frame, small_config
+from markets import changing_concepts, market_frame
 
 from alphazoo.cli import main
+from alphazoo.data.fingerprint import concepts_digest
 from alphazoo.data.market import Market
 from alphazoo.facts import _packages, fingerprint, settings_digest
 from alphazoo.runs import Run
 
 
 def test_a_market_that_is_read_again_has_the_same_fingerprint(tmp_path: Path) -> None:
-    markets = [read_frame("qlib", small_frame(), tmp_path / name) for name in ("a", "b")]
+    markets = [read_frame("qlib", market_frame(), tmp_path / name) for name in ("a", "b")]
     assert fingerprint(markets[0]) == fingerprint(markets[1])
 
 
-@pytest.mark.parametrize("what", ["close", "members", "dates", "symbols", "indices", "days"])
+@pytest.mark.parametrize(
+    "what",
+    ["close", "members", "dates", "symbols", "indices", "days", "factor", "benchmark"],
+)
 def test_a_fingerprint_tells_markets_apart_that_differ_in_one_value(
     small_market: Market, what: str
 ) -> None:
     market = small_market
+    stock = int(market.members[-1].nonzero()[0])
+    symbol = market.symbols[stock]
     if what == "close":
         close = market.field("close").clone()
-        close[-1, 0] += 1
+        close[-1, stock] += 1
         other = replace(market, fields={**market.fields, "close": close})
     elif what == "members":
         members = market.members.clone()
@@ -36,7 +44,12 @@ def test_a_fingerprint_tells_markets_apart_that_differ_in_one_value(
     elif what == "dates":
         other = replace(market, dates=market.dates + pd.Timedelta(days=1))
     elif what == "symbols":
-        other = replace(market, symbols=(*market.symbols[:-1], "ZZ"))
+        other = replace(
+            market, symbols=tuple(f"{name}{'A' * (name == symbol)}" for name in market.symbols)
+        )
+    elif what in ("factor", "benchmark"):
+        ones = torch.ones(market.members.shape if what == "factor" else len(market.dates))
+        market, other = (replace(market, **{what: value * ones}) for value in (1, 2))
     elif what == "indices":
         other = replace(market, indices={})
     else:
@@ -63,6 +76,21 @@ def test_other_concepts_have_another_digest(
         found.append(Run.open("out").facts["data"])
     assert found[0]["concepts"] != found[1]["concepts"]
     assert found[0]["fingerprint"] == found[1]["fingerprint"]
+
+
+@pytest.mark.parametrize("part", ["names", "stocks", "concepts", "first", "last", "weights"])
+def test_a_digest_of_concepts_is_of_periods_and_weights(small_market: Market, part: str) -> None:
+    known = changing_concepts(small_market, [])
+    assert concepts_digest(known, small_market) == concepts_digest(
+        changing_concepts(small_market, []), small_market
+    )
+    if part == "names":
+        other = replace(known, names=("A", "C"))
+    else:
+        values = getattr(known, part).clone()
+        values[0] += 1
+        other = replace(known, **{part: values})
+    assert concepts_digest(other, small_market) != concepts_digest(known, small_market)
 
 
 def test_a_checkout_that_is_not_installed_names_the_packages_it_has(

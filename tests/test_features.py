@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import FEATURES, SCALERS, make_data, read_frame, small_config, small_frame
+from conftest import FEATURES, SCALERS, make_data, read_frame, small_config
+from markets import N_STOCKS, changing_concepts, concept_table, market_frame
 from scipy import stats
 from torch import Tensor
 
@@ -140,20 +141,21 @@ def test_features_do_not_see_the_future(features: str, small_market: Market) -> 
 @pytest.mark.parametrize("source", ["qlib", "table", "splits"])
 def test_sources_do_not_bring_the_future_back(features: str, source: str, tmp_path: Path) -> None:
     """The files of a source are changed after a day; what is read of that day is bit-equal."""
-    frame = small_frame().assign(split=1.0, dividend=0.0)
-    day, last = 70, pd.Timestamp(frame["date"].unique()[70])
+    frame = market_frame().assign(split=1.0, dividend=0.0)
+    day, last = 70, pd.Timestamp(sorted(frame["date"].unique())[70])
     changed, later = frame.copy(), frame["date"] > last
-    prices = ["open", "high", "low", "close", "adjusted_close", "volume", "split", "dividend"]
+    prices = ["open", "high", "low", "close", "vwap", "adjusted_close", "volume"]
+    prices += ["split", "dividend"]
     changed.loc[later, prices] = 1 + 9 * np.random.default_rng(0).random((later.sum(), len(prices)))
     found = []
     for name, table in (("before", frame), ("after", changed)):
         if source == "splits":
-            events = {"split": "split", "dividend": "dividend"}
+            events = {name: name for name in ("split", "dividend", "vwap", "member")}
             market = Market.from_table(table, columns=events)
         else:
             market = read_frame(source, table, tmp_path / name)
         windows = instantiate(compose(f"features={features}").features).bind(market)
-        found.append(windows(day, torch.arange(8)).nan_to_num())
+        found.append(windows(day, torch.arange(N_STOCKS)).nan_to_num())
     assert torch.equal(*found)
 
 
@@ -267,6 +269,40 @@ def test_winsorized_labels_end_at_the_quantiles() -> None:
     assert label_row(returns, winsorize=0.1) == [1.0, *returns[1:-1], 9.0]
 
 
+def test_each_day_has_quantiles_and_extremes_of_its_own() -> None:
+    """A quiet day beside a wild one: neither sets the ends of the other."""
+    quiet = torch.arange(40.0) / 1000
+    returns = torch.stack([quiet, 100 * quiet.flip(0) - 2, quiet, 7 * quiet])
+    present = torch.ones(returns.shape, dtype=torch.bool)
+    present[2, 30:] = False
+    cut = Label(buy=1, sell=2, scale="raw", winsorize=0.1).scaled(returns, present, groups())
+    left = Label(buy=1, sell=2, scale="raw", drop_extreme=0.1).scaled(returns, present, groups())
+    for day, (row, there) in enumerate(zip(returns, present, strict=True)):
+        low, high = np.quantile(row[there], [0.1, 0.9])
+        np.testing.assert_allclose(cut[day][there], row[there].numpy().clip(low, high), rtol=1e-5)
+        assert cut[day][~there].isnan().all()
+        n_left = int(left[day].isfinite().sum())
+        assert n_left == {40: 36, 30: 28}[int(there.sum())]
+        assert left[day].nan_to_num(0).abs().max() <= row.abs().max()
+
+
+def test_neutral_labels_are_less_the_mean_of_the_sectors_of_that_day(small_market: Market) -> None:
+    """Against pandas' groupby, on every day, with sectors that change and a stock without one."""
+    config = small_config("label.neutral=true", "label.scale=raw")
+    data = make_data(config, small_market, changing_concepts)
+    table, dates = concept_table(small_market), small_market.dates
+    since, until = table["from"].fillna(dates[0]), table["to"].fillna(dates[-1])
+    for segment in ("train", "valid", "test"):
+        for day in data.days(segment):
+            date = dates[int(day.date)]
+            sectors = table[(since <= date) & (date <= until)].set_index("symbol")["concept"]
+            stocks = [small_market.symbols[stock] for stock in day.stocks]
+            returns = pd.Series(day.returns.double(), stocks)
+            of = sectors.reindex(stocks).fillna("none")
+            expected = returns - returns.groupby(of).transform("mean")
+            np.testing.assert_allclose(day.labels, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_extreme_returns_have_no_label() -> None:
     """5 % of 40 stocks: one at either end; nothing else changes."""
     returns = [float(i) for i in range(40)]
@@ -366,6 +402,41 @@ def test_each_scaler_by_its_definition() -> None:
         assert scaled[4] == 0
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_scaling_within_a_day_does_not_depend_on_the_unit(unit: float) -> None:
+    """float32 holds neither the square of 1e30 nor that of 1e-30."""
+    torch.manual_seed(0)
+    values = torch.randn(1, 50)
+    expected = stats.zscore(values[0].double().numpy(), ddof=1).clip(-2, 2)
+    found = DayZScore(clip=2.0)((values * unit).unsqueeze(2))[0, :, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_stocks", [5, 7, 300])
+def test_a_column_that_is_constant_among_the_stocks_of_a_day_is_zero(n_stocks: int) -> None:
+    """The rounded mean of equal values is not always that value."""
+    for value in (0.1, 3.3, 1e30):
+        x = torch.full((1, n_stocks, 1), value)
+        x[0, 0] = torch.nan
+        assert DayZScore(clip=3.0)(x).count_nonzero() == 0
+
+
+def test_daily_scalers_see_each_day_of_a_window_by_itself() -> None:
+    """Scaling a window of three days is scaling its days one at a time."""
+    torch.manual_seed(0)
+    window = torch.randn(3, 9, 2) * torch.tensor([1.0, 50.0, 0.1])[:, None, None] + 7
+    window[1, 4, 0] = torch.nan
+    for scaler in (DayZScore(clip=9.0), DayRank()):
+        whole = scaler(window)
+        for day in range(3):
+            assert torch.equal(whole[day : day + 1], scaler(window[day : day + 1]))
+            for feature in range(2):
+                alone = scaler(window[day : day + 1, :, feature : feature + 1])
+                torch.testing.assert_close(
+                    whole[day : day + 1, :, feature], alone[..., 0], rtol=1e-3, atol=1e-4
+                )
+
+
 @pytest.mark.parametrize("value", [3.3, torch.nan, torch.inf])
 def test_a_column_that_is_constant_on_the_train_days_stays_zero(value: float) -> None:
     values = torch.full((30, 5), value)
@@ -428,6 +499,14 @@ def test_moving_a_scaler_leaves_the_original_where_it_is() -> None:
     moved = scaler.to(torch.device("meta"))
     assert moved.state_dict()["center"].is_meta
     assert not scaler.state_dict()["center"].is_meta
+
+
+def test_a_part_of_the_days_is_spread_over_all_of_them() -> None:
+    """Of a column that grows by 1 a day the median of every fifth of 100 days is about 50."""
+    values = torch.arange(120.0)[:, None].expand(120, 10)
+    scaler = RobustZScore(clip=3.0, max_rows=200)  # of 1000 rows
+    scaler.fit(Column(values), range(100), values == values)
+    assert scaler.state_dict()["center"].item() == pytest.approx(49.5, abs=3)
 
 
 def test_statistics_of_a_part_of_the_days_are_close() -> None:

@@ -143,7 +143,7 @@ def test_a_fit_stops_when_there_is_no_split(
     with caplog.at_level("INFO"):
         run = fit(small_config("model=lightgbm", "trainer.max_epochs=9", f"folder={tmp_path}"))
     assert run.trainer.current_epoch < 3
-    assert "stopped: no split lowers the loss any more, after 1 trees" in caplog.text
+    assert "stopped after 1 trees: no further split lowers the loss" in caplog.text
 
 
 def test_names_of_columns_with_signs_that_the_library_refuses(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_names_of_columns_with_signs_that_the_library_refuses(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.trees_per_epoch=0"], "model.trees_per_epoch is 1 or more, got 0"),
+        (["model.trees_per_epoch=0"], "model.trees_per_epoch must be at least 1, got 0"),
         (["model.num_leaves=1"], r"LightGBM: Check failed: \(num_leaves\) > \(1\)"),
         (["model.lr=-1"], "cannot make the optimizer: Invalid learning rate: -1"),
         (["trainer=ddp", "trainer.devices=1"], "LightGBM trains in one process"),
@@ -191,5 +191,5 @@ def test_scores_need_trees_for_as_many_columns(fitted: Run, make_day: MakeDay) -
 def test_a_loader_without_its_data_module_is_refused(fitted: Run, tmp_path: Path) -> None:
     trainer = instantiate(small_config(f"folder={tmp_path}").trainer)
     loaders = fitted.data.train_dataloader(), fitted.data.val_dataloader()
-    with pytest.raises(InputError, match="give the Trainer a MarketDataModule, not a loader"):
+    with pytest.raises(InputError, match="pass the Trainer a MarketDataModule, not a loader"):
         trainer.fit(instantiate(fitted.config.model), *loaders)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import real_data, small_frame, write_qlib
+from conftest import read_frame, real_data, small_frame, write_qlib
+from markets import ABSENT, INDEX, MEMBERS, OUTSIDER, SILENT, market_frame, mask
 
 from alphazoo.data.check import check_market
 from alphazoo.data.market import Market
@@ -71,6 +72,15 @@ def test_bad_prices_can_be_refused() -> None:
         from_prices(fields, bad_prices="ignore")
 
 
+def test_a_stock_is_present_where_it_has_a_close() -> None:
+    fields = prices()
+    fields["open"][0, 0] = fields["high"][1, 1] = fields["close"][2, 0] = np.nan
+    market = from_prices(fields)
+    assert market.present.tolist() == [[True, True], [True, True], [False, True]]
+    market.members[1, 0] = False
+    assert market.present.tolist() == [[True, True], [False, True], [False, True]]
+
+
 def test_a_missing_field_is_named() -> None:
     fields = prices()
     del fields["low"]
@@ -118,6 +128,40 @@ def test_the_calendar_must_increase() -> None:
             fields=prices(),
             members=np.ones((3, 2), dtype=bool),
         )
+
+
+# every source
+
+
+def test_the_small_markets_have_what_happens_in_them(small_market: Market) -> None:
+    present = small_market.present[:, :10].numpy()
+    np.testing.assert_array_equal(present, mask(MEMBERS) & ~mask(ABSENT) & ~mask(SILENT))
+    for segment in (slice(22, 75), slice(75, 97), slice(97, 130)):
+        steps = np.diff(mask(MEMBERS)[segment].astype(int), axis=0)
+        assert {-1, 1} <= set(steps.ravel())  # one leaves, one enters
+        assert (mask(MEMBERS) & ~present)[segment].any()  # a suspension
+        close = small_market.field("close")[segment, :10]
+        moves = (close[1:] / close[:-1] - 1).abs()
+        assert ((moves - 0.1).abs() < 1e-5).any()  # at the limit
+    assert not small_market.members[:, [INDEX, OUTSIDER]].any()
+    assert small_market.field("vwap")[small_market.present].isfinite().all()
+    assert len(small_market.indices) == 1
+
+
+def test_sources_of_the_same_prices_give_the_same_market(tmp_path: Path) -> None:
+    """Read raw and adjusted here, or adjusted before by pandas in double precision."""
+    frame = market_frame()
+    table, qlib = (read_frame(name, frame, tmp_path / name) for name in ("table", "qlib"))
+    assert table.dates.equals(qlib.dates)
+    assert table.symbols == qlib.symbols
+    assert torch.equal(table.present, qlib.present)
+    for name, panel in qlib.fields.items():
+        torch.testing.assert_close(table.field(name), panel, rtol=1e-6, atol=0, equal_nan=True)
+    torch.testing.assert_close(table.factor, qlib.factor, rtol=1e-6, atol=0, equal_nan=True)
+    for name, series in qlib.indices["ST7"].items():
+        torch.testing.assert_close(table.indices["ST7"][name], series, rtol=1e-6, atol=0)
+    typical = sum(table.field(name) for name in ("high", "low", "close")) / 3
+    torch.testing.assert_close(table.field("vwap"), typical, rtol=1e-5, atol=0, equal_nan=True)
 
 
 # Qlib folder
@@ -212,7 +256,9 @@ def test_qlib_refuses_wrong_dates(qlib_folder: Path) -> None:
     with pytest.raises(InputError, match=r"reversed.txt, line 1: the period of ST0 ends before"):
         Market.from_qlib(qlib_folder, universe="reversed")
     (instruments / "spaces.txt").write_text("ST0 2015-05-01 2015-06-01\n")
-    with pytest.raises(InputError, match="spaces.txt: expected rows of symbol, from, to, by tabs"):
+    with pytest.raises(
+        InputError, match="spaces.txt, line 1: expected symbol, from, to, separated by tabs"
+    ):
         Market.from_qlib(qlib_folder, universe="spaces")
     (instruments / "empty.txt").write_text("")
     with pytest.raises(InputError, match="empty.txt has no rows"):
@@ -331,6 +377,13 @@ def test_member_column_and_benchmark(frame: pd.DataFrame) -> None:
     assert everyone.members.all(dim=0).tolist() == [True] * 7 + [False]
 
 
+def test_without_a_member_column_every_stock_with_a_close_is_one(frame: pd.DataFrame) -> None:
+    absent = (frame["symbol"] == "ST3") & (frame["date"] < "2015-02-02")
+    frame.loc[frame["symbol"] == "ST5", "volume"] = 0
+    members = Market.from_table(frame[~absent]).members
+    assert members.sum(dim=0).tolist() == [130] * 3 + [130 - 22] + [130] * 4
+
+
 def test_unsorted_rows_are_sorted_with_a_note(
     frame: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -366,7 +419,9 @@ def test_dates_may_be_text_numbers_or_objects(frame: pd.DataFrame) -> None:
 def test_unparsable_dates_are_named(frame: pd.DataFrame) -> None:
     dates = frame["date"].dt.strftime("%Y-%m-%d")
     dates[3] = "yesterday"
-    with pytest.raises(InputError, match="1 values are not dates, the first in row 4: 'yesterday'"):
+    with pytest.raises(
+        InputError, match="column 'date', row 4: 'yesterday' is not a date by %Y-%m-%d"
+    ):
         Market.from_table(frame.assign(date=dates))
 
 
@@ -379,17 +434,21 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
         Market.from_table(frame, columns={"opne": "open"})
     with pytest.raises(InputError, match="choose one way of adjusting"):
         Market.from_table(frame, columns={**ADJUSTED, "split": "volume"})
-    with pytest.raises(InputError, match="close: 'n/k' is not a number"):
+    with pytest.raises(
+        InputError, match="column 'close', row 1 .ST0 on 2015-01-01.: 'n/k' is not a number"
+    ):
         Market.from_table(
             frame.assign(close=frame["close"].astype(object).where(frame.index > 0, "n/k"))
         )
-    with pytest.raises(InputError, match="has no rows of the benchmark 'SPY'"):
+    with pytest.raises(InputError, match="has no rows of 'SPY' .data.benchmark."):
         Market.from_table(frame, benchmark="SPY")
     with pytest.raises(InputError, match="has no rows"):
         Market.from_table(frame[:0])
     with pytest.raises(InputError, match="no file .*prices.parquet"):
         Market.from_table(tmp_path / "prices.parquet")
-    with pytest.raises(InputError, match="member: expected true or false, 1 or 0, found 0.5"):
+    with pytest.raises(
+        InputError, match="column 'w', row 1: expected true or false, 1 or 0, found 0.5"
+    ):
         Market.from_table(frame.assign(w=0.5), columns={"member": "w"})
     for name, content in (
         ("broken.parquet", b"PAR1"),
@@ -397,7 +456,7 @@ def test_columns_are_checked(tmp_path: Path, frame: pd.DataFrame) -> None:
         ("odd.csv", b"\xff\xfe"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"cannot read .*{name}: "):
+        with pytest.raises(InputError, match=name):
             Market.from_table(tmp_path / name)
     (tmp_path / "prices.xlsx").touch()
     with pytest.raises(InputError, match=r"expected a .parquet, .csv or .csv.gz file"):
@@ -431,6 +490,17 @@ def test_the_synthetic_market_has_coherent_prices() -> None:
     assert (fields["low"] <= fields["open"].minimum(fields["close"])).all()
     assert (fields["high"] >= fields["open"].maximum(fields["close"])).all()
     assert ((fields["low"] <= fields["vwap"]) & (fields["vwap"] <= fields["high"])).all()
+
+
+def test_the_index_of_the_synthetic_market_earns_the_mean_of_all_stocks() -> None:
+    market = synthetic(n_days=60)
+    close = torch.cat([torch.full((1, 60), 100.0), market.fields["close"]])
+    moves = (close[1:] / close[:-1] - 1).nanmean(dim=1)
+    level = torch.cat([torch.tensor([1000.0]), market.benchmark])
+    whole = market.fields["close"].isfinite().all(dim=1)
+    whole[1:] &= whole[:-1].clone()
+    assert whole.sum() > 20
+    torch.testing.assert_close((level[1:] / level[:-1] - 1)[whole], moves[whole], atol=1e-6, rtol=0)
 
 
 def test_members_come_and_go_and_days_are_suspended() -> None:
@@ -480,6 +550,7 @@ def test_check_reports_what_looks_odd(
     split = (frame["symbol"] == "ST2") & (frame["date"] >= "2015-02-02")
     frame.loc[split, ["open", "high", "low", "close"]] /= 4
     frame.loc[5, "open"] = np.nan
+    frame.loc[7, "volume"] = 0  # a suspended day misses everything, and does not count
     lines = check_market(Market.from_table(frame))
     assert lines["days"].startswith("130 from 2015-01-01")
     assert "2015-03-10 to 2015-04-10" in lines["gaps of more than 12 days in the calendar"]

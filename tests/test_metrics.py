@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,11 @@ import torch.multiprocessing as mp
 from scipy import stats
 
 from alphazoo.data.days import DayBatch
+from alphazoo.ensemble import average
+from alphazoo.errors import DivergedError
 from alphazoo.metrics import ScoreTable, daily_ic, summary
+from alphazoo.models.base import StockModel
+from alphazoo.signals import t_statistic
 
 
 def random_table(n_days: int = 30, n_stocks: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -42,6 +47,61 @@ def test_daily_ic_agrees_with_scipy() -> None:
         spearman = stats.spearmanr(known["score"], known["return"]).statistic
         assert daily.loc[date, "ic"] == pytest.approx(pearson, abs=1e-12)
         assert daily.loc[date, "rank_ic"] == pytest.approx(spearman, abs=1e-12)
+
+
+@pytest.mark.parametrize("column", ["score", "return"])
+@pytest.mark.parametrize("scale", [1e-310, 1e-300, 1e-155, 1e155, 1e300, -1e300])
+def test_ic_does_not_depend_on_the_scale(column: str, scale: float) -> None:
+    """float64 holds neither the squares of 1e155 and 1e-300 nor sums of 1e308."""
+    table = random_table()
+    table["score"] = np.random.default_rng(1).standard_normal(len(table))
+    scaled = table.assign(**{column: table[column] * scale})
+    tolerance = 1e-12 if abs(scale) > 1e-308 else 1e-10  # denormal numbers have fewer digits
+    for name in ("ic", "rank_ic"):
+        expected = daily_ic(table)[name] * np.sign(scale)
+        np.testing.assert_allclose(daily_ic(scaled)[name], expected, rtol=0, atol=tolerance)
+    assert summary(scaled.drop(columns="label"))["icir"] == pytest.approx(
+        summary(table)["icir"] * np.sign(scale), rel=1e-9
+    )
+
+
+def test_ic_of_a_day_of_large_and_small_scores_agrees_with_scipy() -> None:
+    returns = [0.3, 0.1, -0.2, 0.4, 0.25]
+    days = {
+        1e300: [1e300, 1e-300, -1e300, 1.7e308, 5e299],
+        1e-310: [3e-310, 1e-310, -2e-310, 0.0, 5e-324],
+        1.0: [1e155, -1e155, 1e154, 3e155, 0.0],
+    }
+    daily = daily_ic(toy(*((scores, returns) for scores in days.values())))
+    for (unit, scores), found in zip(days.items(), daily["ic"], strict=True):
+        small = np.array(scores) / unit / (1e155 if unit == 1 else 1)
+        assert found == pytest.approx(stats.pearsonr(small, returns).statistic, abs=1e-12)
+    assert daily["rank_ic"][0] == pytest.approx(1)  # the scores are in the order of the returns
+
+
+def test_infinite_scores_do_not_count_beside_large_ones() -> None:
+    daily = daily_ic(toy(([1e300, np.inf, -1e300, 2e299], [1.0, 9.0, 2.0, 4.0])))
+    expected = stats.pearsonr([1, -1, 0.2], [1.0, 2, 4]).statistic
+    assert (daily["stocks"][0], daily["ic"][0]) == (3, pytest.approx(expected, abs=1e-12))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e155, 1e300])
+def test_t_statistics_and_averages_do_not_depend_on_the_scale(scale: float) -> None:
+    random = np.random.default_rng(0)
+    series = random.standard_normal(50)
+    assert t_statistic(series * scale, 3) == pytest.approx(t_statistic(series, 3), rel=1e-12)
+    index = pd.MultiIndex.from_product([range(5), [*"ABCD"]], names=["date", "symbol"])
+    scores = pd.DataFrame(random.standard_normal((20, 2)), index=index)
+    expected = scores.groupby(level="date").transform(lambda x: (x - x.mean()) / x.std())
+    for given in (scores, scores * [1, scale]):
+        found = average(given, "zscore")
+        np.testing.assert_allclose(found, expected.mean(axis=1), rtol=1e-10)
+
+
+def test_scores_of_equal_size_up_to_the_last_bit_have_an_ic() -> None:
+    scores = 2.0**27 * (1 + np.arange(4) * np.finfo(float).eps)
+    found = daily_ic(toy(([*scores], [1.0, 2, 3, 4])))["ic"][0]
+    assert found == pytest.approx(1)
 
 
 def test_summary_agrees_with_pandas() -> None:
@@ -123,6 +183,20 @@ def test_half_precision_scores_are_kept_as_float32() -> None:
     table = ScoreTable()
     table.update(make_day(0), score(make_day(0)).bfloat16())
     assert table.compute()["score"].dtype == np.float32
+
+
+class Double(StockModel):
+    """Scores in float64."""
+
+    def forward(self, day: DayBatch) -> torch.Tensor:
+        return day.returns.double() * 1e300
+
+
+def test_scores_beyond_float32_are_an_error_not_an_infinite_row() -> None:
+    model = Double(lr=0.1, weight_decay=0.0)
+    model.trainer = L.Trainer(logger=False, enable_checkpointing=False)
+    with pytest.raises(DivergedError, match="scores are not finite"):
+        model.test_step(make_day(0), 0)
 
 
 def test_no_day_is_an_error() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -56,6 +57,24 @@ def test_every_parameter_gets_a_gradient(run: Run) -> None:
         loss.backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
+
+
+@pytest.fixture
+def _poisoned_memory() -> Iterator[None]:
+    """Memory that torch hands out is full of nan: whoever reads it before writing shows."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("_poisoned_memory")
+def test_no_memory_is_read_before_it_is_written(run: Run) -> None:
+    model = copy.deepcopy(run.model).train()
+    loss = daily_mse(model(run.day), run.day.labels)
+    assert loss.isfinite()
+    if loss.requires_grad:
+        loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_a_checkpoint_alone_restores_the_model(run: Run) -> None:

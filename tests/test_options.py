@@ -2,14 +2,17 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeDay, fit, small_config
+from conftest import MakeDay, fit, make_data, small_config
+from omegaconf import DictConfig
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
+from alphazoo.data.market import Market
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.igmtf import IGMTF
@@ -212,12 +215,25 @@ def test_hist_by_loops(make_day: MakeDay) -> None:
     torch.testing.assert_close(model(day), model.head(total)[:, 0])
 
 
+def test_hist_joins_no_opposite() -> None:
+    """Two stocks that point in opposite directions share nothing; a third shares with one."""
+    model = make("hist", "neighbours=3")
+    x = torch.zeros(3, 8)
+    x[:, 0] = torch.tensor([1.0, -2.0, 3.0])
+    concepts, used = model._gather_hidden(x[:2], model._similar(x[:2]))
+    assert not used.any()
+    assert not concepts.any()
+    concepts, used = model._gather_hidden(x, model._similar(x))
+    assert used.tolist() == [True, False, True]
+    torch.testing.assert_close(concepts[:, 0], torch.tensor([4.0, 0.0, 4.0]))  # 1 and 3 in both
+
+
 def test_hist_scores_without_members_and_needs_concepts(make_day: MakeDay) -> None:
     model, day = make("hist"), make_day(4)
     assert model(day._replace(concepts=torch.zeros(4, 3))).isfinite().all()
     with pytest.raises(InputError, match=r"the model needs concepts: set data.concepts=FILE"):
         model(day._replace(concepts=torch.empty(4, 0)))
-    with pytest.raises(Exception, match=r"neighbours is 1 or more, got 0"):
+    with pytest.raises(Exception, match=r"neighbours must be at least 1, got 0"):
         make("hist", "neighbours=0")
 
 
@@ -258,9 +274,9 @@ def test_igmtf_scores_before_the_first_train_day(make_day: MakeDay) -> None:
 def test_igmtf_refuses_a_memory_that_is_too_small(make_day: MakeDay) -> None:
     with pytest.raises(InputError, match="IGMTF has no memory"):
         make("igmtf")(make_day(3))
-    with pytest.raises(InputError, match="k_day=10, but the memory has 9 train days"):
+    with pytest.raises(InputError, match="k_day=10, but the memory has 9 training days"):
         make("igmtf").remember(past(make_day, 9))
-    with pytest.raises(InputError, match="k_day=10, but the memory has 9 train days"):
+    with pytest.raises(InputError, match="k_day=10, but the memory has 9 training days"):
         make("igmtf", "exclude_self=true").remember(past(make_day, 10))
     with pytest.raises(InputError, match="n_neighbor=99, but the memory has 50 rows"):
         make("igmtf", "n_neighbor=99").remember(past(make_day, 10))
@@ -283,3 +299,43 @@ def test_igmtf_makes_its_memory_when_the_weights_are_others(
     fresh = copy.deepcopy(run.model).eval()
     fresh.remember(run.data.train_days())
     assert torch.equal(fresh(run.day), run.model.eval()(run.day))
+
+
+def revised(config: DictConfig) -> Market:
+    """One price of one train day is another."""
+    market = instantiate(config.data.market)()
+    close = market.field("close").clone()
+    close[50, 4] *= 1.5
+    return replace(market, fields={**market.fields, "close": close})
+
+
+OTHER_DATA = {
+    "train days, as many": ["data.train=['2015-02-02', '2015-04-16']"],
+    "scaler": ["scaler=zscore"],
+    "statistics": ["scaler.max_rows=1"],
+    "features": ["features.columns=[open,close,high,low,vwap,volume]"],
+    "a price": [],
+}
+
+
+def test_igmtf_makes_its_memory_anew_for_other_train_days_scaler_or_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config("model=igmtf", "model.hidden_size=4", f"folder={tmp_path}")
+    run = fit(config)
+    made = []
+    keep = IGMTF._keep
+    monkeypatch.setattr(IGMTF, "_keep", lambda *given: made.append(1) or keep(*given))
+    for what, overrides in OTHER_DATA.items():
+        other = small_config(*overrides, "data.valid=['2015-04-17', '2015-05-15']")
+        data = make_data(other, None if overrides else revised(other))
+        for _ in range(2):  # the second time nothing has changed
+            instantiate(config.trainer).validate(run.model, data, verbose=False)
+        assert len(made) == 1, what
+        fresh = copy.deepcopy(run.model).eval()
+        fresh.remember(data.train_days())
+        assert torch.equal(fresh._memory.rows, run.model._memory.rows), what
+        made.clear()
+    data.scaler.load_state_dict(run.data.scaler.state_dict())
+    instantiate(config.trainer).validate(run.model, data, verbose=False)
+    assert len(made) == 1

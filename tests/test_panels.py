@@ -1,7 +1,7 @@
 """Columns by name: of Alpha158, of the user's functions and tables, mixed, kept in a cache."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from test_alpha158 import random_market
 from torch import Tensor
 
 from alphazoo.config import compose, instantiate
-from alphazoo.data import alpha158
+from alphazoo.data import alpha158, panels, rolling, store
 from alphazoo.data.audit import find_look_ahead
 from alphazoo.data.market import Market
 from alphazoo.data.panels import Panels
@@ -81,7 +81,7 @@ def wrong_name(market: Market) -> Mapping[str, Tensor]:
         (lambda: Panels(["momentun"], 1, [momentum]), "did you mean 'momentum'?"),
         (lambda: Panels([], 1), "features.columns is empty"),
         (lambda: Panels(["KMID"], 0), "features.window is 1 day or more, got 0"),
-        (lambda: Panels(["KMID", "KMID"], 1), "names that stand twice: KMID"),
+        (lambda: Panels(["KMID", "KMID"], 1), "duplicate names: KMID"),
         (lambda: Panels(["KMID"], 600), "window is 600 days, but market 'random' has only 130"),
         (lambda: Panels(["mine"], 1, [wrong_shape]), "wrong_shape gives 'mine' as Tensor (3, 3)"),
         (lambda: Panels(["mine"], 1, [wrong_type]), "wrong_type gives 'mine' as list ()"),
@@ -101,20 +101,76 @@ def test_the_audit_reads_no_cache(tmp_path: Path) -> None:
     assert find_look_ahead(market, features).keys() == {"tomorrow"}
 
 
-@pytest.mark.parametrize("known", [60, 100])
-def test_the_cache_changes_nothing(known: int, tmp_path: Path) -> None:
-    """Computed at once, in two parts, or read: the same bits, also after long suspensions."""
+def test_the_audit_computes_columns_that_the_cache_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns of the whole history would look the same on all days."""
+    compute = alpha158.compute
+
+    def ahead(fields: Mapping[str, Tensor], columns: Sequence[str], out: Tensor) -> None:
+        compute(fields, columns, out)
+        out[columns.index("MA5")] = fields["close"][-out.shape[1] :].roll(-1, dims=0)
+
+    monkeypatch.setattr(alpha158, "compute", ahead)
     market = random_market()
+    features = Panels(["KMID", "MA5"], 70, cache=str(tmp_path))
+    features.bind(market)
+    assert find_look_ahead(market, features).keys() == {"MA5"}
+
+
+def patchy_market(n_days: int = 320) -> Market:
+    """Suspensions longer than any window, stocks that come and go, fields that are missing."""
+    market = random_market(n_days)
     fields = {name: field.clone() for name, field in market.fields.items()}
     for field in fields.values():
         field[5:99, 3] = torch.nan
-        field[:95, 4] = torch.nan
-    market = replace(market, fields=fields)
+        field[80:, 4] = torch.nan  # gone
+        field[:180, 5] = torch.nan  # new
+        field[70:230, 6] = field[235:318, 6] = torch.nan
+        field[:, 7] = torch.nan  # never there
+        field[:90, 8] = field[91:, 8] = torch.nan  # there for a day
+    fields["high"][:200, 9] = fields["close"][60:200, 10] = fields["low"][90:, 11] = torch.nan
+    fields["volume"][70:200, 12] = torch.nan
+    return replace(market, fields=fields)
+
+
+STEPS = [[60], [100], [259], [99, 100, 101, 165, 166, 230, 300], [*range(290, 319)]]
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_the_cache_changes_nothing(steps: list[int], tmp_path: Path) -> None:
+    """Computed at once, in any number of steps, or read: the same bits in every column."""
+    market = patchy_market()
     plain = Panels(alpha158.COLUMNS, 1).bind(market).parts[0].nan_to_num(-9)
     kept = Panels(alpha158.COLUMNS, 1, cache=str(tmp_path))
-    kept.bind(market.until(known))
+    for last in steps:
+        kept.bind(market.until(last))
     for _ in range(2):
-        assert torch.equal(kept.bind(market).parts[0].nan_to_num(-9), plain)
+        found = kept.bind(market).parts[0].nan_to_num(-9)
+        differs = (found != plain).flatten(1).any(dim=1)
+        assert [alpha158.COLUMNS[i] for i in differs.nonzero().flatten()] == []
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_counts_of_a_suspended_stock_are_zero_not_missing(tmp_path: Path) -> None:
+    """Suspended for 90 days up to the end, of which the last ten are new: no rise, no fall."""
+    market = patchy_market(170)
+    columns = ["CNTP60", "CNTN5", "CNTD20"]
+    kept = Panels(columns, 1, cache=str(tmp_path))
+    kept.bind(market.until(159))
+    assert kept.bind(market).parts[0][:, 160:, 4].unique().tolist() == [0]
+
+
+def test_the_module_that_stores_a_panel_is_part_of_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index, module in enumerate((None, panels, rolling, alpha158, store)):
+        if module is not None:
+            code = tmp_path / "code.py"
+            code.write_text(str(index))
+            monkeypatch.setattr(module, "__file__", str(code))
+        Panels(["KMID"], 1, cache=str(tmp_path / "store")).bind(random_market())
+        assert len([*(tmp_path / "store").iterdir()]) == index + 1
 
 
 def test_a_model_trains_on_columns_of_ones_own(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_predict_writes_and_prints_a_ranking(alphazoo: Alphazoo, tmp_path: Path)
         (["run=out"], "days ago: are the data up to date"),
         (["run=out", "date=2015-06"], "date is one day, YYYY-MM-DD, got 2015-06"),
         (["run=out", "date=2035-06-01"], "no trading day from 2035-06-01 to 2035-06-01"),
-        (["run=out", "date=soon"], "from and to are dates, got soon and soon"),
+        (["run=out", "date=soon"], "date: 'soon' is not a date: expected YYYY-MM-DD"),
         (["run=out", "date=2015-06-30", "to=2015-07"], "give date, or from and to"),
         (["run=out", "date=2015-06-30", "features.window=10"], "made with features.window=20"),
         (["run=out", "data.pth=x"], "unknown config key 'data.pth'; did you mean 'data.test'"),

@@ -7,15 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, Alphazoo, small_config
+from conftest import SMALL, Alphazoo, small_config, small_frame
 
+from alphazoo.commands.scoring import spare_run
 from alphazoo.compare import compare
-from alphazoo.config import compose
+from alphazoo.config import compose, instantiate
+from alphazoo.data.labels import Label
+from alphazoo.data.market import Market
 from alphazoo.ensemble import average_scores
 from alphazoo.errors import InputError
+from alphazoo.evaluation import evaluate, write_evaluation
+from alphazoo.figures import backtest_figures, training_figures
 from alphazoo.groups import find_runs, group_runs
 from alphazoo.predict import predict
 from alphazoo.runs import Run
+from alphazoo.scores import join_returns
+from alphazoo.signals import t_statistic
 from alphazoo.train import train
 
 REPORT = ["report=true", "backtest.strategy.topk=3", "backtest.strategy.n_drop=1"]
@@ -86,6 +93,53 @@ def test_a_market_that_is_too_small_to_trade_still_gets_a_report(
     assert not (tmp_path / "backtest.parquet").exists()
 
 
+def test_dividends_are_a_caveat_and_the_universe_a_column(tmp_path: Path) -> None:
+    """Every stock pays 1% once in 130 days; the index, a price index, pays nothing."""
+    frame = small_frame()
+    later = frame["date"] >= "2015-04-01"
+    paid = 1 + 0.01 * (later & (frame["symbol"] != "ST7"))
+    market = Market.from_table(
+        frame.assign(adjusted_close=frame["close"] * paid),
+        columns={"adjusted_close": "adjusted_close"},
+        benchmark="ST7",
+    )
+    wide = pd.DataFrame(
+        np.random.default_rng(0).standard_normal((120, 7)),
+        index=pd.Index(market.dates[:120], name="date"),
+        columns=pd.Index(market.symbols[:7], name="symbol"),
+    )
+    config = compose("backtest=table", *REPORT[1:])
+    label = instantiate(config.label)
+    scores = wide.melt(ignore_index=False, value_name="score").reset_index()
+    scores = join_returns(scores, market, label)
+    found = evaluate(scores, market, label=label, backtest=instantiate(config.backtest))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "earlier.png").touch()
+    write_evaluation(tmp_path, found, "a title", facts={}, market=market)
+    page = (tmp_path / "report.html").read_text()
+    expected = 252 * np.log(1.01) / 121  # the days of the backtest
+    for note in (". Unless the index", ", which a price index lacks"):  # data and portfolio
+        assert f"dividends of about {expected:.1%} a year{note}" in page
+    over = found.figures["backtest/excess_return_over_universe_with_cost/annualised_sum"]
+    assert f"{over:.2%}" in page
+    assert "<th>excess return over universe with cost</th>" in page
+    assert (tmp_path / "figures" / "value.png").exists()
+    assert not (tmp_path / "figures" / "earlier.png").exists()  # of another evaluation
+
+
+def test_results_of_a_run_are_not_replaced(runs: list[Run], alphazoo: Alphazoo) -> None:
+    run = runs[0].folder
+    before = (run / "metrics.json").read_bytes()
+    data = [override for override in SMALL if override.startswith("data.")]
+    told = [f"scores={run / 'scores.parquet'}", *data, *REPORT[1:]]
+    message = f"error: {run} is the folder of a run, whose results would be replaced"
+    assert str(alphazoo("evaluate", *told, f"out={run}").code).startswith(message)
+    members = [str(member.folder) for member in runs]
+    assert str(alphazoo("ensemble", *members, f"out={run}").code).startswith(message)
+    assert (run / "metrics.json").read_bytes() == before
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+
+
 def test_scores_of_any_tool_are_evaluated(
     runs: list[Run], alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
@@ -109,6 +163,69 @@ def test_scores_of_any_tool_are_evaluated(
     assert alphazoo(*arguments, "drop_unknown=true").code == 0
     assert "no file nothing.csv" in str(alphazoo("evaluate", "scores=nothing.csv", *data).code)
     assert "expected: alphazoo evaluate" in str(alphazoo("evaluate").code)
+
+
+def test_an_evaluation_knows_how_long_a_return_covers() -> None:
+    """Returns of ten days overlap on nine: so many lags have the errors of their mean."""
+    market = instantiate(small_config().data.market)()
+    label = Label(buy=2, sell=12, scale="raw")
+    rows, stocks = np.nonzero(market.present[30:110].numpy())
+    scores = pd.DataFrame(
+        {
+            "date": market.dates[30:110][rows],
+            "symbol": pd.Index(market.symbols)[stocks],
+            "score": np.random.default_rng(0).standard_normal(len(rows)),
+        }
+    )
+    table = join_returns(scores, market, label)
+    found = evaluate(table, market, label=label, backtest=None)
+    assert found.figures["test/newey_west_lags"] == 9
+    daily = found.analysis.daily["ic"].to_numpy()
+    assert found.figures["test/ic_t"] == pytest.approx(t_statistic(daily, 9))
+    first = table.iloc[0]
+    close = market.field("close")[:, market.symbols.index(first["symbol"])]
+    row = market.dates.get_loc(first["date"])
+    assert first["return"] == pytest.approx(float(close[row + 12] / close[row + 2] - 1))
+
+
+def test_curves_of_figures_are_those_of_the_tables() -> None:
+    days = pd.DataFrame(
+        {
+            "date": pd.bdate_range("2020-01-01", periods=3),
+            "return": [0.1, -0.2, 0.3],
+            "cost": [0.01, 0.0, 0.02],
+            "benchmark": [0.0, 0.05, 0.1],
+            "turnover": [1.0, 0.5, 0.0],
+        }
+    )
+    curves = {
+        (name, str(line.get_label())): np.asarray(line.get_ydata(), dtype=float)
+        for name, figure in backtest_figures(days)
+        for line in figure.axes[0].get_lines()
+    }
+    expected = {
+        ("value", "after costs"): [1.09, 1.09 * 0.8, 1.09 * 0.8 * 1.28],
+        ("value", "before costs"): [1.1, 0.88, 1.144],
+        ("value", "benchmark"): [1.0, 1.05, 1.155],
+        ("excess", "excess return"): [0.09, -0.16, 0.02],
+        ("turnover", "daily"): [1.0, 0.5, 0.0],
+        ("turnover", "21-day mean"): [1.0, 0.75, 0.5],
+    }
+    assert curves.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(curves[name], values, err_msg=str(name))
+    log = pd.DataFrame(
+        {
+            "epoch": [0, 0, 1, 1, 2],  # the last row scores the best epoch again
+            "train/loss": [np.nan, 0.9, np.nan, 0.8, np.nan],
+            "val/loss": [0.7, np.nan, 0.6, np.nan, 0.5],
+            "val/ic": [0.1, np.nan, 0.2, np.nan, 0.3],
+        }
+    )
+    figures = dict(training_figures(log))
+    lines = [[*line.get_ydata()] for line in figures["training_loss"].axes[0].get_lines()]
+    assert lines == [[0.9, 0.8], [0.7, 0.6]]
+    assert [*figures["training_ic"].axes[0].get_lines()[0].get_ydata()] == [0.1, 0.2]
 
 
 def test_runs_are_grouped_by_what_they_were_told(runs: list[Run]) -> None:
@@ -173,6 +290,9 @@ def test_an_ensemble_is_a_run_of_its_own(
 ) -> None:
     members = [str(run.folder) for run in runs]
     assert alphazoo("ensemble", *members, "by=zscore", "out=all").code == 0
+    spare_run(tmp_path / "all", save="ensemble")  # another may follow
+    with pytest.raises(InputError, match="all is the folder of a run"):
+        spare_run(tmp_path / "all")
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members

@@ -88,6 +88,15 @@ def test_the_line_is_that_of_scipy(n: int) -> None:
         )
 
 
+def test_the_line_has_the_same_bits_anywhere_in_the_history() -> None:
+    x = panel().repeat(40, 1)
+    whole, part = Trend(x, 30), Trend(x[3000:], 30)
+    for n in (7, 30):
+        for name in ("std", "slope", "r_squared", "residual"):
+            late, early = getattr(whole, name)(n)[3030:], getattr(part, name)(n)[30:]
+            assert torch.equal(late.nan_to_num(-9), early.nan_to_num(-9)), (name, n)
+
+
 def test_the_line_by_hand() -> None:
     """Through 1, 2, 4 on days 1, 2, 3: slope 3/2, at day 3 it is 7/3 + 3/2; r = 3 / sqrt(28/3)."""
     trend = Trend(torch.tensor([[9.0], [1.0], [2.0], [4.0]]), 3)
@@ -111,6 +120,15 @@ def test_a_flat_series_has_no_correlation_and_a_deviation_of_exactly_zero() -> N
     assert moments.std(10)[29:].unique().tolist() == [0]
     assert moments.r_squared(10)[29:].isnan().all()
     assert moments.slope(10)[29:].unique().tolist() == [0]
+
+
+def test_moves_that_are_too_small_do_not_correlate() -> None:
+    """A deviation of up to 2e-5 is none, of either series."""
+    x = torch.randn(30, 1, generator=torch.Generator().manual_seed(0)).double()
+    for size, known in ((1e-6, False), (1e-3, True)):
+        small = size * x.roll(1, 0) + 1
+        for pair in ((x, small), (small, x)):
+            assert Moments(*pair, longest=10).correlation(10)[9:].isfinite().all() == known
 
 
 def test_small_moves_after_large_values_keep_their_deviation() -> None:

@@ -105,13 +105,19 @@ def test_scores_that_are_not_finite_are_counted_once_and_left_out(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"score": None}, r"no column 'score' for score \(columns.score is its name\)"),
-        ({"date": None}, "no column 'date'"),
+        ({"score": None}, "no column score: call one so, .*columns={'score': NAME}"),
+        ({"date": None}, "no column date or datetime"),
         ({"Datetime": "2015-01-01"}, "which column is the date, date or Datetime"),
         ({"date": "2015-01-01"}, "9 rows whose date and symbol stand twice: 2015-01-01 ST0"),
-        ({"date": ["soon"] + ["2015-01-01"] * 11}, "1 values are not dates.* row 1: 'soon'"),
-        ({"score": ["high"] + [1] * 11}, "score: 'high' is not a number"),
-        ({"return": "much"}, "return: 'much' is not a number"),
+        (
+            {"date": ["soon"] + ["2015-01-01"] * 11},
+            "column 'date', row 1.*: 'soon' is not a date by %Y-%m-%d",
+        ),
+        (
+            {"score": ["high"] + [1] * 11},
+            "column 'score', row 1 .*ST0 on 2015-01-01.: 'high' is not a number",
+        ),
+        ({"return": "much"}, "column 'return', row 1 .*: 'much' is not a number, and 11 more rows"),
         ({"score": 0.1}, "on no day do two stocks have different finite scores"),
         ({"score": np.nan}, "on no day do two stocks have different finite scores"),
     ],
@@ -173,18 +179,21 @@ def test_unknown_symbols_and_dates_are_refused_or_left_out(
     scores: pd.DataFrame, market: Market, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = scores.copy()
-    wrong.loc[[0, 4], "symbol"] = ["st0", "XX"]
+    wrong.loc[[0, 4], "symbol"] = ["YY", "XX"]
     wrong.loc[[9, 10, 11], "date"] = pd.Timestamp("2015-01-03")  # a Saturday
     with pytest.raises(InputError) as error:
         join_returns(wrong, market, NEXT_DAY)
     text = str(error.value)
     assert "2 symbols that market" in text
-    assert "lacks: st0, XX; there it is ST0, ST1, ST2 and 5 more" in text
+    assert "lacks: YY, XX; there it is ST0, ST1, ST2 and 5 more" in text
     assert "1 dates that are no trading days" in text
     assert "(2015-01-01 to 2015-07-01): 2015-01-03" in text
     table = join_returns(wrong, market, NEXT_DAY, drop_unknown=True)
     assert len(table) == 12 - 5 - 2
-    assert "5 of 12 scores are of symbols or dates that market" in caplog.text
+    assert (
+        "5 of 12 scores are of what market 'the DataFrame' lacks (2 symbols that market"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(

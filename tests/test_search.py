@@ -46,10 +46,12 @@ def trials(storage: str, name: str = "search") -> list[optuna.trial.FrozenTrial]
 
 
 def test_the_space_is_in_the_words_of_hydra() -> None:
-    found = space(RATE, "a=int(interval(2,5))", "b=range(1,8,2)", "c=range(0,0.5,0.1)", "d=x,2")
+    ranges = ["b=range(1,8,2)", "c=range(0,0.5,0.1)", "e=range(1,4)"]
+    found = space(RATE, "a=int(interval(2,5))", "d=x,2", *ranges)
     assert found["model.lr"] == FloatDistribution(1e-4, 1e-2, log=True)
     assert found["a"] == IntDistribution(2, 5)
     assert found["b"] == IntDistribution(1, 7, step=2)
+    assert found["e"] == IntDistribution(1, 3)
     assert found["c"] == FloatDistribution(0.0, 0.4, step=0.1)
     assert found["d"] == CategoricalDistribution(["x", "2"])
 

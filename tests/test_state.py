@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import fit, make_data, read_frame, real_data, small_config, small_frame, write_qlib
+from markets import market_frame
 from scipy import stats
 from test_features import change_after
 from torch import Tensor, nn
@@ -159,6 +160,7 @@ def test_indices_of_a_table_leave_the_universe() -> None:
     frame = small_frame()
     market = Market.from_table(frame, columns={"adjusted_close": "adjusted_close"}, indices=["ST7"])
     assert market.members.all(dim=0).tolist() == [True] * 7 + [False]
+    assert not market.members[:, 7].any()
     raw = frame[frame["symbol"] == "ST7"]
     np.testing.assert_allclose(market.indices["ST7"]["close"], raw["close"] * 0.5, rtol=1e-6)
     np.testing.assert_allclose(market.indices["ST7"]["volume"], raw["volume"] * 2, rtol=1e-6)
@@ -198,12 +200,15 @@ def test_the_index_of_the_synthetic_market_is_the_mean_of_its_stocks() -> None:
     ("options", "message"),
     [
         (["data=qlib", "data.indices=[st77]"], "no folder .*features/st77; did you mean 'ST7'?"),
-        (["data=table", "data.indices=[ST77]"], "no rows of the index 'ST77'; did you mean 'ST7'?"),
+        (
+            ["data=table", "data.indices=[ST77]"],
+            "no rows of 'ST77' .data.indices.; did you mean 'ST7'?",
+        ),
         (["data.indices=[MARKT]"], "unknown index 'MARKT'; did you mean 'MARKET'?"),
-        (["data.indices=MARKET"], "data.indices is a list of different symbols, got 'MARKET'"),
-        (["data.indices=null"], "data.indices is a list of different symbols, got None"),
+        (["data.indices=MARKET"], "data.indices is a list of symbols, got 'MARKET'"),
+        (["data.indices=null"], "data.indices is a list of symbols, got None"),
         (["data.indices=[MARKET,MARKET]"], "data.indices is a list of different symbols"),
-        (["data=table", "data.indices=[300]"], "no rows of the index '300'"),
+        (["data=table", "data.indices=[300]"], "no rows of '300' .data.indices."),
     ],
 )
 def test_an_index_that_is_not_there_is_named(
@@ -274,9 +279,9 @@ def test_the_state_does_not_see_the_future(small_market: Market) -> None:
 
 @pytest.mark.parametrize("source", ["qlib", "table"])
 def test_sources_do_not_bring_the_future_into_the_state(source: str, tmp_path: Path) -> None:
-    frame = small_frame()
+    frame = market_frame()
     changed, later = frame.copy(), frame["date"] > frame["date"].unique()[70]
-    prices = ["open", "high", "low", "close", "adjusted_close", "volume"]
+    prices = ["open", "high", "low", "close", "vwap", "adjusted_close", "volume"]
     changed.loc[later, prices] = 1 + 9 * np.random.default_rng(0).random((later.sum(), len(prices)))
     here, there = (
         MarketState.of(read_frame(source, table, tmp_path / name)).panel.nan_to_num()
@@ -420,7 +425,7 @@ def test_a_checkpoint_of_other_indices_is_refused(tmp_path: Path) -> None:
     data = make_data(gated_config(tmp_path))
     data.days("train")
     saved = data.state_dict()
-    message = r"made with data.indices=\['MARKET'\], here it is \[\]"
+    message = r"made with data.indices=\['MARKET'\], but this run has \[\]"
     with pytest.raises(InputError, match=message):
         make_data(small_config()).load_state_dict(saved)
 

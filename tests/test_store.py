@@ -4,16 +4,18 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import conftest
 import pytest
 import torch
 from conftest import small_config
 from torch import Tensor
 
 from alphazoo.config import instantiate
+from alphazoo.data import store
 from alphazoo.data.market import Market
 from alphazoo.data.store import stored_panel
 from alphazoo.errors import InputError
@@ -39,15 +41,16 @@ def market() -> Market:
     return instantiate(small_config().data.market)().until(N_DAYS - 1)
 
 
-def panel(folder: Path, market: Market, change: Change, name: str = "change") -> Tensor:
+def panel(
+    folder: Path,
+    market: Market,
+    change: Change,
+    name: str = "change",
+    columns: Sequence[str] = ("close", "change"),
+    code: Sequence[str | Path] = (__file__,),
+) -> Tensor:
     return stored_panel(
-        folder,
-        market,
-        name=name,
-        columns=["close", "change"],
-        code=[__file__],
-        lookback=3,
-        compute=change,
+        folder, market, name=name, columns=columns, code=code, lookback=3, compute=change
     )
 
 
@@ -68,9 +71,74 @@ def test_features_are_computed_once(tmp_path: Path, market: Market) -> None:
     first.zero_()  # a copy of its own
     assert same(panel(tmp_path, market, change), expected(market))
     assert change.asked == [N_DAYS]
-    panel(tmp_path, market, change, name="other")
-    panel(tmp_path, replace(market, symbols=market.symbols[::-1]), change)
-    assert change.asked == [N_DAYS] * 3
+
+
+def other_symbols(market: Market) -> Market:
+    return replace(market, symbols=market.symbols[::-1])
+
+
+def other_fields(market: Market) -> Market:
+    """The same values under other names, in the same order."""
+    fields = {name.replace("vwap", "wap"): field for name, field in market.fields.items()}
+    assert sorted(fields) != sorted(market.fields)
+    return replace(market, fields=fields)
+
+
+def one_value(market: Market) -> Market:
+    """One volume of the first day is another."""
+    volume = market.field("volume").clone()
+    volume[0, 2] += 1
+    return replace(market, fields={**market.fields, "volume": volume})
+
+
+@pytest.mark.parametrize("change_market", [other_symbols, other_fields, one_value])
+def test_another_market_is_another_entry(
+    change_market: Callable[[Market], Market], tmp_path: Path, market: Market
+) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    panel(tmp_path, change_market(market), change)
+    assert change.asked == [N_DAYS] * 2
+    panel(tmp_path, market, change)
+    assert change.asked == [N_DAYS] * 2
+
+
+def test_other_columns_names_and_code_are_other_entries(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, folder, code = Change(), tmp_path / "store", tmp_path / "code.py"
+    code.write_text("a formula")
+    panel(folder, market, change, code=[code])
+    panel(folder, market, change, code=[code], name="other")
+    panel(folder, market, change, code=[code], columns=["change", "close"])
+    code.write_text("another formula")
+    panel(folder, market, change, code=[code])
+    monkeypatch.setattr(store, "__file__", str(code))  # the store itself decides bytes, too
+    panel(folder, market, change, code=[code])
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    panel(folder, market, change, code=[code])
+    assert change.asked == [N_DAYS] * 6
+    assert len([*folder.iterdir()]) == 6
+
+
+@pytest.mark.parametrize("other", [{"columns": ["change", "close"]}, {"code": [conftest.__file__]}])
+def test_other_columns_or_code_are_other_features(
+    tmp_path: Path, market: Market, other: dict[str, list[str]]
+) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    panel(tmp_path, market, change, **other)
+    assert change.asked == [N_DAYS] * 2
+
+
+def test_the_code_that_stores_features_is_part_of_their_key(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Change()
+    panel(tmp_path, market, change)
+    monkeypatch.setattr(store, "__file__", conftest.__file__)  # as if it were another version
+    panel(tmp_path, market, change)
+    assert change.asked == [N_DAYS] * 2
 
 
 def test_new_days_extend_what_is_there(tmp_path: Path, market: Market) -> None:
@@ -82,16 +150,36 @@ def test_new_days_extend_what_is_there(tmp_path: Path, market: Market) -> None:
     assert change.asked == [80, 10]  # a shorter history needs nothing
 
 
+@pytest.mark.parametrize("field", ["open", "close", "volume", "vwap"])
 def test_a_revised_day_and_those_after_it_are_computed_again(
-    tmp_path: Path, market: Market
+    field: str, tmp_path: Path, market: Market
 ) -> None:
     change = Change()
     panel(tmp_path, market, change)
-    close = market.field("close").clone()
-    close[70] *= 2
-    revised = replace(market, fields={**market.fields, "close": close})
+    values = market.field(field).clone()
+    values[70] *= 2
+    revised = replace(market, fields={**market.fields, field: values})
     assert same(panel(tmp_path, revised, change), expected(revised))
     assert change.asked == [N_DAYS, 20]
+
+
+class Listed:
+    """Close, and whether there was one up to the day: what a window alone cannot know."""
+
+    def __call__(self, fields: Mapping[str, Tensor], out: Tensor) -> None:
+        close = fields["close"]
+        out[0], out[1] = (panel[-out.shape[1] :] for panel in (close, close.isfinite().cumsum(0)))
+        out[1].clamp_(max=1)
+
+
+def test_a_suspended_stock_stays_listed(tmp_path: Path, market: Market) -> None:
+    """Suspended to the end, for some days, from the start; each before and after the first part."""
+    close = market.field("close").clone()
+    close[50:, 0] = close[50:85, 1] = close[:85, 2] = close[:, 3] = torch.nan
+    market = replace(market, fields={**market.fields, "close": close})
+    for last in (69, 70, 82, 89):
+        found = panel(tmp_path, market.until(last), Listed())  # type: ignore[arg-type]
+    assert found[1, 70:, :4].tolist() == [[1, 1, float(day >= 85), 0] for day in range(70, 90)]
 
 
 def cut(entry: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from alphazoo.errors import InputError
 from alphazoo.sweep import locks
 from alphazoo.sweep.jobs import Job, assign, run_job
 from alphazoo.sweep.locks import only_here
+from alphazoo.sweep.table import tabulate
 
 SWEEP = ["train", "-m", *SMALL, "trainer=debug", "model.hidden_size=4", "hydra.sweep.dir=sweep"]
 DIVERGES = ["optimizer=sgd", "model.lr=1e-3,1e30"]
@@ -89,6 +91,20 @@ def test_an_unknown_key_ends_a_sweep_before_it_begins(alphazoo: Alphazoo, tmp_pa
     result = alphazoo(*SWEEP, "model.heads=1,2")
     assert "unknown config key 'model.heads'" in str(result.code)
     assert not [*(tmp_path / "sweep").glob("*/status.json")]
+
+
+def test_a_job_that_failed_has_no_figures(tmp_path: Path) -> None:
+    """Of an earlier attempt that ended well the file of figures may still be there."""
+    jobs = {}
+    for name, status in (("0", "done"), ("1", "failed"), ("2", "running"), ("3", "pruned")):
+        folder = tmp_path / name
+        jobs[folder] = Job([f"seed={name}"], status)
+        folder.mkdir()
+        (folder / "metrics.json").write_text(json.dumps({"test/ic": 0.5}))
+        (folder / "status.json").write_text(json.dumps(asdict(jobs[folder])))
+    table = tabulate(jobs)
+    assert table["test/ic"].notna().tolist() == [True, False, False, False]
+    assert table["seed"].tolist() == [0, 1, 2, 3]
 
 
 def test_a_job_is_known_by_its_overrides_in_any_order(tmp_path: Path) -> None:

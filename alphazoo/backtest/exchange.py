@@ -1,5 +1,6 @@
 """Exchange: prices to trade at, what a trade costs, and which are possible."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from alphazoo.backtest.limits import REACHED, a_share_limits, unknown_boards
 from alphazoo.data.market import Market
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, check_choice, shorten
 
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Stocks = npt.NDArray[np.intp]  # columns of the universe
 
 DUST = 1e-5  # a trade of no more, in currency, is none
+DECIMALS = 6  # of a move that are compared with its limit; float32 prices have no more
+BY_BOARD = "a_shares"
 
 
 class Quotes(NamedTuple):
@@ -39,8 +43,10 @@ class Exchange:
         buy_cost: Share of a purchase's value.
         sell_cost: Share of a sale's value.
         min_cost: Least cost of a trade, in currency.
-        limit: A stock that closes so far from its previous close, or further, can be neither
-            bought nor sold that day (0.095 is 9.5%); None: there is no limit.
+        limit: ``"a_shares"``: a stock that closes at 95% or more of the price limit of its board
+            and date, see `alphazoo.backtest.limits`, can be neither bought nor sold that day. A
+            number: one that closes so far from its previous close, or further, whatever its board
+            (0.095 is 9.5%, as in Qlib). None: there is no limit.
         trade_unit: Unadjusted shares that trades are multiples of, rounded towards zero, but for
             one that closes a position; None: any fraction. Where the market has no factor, its
             shares are not known and fractions are traded.
@@ -49,7 +55,7 @@ class Exchange:
     buy_cost: float
     sell_cost: float
     min_cost: float
-    limit: float | None
+    limit: float | str | None
     trade_unit: float | None
 
     def __post_init__(self) -> None:
@@ -60,10 +66,17 @@ class Exchange:
                 )
         if not self.min_cost >= 0:
             raise InputError(f"exchange.min_cost is 0 or more, got {self.min_cost}")
-        for name in ("limit", "trade_unit"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"exchange.{name} is above 0, or null for none, got {value}")
+        if isinstance(self.limit, str):
+            check_choice("exchange.limit", self.limit, (BY_BOARD,))
+        elif self.limit is not None and not 0 < self.limit < 1:
+            raise InputError(
+                f"exchange.limit is above 0 and below 1, {BY_BOARD} or null for none, "
+                f"got {self.limit}"
+            )
+        if self.trade_unit is not None and not self.trade_unit > 0:
+            raise InputError(
+                f"exchange.trade_unit is above 0, or null for none, got {self.trade_unit}"
+            )
 
     def quotes(self, market: Market, rows: range) -> Quotes:
         """Prices of some days, and which stocks can be traded then: [d, S]."""
@@ -71,11 +84,31 @@ class Exchange:
         last = history.ffill().to_numpy()[rows.start - 1 :].astype(np.float64)
         price, before = last[1:], last[:-1]
         tradable = history.notna().to_numpy()[rows.start :]
-        if self.limit is not None:
-            tradable = tradable & ~(np.abs(price / before - 1) >= self.limit)
+        reached = self._reached(market, rows)
+        if reached is not None:
+            move = np.abs(price / before - 1)
+            tradable = tradable & ~(move.round(DECIMALS, out=move) >= reached)
         if market.factor is None:
             return Quotes(price, tradable, np.full_like(price, np.nan))
         return Quotes(price, tradable, market.factor[rows.start : rows.stop].double().numpy())
+
+    def _reached(self, market: Market, rows: range) -> float | Values | None:
+        """Moves from which on a stock is at its limit: one of all, or [d, S]; None without any."""
+        if isinstance(self.limit, str):
+            reached: Values = np.round(REACHED * a_share_limits(market, rows), DECIMALS)
+            return reached
+        return self.limit
+
+    def notes(self, market: Market) -> Iterator[str]:
+        """What is not known of a market, and is assumed."""
+        if self.trade_unit is not None and market.factor is None:
+            yield "fractions of shares are traded: the market has no factor that gives whole ones"
+        unknown = unknown_boards(market) if self.limit == BY_BOARD else []
+        if unknown:
+            yield (
+                f"the board of {len(unknown)} symbols is unknown, their price limit taken for that "
+                f"of the main board: {shorten(unknown)}"
+            )
 
     def cost(self, values: Values, rate: float) -> Values:
         """What trades of some values cost, at the rate of their side."""

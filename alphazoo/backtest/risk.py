@@ -14,9 +14,12 @@ from alphazoo.backtest.exchange import Values
 SERIES = {
     "excess_return_with_cost": "portfolio return after costs minus benchmark return",
     "excess_return_without_cost": "portfolio return before costs minus benchmark return",
+    "excess_return_over_universe_with_cost": "portfolio return after costs minus return of the "
+    "equally weighted universe, dividends included as in that of the portfolio",
     "return_with_cost": "portfolio return after costs",
     "return_without_cost": "portfolio return before costs",
     "benchmark_return": "benchmark return",
+    "universe_return": "return of the equally weighted universe",
 }
 
 
@@ -24,24 +27,29 @@ def risk_figures(days: pd.DataFrame, periods: int) -> dict[str, float]:
     """Every figure of every series, and what the days cost.
 
     Args:
-        days: Columns ``return`` (before costs), ``cost``, ``benchmark``, ``turnover``: fractions
-            per day, as `alphazoo.backtest.result.Backtest` has them.
+        days: Columns ``return`` (before costs), ``cost``, ``benchmark``, ``turnover``, beside an
+            index ``universe``: fractions per day, as `alphazoo.backtest.result.Backtest` has them.
         periods: Trading days per year.
 
     Returns:
-        By name, such as ``excess_return_with_cost/annualised_sum``; NaN where undefined.
+        By name, such as ``excess_return_with_cost/annualised_sum``; NaN where undefined. Those of
+        the universe are only there beside an index.
     """
     after = days["return"] - days["cost"]
-    series = (
-        after - days["benchmark"],
-        days["return"] - days["benchmark"],
-        after,
-        days["return"],
-        days["benchmark"],
-    )
+    series = {
+        "excess_return_with_cost": after - days["benchmark"],
+        "excess_return_without_cost": days["return"] - days["benchmark"],
+        "return_with_cost": after,
+        "return_without_cost": days["return"],
+        "benchmark_return": days["benchmark"],
+    }
+    if "universe" in days:
+        series["excess_return_over_universe_with_cost"] = after - days["universe"]
+        series["universe_return"] = days["universe"]
     figures = {
-        f"{name}/{figure.__name__}": figure(returns.to_numpy(np.float64), periods)
-        for name, returns in zip(SERIES, series, strict=True)
+        f"{name}/{figure.__name__}": figure(series[name].to_numpy(np.float64), periods)
+        for name in SERIES
+        if name in series
         for figure in FIGURES
     }
     return figures | {
@@ -61,6 +69,8 @@ def definitions(periods: int) -> dict[str, str]:
     texts |= {
         "cost/annualised_sum": f"{annualised_sum.__doc__} Of the daily costs / account before.",
         "turnover/mean": f"{mean.__doc__} Of the daily purchases and sales / account before.",
+        "dividend_yield": f"{annualised_sum.__doc__} Of the dividends in the returns of the "
+        "universe's members: growth of adjusted / raw price, below 9.9% a day.",
         "days": "Trading days, that of the first purchases included.",
     }
     return {name: text.replace("periods", f"{periods}") for name, text in texts.items()}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from alphazoo.backtest.account import Account
-from alphazoo.backtest.benchmark import Choice, benchmark_return
+from alphazoo.backtest.benchmark import Choice, find_benchmark
 from alphazoo.backtest.exchange import Exchange, Quotes
 from alphazoo.backtest.result import Backtest
 from alphazoo.backtest.scores import score_panel
@@ -39,7 +39,7 @@ def run_backtest(
         strategy: What to trade.
         exchange: What trades cost and which are possible.
         account: Cash at the start.
-        benchmark: ``"index"``, ``"universe"``, ``"cash"`` or None, see `benchmark_return`.
+        benchmark: ``"index"``, ``"universe"``, ``"cash"`` or None, see `find_benchmark`.
         periods: Trading days per year.
         split: Which rows of scores with a column ``split`` to take; None: all.
 
@@ -53,7 +53,7 @@ def run_backtest(
         raise InputError(
             f"no trading day follows the scores of {market.dates[scored.start]:%Y-%m-%d}"
         )
-    name, returns = benchmark_return(market, rows, benchmark, neutral=strategy.neutral)
+    beside = find_benchmark(market, rows, benchmark, neutral=strategy.neutral)
     quotes = exchange.quotes(market, rows)
     book = Account(float(account), len(market.symbols), exchange)
     for day, row in enumerate(rows):
@@ -63,4 +63,4 @@ def run_backtest(
         book.close_day()
         if not book.value > 0:
             raise InputError(f"the account of {account} is lost on {market.dates[row]:%Y-%m-%d}")
-    return Backtest.of(book, market, cash=account, benchmark=name, returns=returns, periods=periods)
+    return Backtest.of(book, market, cash=account, benchmark=beside, periods=periods)

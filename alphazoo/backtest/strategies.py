@@ -13,6 +13,8 @@ from alphazoo.backtest.exchange import Stocks, Values
 from alphazoo.bounds import NonNegativeInt
 from alphazoo.errors import InputError
 
+SLACK = 1e-9  # 0.29 * 100 is 28.999999999999996
+
 
 class Strategy(Protocol):
     """Trades an account once a day.
@@ -76,11 +78,12 @@ class TopkDropout:
         held = account.held
         open_ = account.quotes.tradable | (not self.only_tradable)
         others = np.setdiff1d(np.flatnonzero(np.isfinite(scores) & open_), held)
-        candidates = _best_first(others, scores)[: self.n_drop + self.topk - len(held)]
+        free = self.topk - len(held)  # below 0 while stocks that could not be sold are kept
+        candidates = _best_first(others, scores)[: max(0, self.n_drop + free)]
         together = _best_first(np.union1d(held, candidates), scores)
         together = together[open_[together]]
         leaving = np.intersect1d(held, together[max(0, len(together) - self.n_drop) :])
-        buys = candidates[: len(leaving) + self.topk - len(held)]
+        buys = candidates[: max(0, len(leaving) + free)]
         ripe = leaving[account.days_held[leaving] >= self.hold_thresh]
         account.sell(ripe, account.amounts[ripe])
         if len(buys):
@@ -140,12 +143,12 @@ class LongShort:
     @property
     def least(self) -> int:
         """One stock a side."""
-        return int(np.ceil(1 / self.quantile))
+        return int(np.ceil(1 / self.quantile - SLACK))
 
     def trade(self, account: Account, scores: Values) -> None:
         """Move to equal weights on either side."""
         order = _best_first(np.flatnonzero(np.isfinite(scores)), scores)
-        side = max(1, int(len(order) * self.quantile))
+        side = max(1, int(len(order) * self.quantile + SLACK))
         weights = np.zeros(len(scores))
         weights[order[:side]] = 0.5 / side
         weights[order[-side:]] = -0.5 / side

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,3 @@ def compose_config(arguments: list[str], *groups: str) -> Any:
     config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
     check_settings(config, *groups)
     return config
-
-
-def new_folder() -> str:
-    """As a run has it by default."""
-    return f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}"

@@ -9,8 +9,8 @@ def check(arguments: list[str]) -> None:
     from alphazoo.config import instantiate
     from alphazoo.data.check import check_market
 
-    config = compose_config(arguments, "data")
-    lines = check_market(instantiate(config.data.market)())
+    config = compose_config(arguments, "data", "label")
+    lines = check_market(instantiate(config.data.market)(), instantiate(config.label))
     width = max(map(len, lines))
     for subject, found in lines.items():
         print(f"{subject:<{width}}  {found}")

@@ -1,7 +1,8 @@
-"""What is wrong with the settings of a run is said before Hydra makes the folder of the run."""
+"""What happens before Hydra writes into the folder of a single run."""
 
 import copy
-import os
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,30 +11,45 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class RefusedError(BaseException):
-    """Carries a fault past Hydra, which makes a warning of an exception of a callback."""
+    """Carries an error past Hydra, which turns an exception of a callback into a warning."""
 
-    def __init__(self, fault: Exception) -> None:
-        super().__init__(fault)
-        self.fault = fault
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class CheckSettings(Callback):
-    """Checks the settings of a single run; a sweep checks those of its jobs."""
+    """Checks the settings of a single run and holds its folder; a sweep checks its jobs itself."""
+
+    def __init__(self) -> None:
+        self.held = ExitStack()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Before there is a folder."""
+        """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
         from alphazoo.config import take_run
         from alphazoo.fit import try_nodes
+        from alphazoo.resume import in_use
         from alphazoo.settings import check_settings
 
         try:
-            settings = copy.deepcopy(config)
-            runtime = settings.hydra.runtime
-            with read_write(runtime), open_dict(runtime):
-                runtime.output_dir = os.path.abspath(config.hydra.run.dir)
+            settings = _without_folder(config)
             HydraConfig.instance().set_config(copy.deepcopy(settings))  # ${hydra:...} looks there
             run = take_run(settings)
             check_settings(run)
             try_nodes(run)
-        except Exception as fault:
-            raise RefusedError(fault) from fault
+            self.held.enter_context(in_use(Path(config.hydra.run.dir)))
+        except Exception as error:
+            raise RefusedError(error) from error
+
+    def on_run_end(self, **_: Any) -> None:
+        """Release the folder."""
+        self.held.close()
+
+
+def _without_folder(config: DictConfig) -> DictConfig:
+    """A copy in which the folder has a name that does not create it."""
+    settings = copy.deepcopy(config)
+    hydra = settings.hydra
+    with read_write(hydra), open_dict(hydra):
+        hydra.run.dir = hydra.sweep.dir = hydra.runtime.output_dir = "."
+    return settings

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import compose_config, new_folder, own_folder, split
+from alphazoo.commands.arguments import compose_config, own_folder, split
 from alphazoo.commands.output import be_quiet, print_evaluation
 from alphazoo.errors import InputError
+from alphazoo.folders import results_folder
 
 
 def predict(arguments: list[str]) -> None:
@@ -58,12 +59,12 @@ def evaluate(arguments: list[str]) -> None:
     own, rest = split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
-    folder = Path(own.get("out") or own.get("hydra.run.dir") or new_folder())
     drop = own.get("drop_unknown", "false").lower() == "true"
-    figures = evaluate_file(
-        compose_config(rest, "data", "label", "backtest"), own["scores"], folder, drop_unknown=drop
-    ).figures
-    print_evaluation(figures)
+    config = compose_config(rest, "data", "label", "backtest")
+    with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
+        spare_run(folder)
+        found = evaluate_file(config, own["scores"], folder, drop_unknown=drop)
+    print_evaluation(found.figures)
     print(f"results: {folder}")
 
 
@@ -73,10 +74,12 @@ def compare(arguments: list[str]) -> None:
     from alphazoo.groups import find_runs, group_runs
 
     own, folders = split(arguments, "out")
-    folder, runs = Path(own.get("out") or new_folder()), find_runs(folders)
+    runs = find_runs(folders)
     if not runs:
         raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
-    print(write_comparison(folder, group_runs(runs)).to_string(index=False))
+    with results_folder(own.get("out")) as folder:
+        table = write_comparison(folder, group_runs(runs))
+    print(table.to_string(index=False))
     print(f"results: {folder}")
 
 
@@ -86,7 +89,28 @@ def ensemble(arguments: list[str]) -> None:
     from alphazoo.groups import find_runs
 
     own, folders = split(arguments, "out", "by")
-    folder = Path(own.get("out") or new_folder())
-    figures = write_ensemble(folder, find_runs(folders), by=own.get("by", "rank"))
+    runs = find_runs(folders)
+    with results_folder(own.get("out")) as folder:
+        spare_run(folder, save="ensemble")
+        figures = write_ensemble(folder, runs, by=own.get("by", "rank"))
     print_evaluation(figures)
     print(f"results: {folder}")
+
+
+def spare_run(folder: Path, save: str = "") -> None:
+    """Refuse to replace the results of a run.
+
+    Args:
+        folder: That a command is about to write to.
+        save: A key of the config that tells runs which may be replaced.
+
+    Raises:
+        InputError: A run is there.
+    """
+    from omegaconf import OmegaConf
+
+    file = folder / "config.yaml"
+    if file.is_file() and (not save or save not in OmegaConf.load(file)):
+        raise InputError(
+            f"{folder} is the folder of a run, whose results would be replaced: give another as out"
+        )

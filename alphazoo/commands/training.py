@@ -48,7 +48,7 @@ def train(arguments: list[str]) -> None:
         with _environment(FULL_ERROR, "1"):  # else Hydra prints a traceback itself and exits
             start(job)()
     except RefusedError as refusal:
-        raise refusal.fault from None
+        raise refusal.error from None
     for fault in faults:
         raise fault
 

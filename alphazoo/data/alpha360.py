@@ -1,7 +1,7 @@
-"""Alpha360: six price and volume series over sixty days, each relative to today.
+"""Alpha360: six price and volume series over sixty days, each relative to today's value.
 
-The features of Qlib's benchmarks of the same name. The table of all windows (samples x 360) is
-never built: a day's windows are cut from the market's panels when they are asked for.
+These are the features of Qlib's benchmarks of the same name. The table of all windows (samples x
+360) is never built: the windows of a day are cut from the market's panels when requested.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,15 +16,15 @@ EPSILON = 1e-12
 
 
 class Alpha360(FeatureSet):
-    """Prices divided by today's close, volume by today's volume.
+    """Prices divided by today's close, and volume divided by today's volume.
 
     Args:
-        columns: Fields of the market, in this order. A market without ``vwap`` has NaN there.
-        window: T, days per window, today included.
+        columns: Fields of the market, in this order; ``vwap`` is NaN if the market lacks it.
+        window: T, number of days in a window, today included.
     """
 
     def bind(self, market: Market) -> "Alpha360Windows":
-        """Tie the features to the panels of a market, without copying them."""
+        """Bind the features to the panels of a market, without copying them."""
         self.check_history(market)
         panels = {}
         for column in self.columns:
@@ -39,9 +39,9 @@ class Alpha360Windows(Windows):
     """Alpha360 of one market.
 
     Args:
-        panels: F panels [D, S] by name.
-        close: [D, S].
-        window: T.
+        panels: F panels [D, S], by name.
+        close: [D, S], close prices.
+        window: T, number of days in a window.
     """
 
     def __init__(self, panels: Mapping[str, Tensor], close: Tensor, window: int) -> None:
@@ -50,7 +50,7 @@ class Alpha360Windows(Windows):
         self.window = window
 
     def __call__(self, day: int, stocks: Tensor) -> Tensor:
-        """[T, N, F], relative to the values of ``day``."""
+        """Return the windows [T, N, F], relative to the values on ``day``."""
         first = day - self.window + 1
         windows = torch.stack(
             [
@@ -65,7 +65,7 @@ class Alpha360Windows(Windows):
         return windows
 
     def columns(self, days: Tensor) -> Iterator[Tensor]:
-        """Yield [d, S] for every lag, oldest first, and in it every field."""
+        """Yield [d, S] for every lag, oldest first, and within a lag for every field."""
         for lag in reversed(range(self.window)):
             past = days - lag
             for name, panel in self.panels.items():
@@ -79,7 +79,7 @@ class Alpha360Windows(Windows):
         return self.window, len(self.panels)
 
     def to(self, device: torch.device) -> "Alpha360Windows":
-        """Copy with the panels on that device."""
+        """Return a copy with the panels on the device."""
         moved = {name: panel.to(device) for name, panel in self.panels.items()}
         close = moved["close"] if "close" in moved else self.close.to(device)
         return Alpha360Windows(moved, close, self.window)

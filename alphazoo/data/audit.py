@@ -1,4 +1,9 @@
-"""Look-ahead: what a model sees of a day must not change when later days are taken away."""
+"""Look-ahead: what a model sees of a day must not change when later days are taken away.
+
+Taking days away does not undo what a source did to the days that stay. If a vendor adjusts prices
+backwards, the level of an old price knows later splits and dividends, and a feature made of the
+level passes the audit; see `alphazoo.data.features` for what to do.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -18,7 +23,8 @@ def find_look_ahead(
     """Compute windows and market state of some days twice: from all days and from those up to it.
 
     Values that differ by more than rounding (1e-5 of the value), or are known in one and unknown in
-    the other, look ahead. It sees what features do with the market, not what a source did to it.
+    the other, look ahead. It sees what features do with the market, not what a source did to it,
+    such as adjusting prices backwards, see above.
 
     Args:
         market: The whole history.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from alphazoo.data.symbols import setting_text
 from alphazoo.errors import InputError, check_choice, shorten
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,14 @@ def index_symbols(indices: Sequence[object]) -> list[str]:
     """The symbols that ``data.indices`` names.
 
     Raises:
-        InputError: It is no list, or a symbol stands twice.
+        InputError: It is no list, holds something else, or a symbol stands twice.
     """
-    if not isinstance(indices, list | tuple) or len({*map(str, indices)}) < len(indices):
+    if not isinstance(indices, list | tuple):
+        raise InputError(f"data.indices is a list of symbols, got {indices!r}")
+    symbols = [setting_text(symbol, "data.indices") for symbol in indices]
+    if len({symbol.casefold() for symbol in symbols}) < len(symbols):
         raise InputError(f"data.indices is a list of different symbols, got {indices!r}")
-    return [str(symbol) for symbol in indices]
+    return symbols
 
 
 def check_indices(name: str, indices: Indices, n_days: int) -> None:
@@ -109,7 +113,9 @@ def clean_prices(
             panel[wrong] = np.nan
     if not count:
         return
-    what = f"market {name!r} has {count} non-positive or infinite values ({shorten(listed)})"
+    rest = f" and {count - len(listed[:5])} more" if count > 5 else ""
+    examples = ", ".join(listed[:5]) + rest
+    what = f"market {name!r} has {count} non-positive or infinite values ({examples})"
     if bad_prices == "refuse":
         raise InputError(f"{what}; correct them or set bad_prices=missing")
     log.warning("%s: treated as missing", what)

@@ -6,7 +6,9 @@ From a table, or built from the train days.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,15 +16,19 @@ import torch
 from torch import Tensor
 
 from alphazoo.bounds import PositiveInt
+from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
-from alphazoo.data.tables import column_names, name_table, parse_dates, read_columns
+from alphazoo.data.segments import FIRST, LAST
+from alphazoo.data.symbols import explain_unknown, find_symbols, parse_symbols, setting_text
+from alphazoo.data.tables import AnyTable, Rows, Table, column_names, open_table, read_columns
+from alphazoo.data.values import parse_labels, parse_numbers
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
 
 REQUIRED = ("symbol", "concept")
 OPTIONAL = ("from", "to", "weight")
-EVER = {"from": pd.Timestamp("1700-01-01"), "to": pd.Timestamp("2200-01-01")}  # an open period
+EVER = {"from": pd.Timestamp(FIRST), "to": pd.Timestamp(LAST)}  # an open period
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +68,29 @@ class Concepts:
 
 # makes them from a market and the rows of its train days
 ConceptSource = Callable[[Market, Sequence[int]], Concepts]
+Source = TypeVar("Source", bound=Callable[..., Concepts])
+
+_DATA: set[object] = set()  # sources whose concepts are data
 
 
+def from_data(source: Source) -> Source:
+    """Mark a source whose concepts are data, like prices: they are read anew by every run."""
+    _DATA.add(source)
+    return source
+
+
+def are_computed(source: str | Path | ConceptSource | None) -> bool:
+    """Whether a source computes its concepts from the train days.
+
+    Such concepts are part of what a run has learnt and belong to its checkpoint. So are those of
+    every function that is not marked by `from_data`.
+    """
+    while isinstance(source, partial):
+        source = source.func
+    return callable(source) and source not in _DATA
+
+
+@from_data
 def no_concepts(market: Market, train: Sequence[int]) -> Concepts:
     """C = 0."""
     nobody = np.empty(0, dtype=np.int64)
@@ -80,7 +107,7 @@ def find_concepts(
     """
     if not source:
         return no_concepts(market, train)
-    if isinstance(source, str | Path):
+    if isinstance(source, str | Path | int):
         return read_concepts(market, train, table=source)
     try:
         return source(market, train)
@@ -90,56 +117,58 @@ def find_concepts(
         raise InputError(f"cannot make the concepts: {error}") from error
 
 
+@from_data
 def read_concepts(
     market: Market,
     train: Sequence[int],
     *,
-    table: str | Path | pd.DataFrame,
+    table: AnyTable,
     columns: Mapping[str, str | Sequence[str] | None] | None = None,
+    date_format: str | None = None,
+    timezone: str | None = None,
 ) -> Concepts:
     """Read a table with one row per stock and concept.
 
-    A stock in no row has no concept; a symbol outside the market is left out.
+    A stock in no row has no concept; symbols outside the market are left out and listed in the log.
 
     Args:
         market: Gives symbols and calendar.
         train: Not used: what a table says is known.
-        table: A ``.parquet`` or ``.csv`` file, or a DataFrame.
+        table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame, or another table that
+            Arrow can read.
         columns: Names in the table of ``symbol``, ``concept`` (one column or several, such as
             ``[sector, industry]``) and, where wanted, of ``from`` and ``to``, the first and the
             last day of a membership (empty: open), and ``weight``, above 0, such as the market
             value. A name left out is itself for the first two, absent for the others. None: all
             five are themselves, the last three where the table has them.
+        date_format: Format of dates that are text, see `alphazoo.data.sources.table.read_table`.
+        timezone: Where the stocks trade, if the dates are timestamps in UTC.
 
     Raises:
-        InputError: A file or column is missing, a date or weight is wrong, a period is reversed
-            or overlaps another of the same stock and concept, or no symbol is in the market.
+        InputError: A file or column is missing, a symbol, date or weight is wrong, a period is
+            reversed or overlaps another of the same stock and concept, or no symbol is in the
+            market.
     """
-    source = name_table(table)
-    if columns is None:
-        columns = {name: name for name in OPTIONAL if name in column_names(table)}
-    given = dict(columns)
+    opened = open_table(table, "data.concepts")
+    given = dict(columns or {name: name for name in OPTIONAL if name in column_names(opened)})
     for name in given:
         if name not in (*REQUIRED, *OPTIONAL):
             hint = did_you_mean(name, (*REQUIRED, *OPTIONAL))
             raise InputError(f"data.concepts.columns has an unknown key {name!r}; {hint}")
+    key = "data.concepts.columns"
     labels = given.get("concept") or "concept"
-    labels = [labels] if isinstance(labels, str) else list(labels)
-    names = {"symbol": str(given.get("symbol") or "symbol")}
+    labels = [
+        setting_text(label, f"{key}.concept")
+        for label in (labels if isinstance(labels, list | tuple) else [labels])
+    ]
+    names = {"symbol": setting_text(given.get("symbol") or "symbol", f"{key}.symbol")}
     names |= {f"concept{i or ''}": label for i, label in enumerate(labels)}
-    names |= {name: str(given[name]) for name in OPTIONAL if given.get(name)}
-    text = [name for name in names if name not in OPTIONAL]
-    frame = read_columns(table, names, key="data.concepts.columns", optional=OPTIONAL, text=text)
-
-    if len(labels) > 1:  # a sector and an industry may share a name
-        for name, label in zip(text[1:], labels, strict=True):
-            frame[name] = f"{label}: " + frame[name].astype(object)
-    rest = frame.drop(columns=text[1:])
-    frame = pd.concat([rest.assign(concept=frame[name]) for name in text[1:]], ignore_index=True)
+    names |= {n: setting_text(given[n], f"{key}.{n}") for n in OPTIONAL if given.get(n)}
+    found = read_columns(opened, names, key=key, optional=OPTIONAL, numbers=["weight"])
     if "from" not in names:
-        log.warning("%s has no dates: its concepts are taken to hold in the past, too", source)
-    periods = _periods(frame, market, source)
-    return _place(periods, market, source)
+        log.warning("%s has no dates: its concepts are taken to hold in the past, too", found.name)
+    rules = DateRules(date_format, timezone, setting="data.concepts.{}={}")
+    return _place(_periods(found, labels, market, rules), market, found.name)
 
 
 def correlation_groups(
@@ -147,29 +176,35 @@ def correlation_groups(
 ) -> Concepts:
     """Group stocks whose returns move together on the train days, and on these alone.
 
-    Hierarchical clustering (Ward) of daily returns less the mean of the day's stocks, each stock
-    scaled to length 1, so that the squared distance of two is 2 - 2 times their correlation.
+    Hierarchical clustering (Ward) of the daily returns of members less the mean of the day's
+    members, each stock scaled to length 1, so that the squared distance of two is 2 - 2 times their
+    correlation. A return counts on days on which its stock is a member of the universe; indices
+    and stocks that are no members have no group and do not change those of others.
 
     Args:
-        market: Gives the closes.
+        market: Gives closes and members.
         train: Rows of the train days; no other day is looked at.
         n_groups: Number of groups.
-        min_days: Stocks with fewer returns have no group.
+        min_days: Stocks with fewer returns on days of membership have no group.
 
     Raises:
         InputError: There are fewer stocks with that many returns than groups.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    close = market.field("close")[min(train) : max(train) + 1].double()
-    returns = close[1:] / close[:-1] - 1  # [days, S]
-    stocks = (returns.isfinite().sum(dim=0) >= min_days).nonzero().squeeze(1)
+    days = slice(min(train), max(train) + 1)
+    close, members = market.field("close")[days], market.members[days]  # [D, S]
+    counts = close[1:].isfinite() & close[:-1].isfinite() & members[1:]
+    enough = counts.sum(dim=0) >= min_days
+    enough &= torch.tensor([symbol not in market.indices for symbol in market.symbols])
+    stocks = enough.nonzero().squeeze(1)
     if not 1 <= n_groups <= len(stocks):
         raise InputError(
             f"data.concepts.n_groups={n_groups}: {len(stocks)} stocks have {min_days} returns "
-            "on the train days"
+            "on the train days on which they are members"
         )
-    moves = returns[:, stocks]
+    close = close[:, stocks].double()
+    moves = (close[1:] / close[:-1] - 1).where(counts[:, stocks], torch.nan)
     moves = (moves - moves.nanmean(dim=1, keepdim=True)).nan_to_num()
     unit = moves / moves.norm(dim=0).clamp_min(1e-12)
     groups = fcluster(linkage(unit.T.numpy(), "ward"), n_groups, "maxclust") - 1
@@ -179,38 +214,54 @@ def correlation_groups(
     return always(names, stocks.numpy(), groups.astype(np.int64), market)
 
 
-def _periods(frame: pd.DataFrame, market: Market, source: str) -> pd.DataFrame:
+def _periods(table: Table, labels: Sequence[str], market: Market, rules: DateRules) -> pd.DataFrame:
     """Memberships of stocks of the market with both ends and a weight, checked."""
-    if (frame["symbol"].isna() | (frame["symbol"] == "")).any():
-        raise InputError(f"{source} has a row without symbol")
+    symbols, rows = parse_symbols(table)
+    stocks = _find_stocks(symbols, market, table.name)
+    held = pd.DataFrame({"symbol": np.array(symbols, dtype=object)[rows], "stock": stocks[rows]})
+    held["weight"] = parse_numbers(table, "weight") if "weight" in table.names else 1.0
     for end, open_end in EVER.items():
-        if end not in frame:
-            frame[end] = open_end
-            continue
-        given = frame[end].notna()
-        days = pd.Series(open_end, index=frame.index, dtype="datetime64[ns]")
-        days[given] = parse_dates(frame.loc[given, end], source)
-        frame[end] = days
-    if "weight" not in frame:
-        frame["weight"] = 1.0
-    weights = pd.to_numeric(frame["weight"], errors="coerce")
-    wrong = frame[~(weights > 0) | np.isinf(weights)]
+        held[end] = open_end
+        if end in table.names:
+            days, which = parse_dates(table, end, rules, ends=True)
+            held[end] = days.append(pd.DatetimeIndex([open_end]))[which]  # -1 is the last
+    parts = []
+    for name, label in zip(
+        (n for n in table.names if n.startswith("concept")), labels, strict=True
+    ):
+        concept = parse_labels(table, name)
+        if len(labels) > 1:  # a sector and an industry may share a name
+            concept = f"{label}: " + concept
+        parts.append(held.assign(concept=concept))
+    frame = pd.concat(parts, ignore_index=True)
+    wrong = frame[~(frame["weight"] > 0) | np.isinf(frame["weight"])]
     if len(wrong):
         row = wrong.iloc[0]
         raise InputError(
-            f"{source}: the weight of {row['symbol']} in {row['concept']!r} is {row['weight']}, "
-            "expected a number above 0"
+            f"{table.name}: the weight of {row['symbol']} in {row['concept']!r} is "
+            f"{row['weight']:g}, expected a number above 0"
         )
-    frame["weight"] = weights
-    frame = frame[frame["concept"].notna() & (frame["concept"] != "")]
-    known = frame["symbol"].isin(market.symbols)
-    if not known.any():
-        symbols = shorten(frame["symbol"].unique())
+    kept = frame["concept"].notna() & (frame["stock"] >= 0)
+    return frame[kept].sort_values(["symbol", "concept", "from"])
+
+
+def _find_stocks(symbols: Sequence[str], market: Market, source: str) -> Rows:
+    """Column of the market of each symbol, -1 for those that it lacks, which the log lists."""
+    stocks = find_symbols(symbols, market.symbols)
+    unknown = [symbol for symbol, stock in zip(symbols, stocks, strict=True) if stock < 0]
+    if not unknown:
+        return stocks
+    hint = explain_unknown(unknown, market.symbols)
+    if len(unknown) == len(symbols):
         raise InputError(
-            f"{source}: none of its symbols is in market {market.name!r}: {symbols}; there it is "
-            f"{shorten(market.symbols)}"
+            f"{source}: none of its symbols is in market {market.name!r}: {shorten(unknown)}; "
+            f"{hint}"
         )
-    return frame[known].sort_values(["symbol", "concept", "from"])
+    log.warning(
+        "%s: %d of %d symbols are not in market %r, left out: %s; %s",
+        *(source, len(unknown), len(symbols), market.name, shorten(unknown), hint),
+    )
+    return stocks
 
 
 def _place(periods: pd.DataFrame, market: Market, source: str) -> Concepts:
@@ -230,14 +281,14 @@ def _place(periods: pd.DataFrame, market: Market, source: str) -> Concepts:
     if len(overlapping):
         refuse("overlaps another period of the two", overlapping.iloc[0])
     codes, names = pd.factorize(periods["concept"], sort=True)
-    stocks = pd.Index(market.symbols).get_indexer(pd.Index(periods["symbol"]))
+    stocks = periods["stock"].to_numpy(dtype=np.int64, copy=True)
     log.info(
         "concepts: %d, of %d of %d stocks", len(names), len(np.unique(stocks)), len(market.symbols)
     )
     return Concepts(
         names=tuple(map(str, names)),
         n_stocks=len(market.symbols),
-        stocks=torch.from_numpy(stocks.astype(np.int64)),
+        stocks=torch.from_numpy(stocks),
         concepts=torch.from_numpy(codes.astype(np.int64)),
         first=torch.from_numpy(market.dates.searchsorted(periods["from"], "left")),
         last=torch.from_numpy(market.dates.searchsorted(periods["to"], "right") - 1),

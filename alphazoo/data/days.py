@@ -1,8 +1,9 @@
 """One trading day is one item: `DayBatch` holds it, `Days` yields it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -64,6 +65,7 @@ class DayPanels:
         present: [D, S] bool.
         concepts: Who belongs to what, and when.
         market: What its indices did.
+        key: Tells them from all other panels; a copy on another device has the same.
     """
 
     windows: Windows
@@ -73,6 +75,7 @@ class DayPanels:
     present: Tensor
     concepts: Concepts
     market: MarketState
+    key: str = field(default_factory=lambda: uuid4().hex)
 
     def day(self, row: int) -> DayBatch:
         """Make the day at a row of the calendar."""
@@ -127,6 +130,15 @@ class Days(Dataset[DayBatch]):
     def n_labels(self) -> int:
         """R, stocks that have a label, over all days."""
         return int(self.panels.labels[self.rows].isfinite().sum())
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """What the features are made of: panels, rows and statistics of the scaler, to compare."""
+        statistics = [
+            (name, value.cpu().numpy().tobytes() if isinstance(value, Tensor) else value)
+            for name, value in self.panels.scaler.state_dict().items()
+        ]
+        return self.panels.key, [*self.rows], statistics
 
     def __getitem__(self, index: int | Repeat) -> DayBatch:
         if isinstance(index, Repeat):

@@ -1,4 +1,13 @@
-"""Features: what a model sees of each stock, gathered day by day from the market's panels."""
+"""Features: what a model sees of each stock, gathered day by day from the market's panels.
+
+Prices that a vendor adjusts backwards know later events: a split or dividend of next year divides
+every earlier price of the stock. Returns and ratios of prices do not change by that, but the level
+of a price does, and so does volume beside it: a feature of the level, such as the logarithm of the
+close, sees the future. No audit can tell, because the prices of a table of today never were those
+of the past day. The features of this package are ratios; make your own from ratios, too, or adjust
+forwards: give the table's splits and dividends instead of an adjusted close, see
+`alphazoo.data.adjust`.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,14 +22,14 @@ from alphazoo.errors import InputError, shorten
 
 
 class FeatureSet(ABC):
-    """A choice of features; bound to a market it gives the window of any day.
+    """A choice of features; bound to a market, it returns the windows of any day.
 
     Args:
         columns: [F], names of the features of one day.
-        window: T, days a model looks back on, today included.
+        window: T, number of days in a window, today included.
 
     Attributes:
-        cache: Folder that keeps what is computed once; None where nothing is kept.
+        cache: Folder that stores computed features; None does not store them.
     """
 
     cache: str | None = None
@@ -31,12 +40,12 @@ class FeatureSet(ABC):
         if not columns:
             raise InputError("features.columns is empty: expected at least one")
         if twice := [name for name, count in Counter(columns).items() if count > 1]:
-            raise InputError(f"features.columns has names that stand twice: {shorten(twice)}")
+            raise InputError(f"features.columns has duplicate names: {shorten(twice)}")
         self.columns = list(columns)
         self.window = window
 
     def check_history(self, market: Market) -> None:
-        """Refuse a market that is shorter than the window."""
+        """Raise an `InputError` if the market has fewer days than the window."""
         if self.window > len(market.dates):
             raise InputError(
                 f"features.window is {self.window} days, but market {market.name!r} has only "
@@ -45,28 +54,28 @@ class FeatureSet(ABC):
 
     @abstractmethod
     def bind(self, market: Market) -> "Windows":
-        """Tie the features to a market."""
+        """Bind the features to a market."""
 
 
 class Windows(ABC):
-    """The features of a market, unscaled. Features of day t depend on days up to t alone."""
+    """The unscaled features of a market. Features of day t depend only on days up to t."""
 
     @abstractmethod
     def __call__(self, day: int, stocks: Tensor) -> Tensor:
-        """Gather the windows of some stocks that end on a day.
+        """Return the windows of some stocks that end on a day.
 
         Args:
             day: Row of the calendar.
             stocks: [N], columns of the universe.
 
         Returns:
-            [T, N, F], oldest first; NaN where unknown. Time comes first in memory, as recurrent
-            layers read it.
+            [T, N, F], oldest day first; NaN where unknown. Time is the first dimension in memory,
+            because recurrent layers read it in this order.
         """
 
     @abstractmethod
     def columns(self, days: Tensor) -> Iterator[Tensor]:
-        """Yield each column that is scaled by statistics of its own, one at a time.
+        """Yield each column that has its own scaling statistics, one at a time.
 
         Args:
             days: [d], rows of the calendar.
@@ -78,8 +87,8 @@ class Windows(ABC):
     @property
     @abstractmethod
     def statistics_shape(self) -> tuple[int, int]:
-        """(T, F) where each lag has statistics of its own, (1, F) where all lags share them."""
+        """(T, F) if each lag has its own statistics, (1, F) if all lags share them."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
-        """Copy with the panels on that device."""
+        """Return a copy with the panels on the device."""

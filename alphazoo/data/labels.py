@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.concepts import Concepts
+from alphazoo.data.neutral import residuals
 from alphazoo.data.ranks import percentile_ranks, scaled_ranks
 from alphazoo.errors import InputError, check_choice
 
@@ -101,10 +102,7 @@ class Label:
             for block in torch.split(labels, BLOCK):  # views: filled in place
                 block.copy_(self._tame(block))
         if self.neutral:
-            everyone = torch.arange(labels.shape[1])
-            for day, row in enumerate(labels):
-                known = row.isfinite()
-                row[known] = _residual(row[known], concepts.on(day, everyone[known]))
+            labels = residuals(labels, concepts)
         for block in torch.split(labels, BLOCK):
             block.copy_(self._scale(block))
         return labels
@@ -129,12 +127,3 @@ class Label:
             scaled = centred.div(days.std(axis=1) + 1e-12, axis=0)
             return torch.tensor(scaled.to_numpy())  # a copy: that of pandas is read-only
         return x
-
-
-def _residual(returns: Tensor, memberships: Tensor) -> Tensor:
-    """What a least squares fit of returns [N] on memberships [N, C] does not explain: [N]."""
-    nobody = (memberships == 0).all(dim=1, keepdim=True)
-    groups = torch.cat([memberships != 0, nobody], dim=1).double()
-    fitted = torch.linalg.lstsq(groups, returns.double().unsqueeze(1), driver="gelsy").solution
-    explained: Tensor = (groups @ fitted).squeeze(1)
-    return returns - explained.to(returns.dtype)

@@ -1,5 +1,6 @@
 """Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +19,11 @@ from alphazoo.data.clean import (
     check_panels,
     clean_prices,
 )
+from alphazoo.data.segments import bound
+from alphazoo.data.strays import describe_days, find_stray_days, lost_labels
 from alphazoo.errors import InputError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from alphazoo.data.sources.synthetic import SyntheticMarket
@@ -106,7 +111,7 @@ class Market:
             raise InputError(f"market {name!r} has no volume: every day would be a suspended day")
         for panel in fields.values():
             panel[suspended] = np.nan
-        return cls(
+        market = cls(
             name=name,
             dates=dates,
             symbols=tuple(symbols),
@@ -121,6 +126,21 @@ class Market:
             },
             **extra,
         )
+        market._warn_of_stray_days()
+        return market
+
+    def _warn_of_stray_days(self) -> None:
+        """Count what they cost for the return from the next day to the one after."""
+        present, priced = self.present, self.field("close").isfinite()
+        lost = lost_labels(present, priced, buy=1, sell=2)
+        if lost:
+            log.warning(
+                "market %r has %s: other stocks lose the labels that reach over them, %s of the "
+                "return from day t+1 to t+2; delete their rows if the market was closed",
+                self.name,
+                describe_days(find_stray_days(present), self.dates, present),
+                f"{lost:,}",
+            )
 
     @staticmethod
     def from_qlib(path: str, **options: Any) -> "Market":
@@ -151,14 +171,18 @@ class Market:
     def rows(self, first: str | None = None, last: str | None = None) -> range:
         """Rows of the calendar from one date to another, both included; None is an open end.
 
+        Args:
+            first: A date, month or year, see `alphazoo.data.segments.bound`.
+            last: Likewise.
+
         Raises:
             InputError: An end is no date, or there is no trading day between them.
         """
-        try:
-            span = self.dates.slice_indexer(first, last)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"from and to are dates, got {first} and {last}") from error
-        rows = range(*span.indices(len(self.dates)))
+        start, stop = bound(first, "left", "from"), bound(last, "right", "to")
+        rows = range(
+            0 if start is None else int(self.dates.searchsorted(start, "left")),
+            len(self.dates) if stop is None else int(self.dates.searchsorted(stop, "right")),
+        )
         if not rows:
             raise InputError(
                 f"no trading day from {first} to {last}: market {self.name!r} has "

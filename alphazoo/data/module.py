@@ -1,7 +1,9 @@
 """MarketDataModule: a market's days as train, valid, test and predict loaders."""
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from alphazoo.data.concepts import Concepts, ConceptSource, find_concepts
+from alphazoo.data.concept_state import concepts_state, restore_concepts
+from alphazoo.data.concepts import Concepts, ConceptSource, are_computed, find_concepts
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.features import FeatureSet
+from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.labels import Label
+from alphazoo.data.losses import count_losses, describe_losses, stray_losses
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import Segment, read_segment, split_days
@@ -33,7 +38,8 @@ class MarketDataModule(L.LightningDataModule):
         market: The market, or a function that reads it (called in ``setup``, in each process).
         features: What a model sees of a stock.
         label: What it learns.
-        scaler: How features are scaled; fitted once on the train days, kept in the checkpoint.
+        scaler: How features are scaled. The data module has a copy of its own, fitted once on its
+            train days and kept in the checkpoint.
         train: ``[from, to]``, dates, both included; None is an open end.
         valid: Likewise, after ``train``.
         test: Likewise, after ``valid``.
@@ -49,6 +55,8 @@ class MarketDataModule(L.LightningDataModule):
     _panels: DayPanels
     _moved: DayPanels | None = None  # on the device of the trainer, while it runs
     _seed: int | None = None  # of the order of train days, likewise
+    _has_statistics: bool = False  # of the train days or a checkpoint, for the scaler
+    _restored: bool = False  # whether a checkpoint brought them
 
     def __init__(
         self,
@@ -68,7 +76,7 @@ class MarketDataModule(L.LightningDataModule):
         self._source = market
         self.features = features
         self.label = label
-        self.scaler = scaler
+        self.scaler = copy.deepcopy(scaler)
         self.dates = {"train": train, "valid": valid, "test": test}
         self.embargo = embargo
         self.min_stocks = min_stocks
@@ -81,7 +89,16 @@ class MarketDataModule(L.LightningDataModule):
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the market, make labels, find the days of each segment; the first time only."""
+        """Read the market, make labels, find the days of each segment; the first time only.
+
+        A Trainer that begins a fit does it again after a checkpoint was scored, whose statistics
+        and concepts may be of other days.
+        """
+        if stage is not None:  # a Trainer begins: one that failed has not torn down what it had
+            self._moved = self._seed = None
+        if stage == "fit" and self._restored:  # a new fit has statistics and concepts of its own
+            del self._panels
+            self._has_statistics = self._restored = False
         if hasattr(self, "_panels"):
             return
         market = self._read()
@@ -91,6 +108,7 @@ class MarketDataModule(L.LightningDataModule):
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
+        self._log_losses(market, labels, rows)
         self.market = market
         counts, labelled = present.sum(dim=1), labels.isfinite().any(dim=1)
         self.segments = {
@@ -123,9 +141,10 @@ class MarketDataModule(L.LightningDataModule):
         unless `predict_days` chose others.
         """
         self.setup()
-        if not self.scaler.fitted:  # no checkpoint brought its statistics
+        if not self._has_statistics:  # no checkpoint brought its statistics
             panels, columns = self._panels, self.features.columns
             self.scaler.fit(panels.windows, self.segments["train"], panels.present, columns)
+            self._has_statistics = True
         self._panels.market.fit(self.segments["train"])
         check_choice("segment", segment, self.segments)
         return Days(self.segments[segment], self._panels)
@@ -135,6 +154,28 @@ class MarketDataModule(L.LightningDataModule):
         """Who belongs to what; None where nobody belongs to anything."""
         self.setup()
         return self._panels.concepts if self._panels.concepts.names else None
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What tells the data from others; computed concepts follow from the market."""
+        return Fingerprint(self.market, None if self.computes_concepts else self.concepts)
+
+    def read_fingerprint(self) -> Fingerprint:
+        """Read the market and the concepts that are data, and make no days of them."""
+        market = self._read()
+        source = None if self.computes_concepts else self._concepts
+        return Fingerprint(market, find_concepts(source, market, []))
+
+    @property
+    def computes_concepts(self) -> bool:
+        """Whether the concepts are computed from the train days, see `are_computed`."""
+        return are_computed(self._concepts)
+
+    @property
+    def ends(self) -> dict[str, list[str]]:
+        """First day, and last day that a label reaches, of train and validation."""
+        self.setup()
+        return {name: self._ends(name) for name in ("train", "valid")}
 
     def train_days(self) -> Days:
         """The train days in order, on the device of the trainer: what a model may remember."""
@@ -166,18 +207,21 @@ class MarketDataModule(L.LightningDataModule):
         self._moved = self._seed = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to make the same features again, and what days it saw."""
+        """What a checkpoint needs to make the same days again, and which data and days it saw."""
         self.setup()
+        computed = self.computes_concepts
         return {
             "columns": list(self.features.columns),
             "window": self.features.window,
             "scaler": self.scaler.state_dict(),
             "market": self._panels.market.state_dict(),
-            "days": {name: self._ends(name) for name in ("train", "valid")},
+            "days": self.ends,
+            "data": self.fingerprint.record,
+            "concepts": concepts_state(self._panels.concepts, self.market) if computed else None,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the statistics of a checkpoint.
+        """Take the statistics of a checkpoint, and the concepts that its run has computed.
 
         Raises:
             InputError: It was made with other features or indices.
@@ -190,9 +234,26 @@ class MarketDataModule(L.LightningDataModule):
                     f"here it is {value}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
+        self._has_statistics = True
+        self._restored = True
         self.setup()
         self._panels.market.load_state_dict(state_dict.get("market", {"indices": []}))
+        concepts = state_dict.get("concepts")
+        if self.computes_concepts and concepts is not None:
+            self._restore_concepts(concepts)
+        elif self.computes_concepts:
+            log.warning("the checkpoint does not hold its concepts: they are computed again")
         self._moved = None
+
+    def _restore_concepts(self, state: Mapping[str, Any]) -> None:
+        panels = self._panels
+        if state == concepts_state(panels.concepts, self.market):
+            return
+        concepts = restore_concepts(state, self.market)
+        labels = panels.labels
+        if self.label.neutral:
+            labels = self.label.scaled(panels.returns, panels.present, concepts)
+        self._panels = replace(panels, concepts=concepts, labels=labels)
 
     def _processes(self) -> tuple[int, int]:
         """How many share the days, and which this is."""
@@ -228,6 +289,16 @@ class MarketDataModule(L.LightningDataModule):
         if self._moved is None:
             self._moved = self._panels.to(device)
         return Days(days.rows, self._moved)
+
+    def _log_losses(self, market: Market, labels: Tensor, kept: dict[str, range]) -> None:
+        """Say how many labels are lost, and to what."""
+        segments = split_days(market.dates, self.dates, purge=0, embargo=0)
+        counts = count_losses(market, self.label, labels, segments, kept, self.min_stocks)
+        log.info("%s", describe_losses(counts, self.label, self.min_stocks))
+        days = [row for rows in kept.values() for row in rows]
+        lost = stray_losses(market, self.label, days)
+        if lost:
+            log.warning("%s labels are lost to days with few members, see above", f"{lost:,}")
 
     def _usable(self, name: str, days: range, counts: Tensor, labelled: Tensor) -> list[int]:
         """Days of a segment with enough stocks and a label."""

@@ -1,7 +1,6 @@
 """Features that are computed once, a panel per column: Alpha158, those of the user, both mixed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -92,7 +91,7 @@ class Panels(FeatureSet):
             market,
             name="alpha158",
             columns=columns,
-            code=[Path(module.__file__ or "") for module in (alpha158, rolling)],
+            code=[__file__, *(module.__file__ or "" for module in (alpha158, rolling))],
             lookback=alpha158.LONGEST,
             compute=lambda fields, out: alpha158.compute(fields, columns, out),
         )

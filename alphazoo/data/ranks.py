@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-RANK_SCALE = 3.46  # a uniform variable on an interval of that length has a variance of about 1
+RANK_SCALE = 3.46  # a uniform variable on an interval of this length has a variance of about 1
 
 
 def percentile_ranks(x: Tensor) -> Tensor:
-    """Rank of each value among the finite ones of the last dimension, in (0, 1].
+    """Return the rank of each value among the known values of the last dimension, in (0, 1].
 
-    As pandas' ``rank(pct=True)``: equal values share the mean of their ranks.
+    As in pandas' ``rank(pct=True)``, equal values share the mean of their ranks.
 
     Args:
         x: [..., N]; NaN where unknown.
@@ -27,5 +27,5 @@ def percentile_ranks(x: Tensor) -> Tensor:
 
 
 def scaled_ranks(x: Tensor) -> Tensor:
-    """(percentile rank - 0.5) * 3.46, see `percentile_ranks`: [..., N]."""
+    """Return (percentile rank - 0.5) * 3.46, [..., N], see `percentile_ranks`."""
     return (percentile_ranks(x) - 0.5) * RANK_SCALE

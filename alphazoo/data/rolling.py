@@ -213,12 +213,19 @@ class Moments(Fold):
 
 
 class Trend(Moments):
-    """The least-squares line through the window."""
+    """The least-squares line through the window.
+
+    Days are counted from the last day of each window, so that a window has the same bits wherever
+    in the history it is.
+    """
 
     def __init__(self, x: Tensor, longest: int) -> None:
         self._x = x
-        self._day = torch.arange(len(x), dtype=torch.float64, device=x.device).unsqueeze(1)
-        super().__init__(self._day.expand(x.shape), x, longest=longest)
+        super().__init__(torch.zeros_like(x), x, longest=longest)
+
+    def merge(self, newer: State, older: State, recent: int) -> State:
+        """Count the days of the older window from the last day of the newer one."""
+        return super().merge(newer, (older[0], older[1] - recent, *older[2:]), recent)
 
     def slope(self, n: int) -> Tensor:
         """[D, S], rise per day; NaN with fewer than two values."""
@@ -232,7 +239,7 @@ class Trend(Moments):
     def residual(self, n: int) -> Tensor:
         """[D, S], today's value above the line; NaN with fewer than two values."""
         _, day, mean, *_ = self.over(n)
-        return self._x - mean - self.slope(n) * (self._day - day)
+        return self._x - mean + self.slope(n) * day
 
 
 class Rank:

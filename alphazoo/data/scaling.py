@@ -207,12 +207,16 @@ class DayZScore(Scaler):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Scale windows [T, N, F]; infinite values count as NaN, a constant column is 0."""
-        x = torch.where(x.isfinite(), x, torch.nan)
-        count = x.isfinite().sum(dim=1, keepdim=True)
-        centred = x - x.nanmean(dim=1, keepdim=True)
+        known = x.isfinite()
+        count = known.sum(dim=1, keepdim=True)
+        low = torch.where(known, x, torch.inf).amin(dim=1, keepdim=True)
+        high = torch.where(known, x, -torch.inf).amax(dim=1, keepdim=True)
+        # float32 cannot hold the square of a turnover of 1e20
+        largest = torch.maximum(low.abs(), high.abs())
+        unit = torch.where(known & (low < high), x / largest, torch.nan)
+        centred = unit - unit.nanmean(dim=1, keepdim=True)
         variance = centred.square().nansum(dim=1, keepdim=True) / (count - 1)
-        scaled = centred / (variance.sqrt() + 1e-12)
-        return scaled.nan_to_num(0.0).clamp_(*self.bounds)
+        return (centred / variance.sqrt()).nan_to_num(0.0).clamp_(*self.bounds)
 
 
 class DayRank(Scaler):

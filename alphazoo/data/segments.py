@@ -1,7 +1,10 @@
 """Segments: train, valid and test days, in this order, with a gap that no label bridges."""
 
 import logging
+import re
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
 from typing import Annotated
 
 import pandas as pd
@@ -9,6 +12,9 @@ import pandas as pd
 from alphazoo.errors import InputError
 
 log = logging.getLogger(__name__)
+
+FIRST, LAST = date(1700, 1, 1), date(2200, 1, 1)  # of an open period; pandas reaches 1678 to 2261
+ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
 # dates, months, years, or None for an open end
 Segment = Annotated[Sequence[object], "[from, to]"]
@@ -69,34 +75,57 @@ def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
 
 
 def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """First and last moment of a segment; None for an open end.
+    """First and last day of a segment; None for an open end.
 
     Raises:
         InputError: It is not a pair of dates, or is reversed.
     """
     if not isinstance(segment, list | tuple) or len(segment) != 2:
         raise InputError(f"data.{name} is [from, to], got {segment!r}")
-    first, last = bound(segment[0], "left", name), bound(segment[1], "right", name)
+    ends = zip(segment, ("left", "right"), strict=True)
+    first, last = (bound(end, side, f"data.{name}") for end, side in ends)
     if first is not None and last is not None and first > last:
         raise InputError(f"data.{name}={_text(segment)} ends before it starts")
     return first, last
 
 
-def bound(end: object, side: str, name: str) -> pd.Timestamp | None:
-    """First or last moment of a date, month ("2015-03") or year (2015); None for an open end.
+def bound(end: object, side: str, key: str) -> pd.Timestamp | None:
+    """First or last day of a date, month (``"2015-03"``) or year (2015) of a setting.
+
+    Args:
+        end: ISO text ``YYYY-MM-DD``, ``YYYY-MM``, ``YYYY`` or ``YYYYMMDD``, an integer of the last
+            two, or a date; None for an open end. Before 1700 and after 2200 it is that year.
+        side: ``"left"`` for the first day, ``"right"`` for the last.
+        key: The setting, for errors.
+
+    Returns:
+        The day, None for an open end.
 
     Raises:
         InputError: It is none of these.
     """
     if end is None:
         return None
+    text = f"{end:%Y-%m-%d}" if isinstance(end, date) and _is_day(end) else str(end).strip()
+    if re.fullmatch(r"\d{8}", text):
+        text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    found = ISO.fullmatch(text)
     try:
-        period = pd.Period(str(end))
-        if not isinstance(period, pd.Period):  # NaT
+        if not found or isinstance(end, float | bool):
             raise ValueError
+        year, month, day = (int(part) if part else None for part in found.groups())
+        first_month, last_month = month or 1, month or 12
+        first = date(year or 0, first_month, day or 1)
+        last = date(first.year, last_month, day or monthrange(first.year, last_month)[1])
     except ValueError as error:
-        raise InputError(f"data.{name}: {end!r} is not a date YYYY-MM-DD") from error
-    return period.start_time if side == "left" else period.end_time
+        raise InputError(
+            f"{key}: {end!r} is not a date: expected YYYY-MM-DD, YYYY-MM or YYYY"
+        ) from error
+    return pd.Timestamp(min(max(first if side == "left" else last, FIRST), LAST)).as_unit("ns")
+
+
+def _is_day(value: date) -> bool:
+    return not isinstance(value, datetime) or (value.time() == time() and value.tzinfo is None)
 
 
 def _text(segment: Segment) -> str:

@@ -1,8 +1,8 @@
-"""Market state: what indices of the market did of late, the same for every stock of the day.
+"""Market state: recent returns and turnover of market indices, the same for all stocks of a day.
 
 The market information of MASTER: Li et al., "MASTER: market-guided stock transformer for stock
 price forecasting", AAAI 2024. https://arxiv.org/abs/2312.15235
-Columns, their order and their scaling are those of the data that its authors published.
+The columns, their order and their scaling are those of the data that the authors published.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,18 +24,18 @@ COLUMNS = ("return", *(f"{name}{n}" for n in DAYS for name in ROLLING))
 
 
 def state_columns(indices: Iterable[str]) -> list[str]:
-    """[M], names for the indices: ``SH000300_return``, ``SH000300_return_mean5``, ..."""
+    """Return [M] column names: ``SH000300_return``, ``SH000300_return_mean5``, ..."""
     return [f"{symbol}_{name}" for symbol in indices for name in COLUMNS]
 
 
 @dataclass(frozen=True, eq=False)
 class MarketState:
-    """What the indices of a market say of each day.
+    """The state of a market on each day, computed from its indices.
 
     Attributes:
-        indices: Their symbols.
+        indices: Symbols of the indices.
         panel: [D, M] float32, unscaled; NaN where unknown.
-        scaler: By statistics of the train days.
+        scaler: Scaler with statistics of the training days.
     """
 
     indices: tuple[str, ...]
@@ -44,7 +44,7 @@ class MarketState:
 
     @classmethod
     def of(cls, market: Market) -> "MarketState":
-        """The state of a market; M = 0 where it has no indices."""
+        """Compute the state of a market; M = 0 if it has no indices."""
         parts = [_index_state(series) for series in market.indices.values()]
         return cls(
             indices=tuple(market.indices),
@@ -54,37 +54,37 @@ class MarketState:
 
     @property
     def columns(self) -> list[str]:
-        """[M], names."""
+        """[M], column names."""
         return state_columns(self.indices)
 
     def fit(self, days: Iterable[int]) -> None:
-        """Fit the scaler on some rows of the calendar, unless a checkpoint brought statistics."""
+        """Fit the scaler on rows of the calendar, unless a checkpoint has provided statistics."""
         if not self.scaler.fitted:
             one_stock = PanelWindows([self.panel.T.unsqueeze(2)], range(len(self.columns)), 1)
             present = torch.ones(len(self.panel), 1, dtype=torch.bool)
             self.scaler.fit(one_stock, days, present, self.columns)
 
     def on(self, row: int) -> Tensor:
-        """[M], the scaled state after the close of a day; 0 where unknown."""
+        """Return the scaled state [M] after the close of a day; 0 where unknown."""
         return self.scaler(self.panel[row].view(1, 1, -1)).flatten()
 
     def to(self, device: torch.device) -> "MarketState":
-        """Copy on that device."""
+        """Return a copy on the device."""
         return replace(self, panel=self.panel.to(device), scaler=self.scaler.to(device))
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics, for a checkpoint."""
+        """Return the statistics, for a checkpoint."""
         return {"indices": list(self.indices), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the statistics of a checkpoint.
+        """Load the statistics of a checkpoint.
 
         Raises:
-            InputError: It was made with other indices.
+            InputError: The checkpoint was made with other indices.
         """
         if state["indices"] != list(self.indices):
             raise InputError(
-                f"the checkpoint was made with data.indices={state['indices']}, here it is "
+                f"the checkpoint was made with data.indices={state['indices']}, but this run has "
                 f"{list(self.indices)}"
             )
         if self.indices:
@@ -92,9 +92,9 @@ class MarketState:
 
 
 def _index_state(series: Mapping[str, Tensor]) -> Tensor:
-    """[D, 21], of one index: its return, and mean and deviation of return and turnover.
+    """Return [D, 21] for one index: its return, and mean and deviation of return and turnover.
 
-    Turnover is relative to today's; a day without is a missing one.
+    Turnover is relative to today's turnover; a day without turnover is missing.
     """
     close = series["close"].unsqueeze(1)
     amount = series.get("amount", series["volume"]).unsqueeze(1)

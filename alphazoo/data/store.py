@@ -2,8 +2,10 @@
 
 An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which says what it
 was computed from: a checksum of every day of the market. What a new market has in common with it,
-from the first day on, is kept; only later days are computed. The key of an entry is a digest of
-the columns, the code that computes them, the symbols and the start of the history.
+from the first day on, is kept; only later days are computed, from the days that they depend on. An
+entry has the same bits whether its days were computed at once or in any number of steps. Its key is
+a digest of the columns, the code that computes them, this module, the version of torch, the
+symbols, the names of the fields and the start of the history.
 """
 
 import hashlib
@@ -31,7 +33,8 @@ START = 60  # days of the history that tell one market from another with the sam
 
 BUFFER = 2**26  # values computed at a time: a page of the file is written to a few times, not often
 
-# fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks
+# fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks; beyond its
+# lookback a feature may depend only on whether a stock had a value, see `_recent`
 Compute = Callable[[Mapping[str, Tensor], Tensor], None]
 
 
@@ -55,7 +58,7 @@ def stored_panel(
         name: Of the feature set.
         columns: [F], its columns.
         code: Files of the code that computes them: another text is another entry.
-        lookback: Days before a day that its features depend on.
+        lookback: Days before a day whose values its features depend on.
         compute: Does it for the last days of a history of some of the stocks.
 
     Returns:
@@ -66,9 +69,11 @@ def stored_panel(
     """
     days = _checksums(market)
     key = {
-        "features": [name, *columns],
-        "code": [zlib.crc32(Path(file).read_bytes()) for file in code],
+        "columns": [*columns],
+        "code": [zlib.crc32(Path(file).read_bytes()) for file in (__file__, *code)],
+        "torch": torch.__version__,
         "symbols": market.symbols,
+        "fields": sorted(market.fields),
         "start": [f"{market.dates[0]:%Y-%m-%d}", *days[:START]],
     }
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
@@ -138,8 +143,7 @@ def _write(
         entry,
         n_bytes / 1e9,
     )
-    since = _since(market, known - lookback)
-    fields = {name: field[since:] for name, field in market.fields.items()}
+    fields = {name: _recent(field, known - lookback) for name, field in market.fields.items()}
     with replacing(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
             file.truncate(n_bytes)
@@ -163,18 +167,15 @@ def _write(
     return meta
 
 
-def _since(market: Market, row: int) -> int:
-    """The row to begin with, so that a stock that was listed before ``row`` still is.
+def _recent(field: Tensor, row: int) -> Tensor:
+    """Days from a row on, preceded by one that is 1 where a stock had a value before, else NaN.
 
-    A stock that was suspended for longer than any window would else look like a new one.
+    Without it a stock that is suspended for longer than ``lookback`` looks like one not yet listed.
     """
     if row <= 0:
-        return 0
-    traded = market.field("close").isfinite()
-    later = traded[row:].any(dim=0)
-    last = torch.where(traded[:row], torch.arange(row).unsqueeze(1), -1).amax(dim=0)  # [S]
-    before = last[later & (last >= 0)]
-    return min(row, int(before.min())) if len(before) else row
+        return field
+    listed = field[:row].isfinite().any(dim=0, keepdim=True)
+    return torch.cat([torch.where(listed, 1.0, torch.nan), field[row:]])
 
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:

@@ -64,7 +64,10 @@ def _ends(
 ) -> dict[str, list[pd.Timestamp]]:
     """First and last day of each segment; outer ends that are open are those of the calendar."""
     ends = {
-        name: [bound(end, side, name) for end, side in zip(pair, ("left", "right"), strict=True)]
+        name: [
+            bound(end, side, f"data.{name}")
+            for end, side in zip(pair, ("left", "right"), strict=True)
+        ]
         for name, pair in segments.items()
     }
     ends["train"][0] = ends["train"][0] or dates[0]

@@ -1,169 +1,192 @@
-"""Columns of a table file or DataFrame, checked: what market, concept and score tables share."""
+"""Columns of a table file or a table in memory: what market, concept and score tables share."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.data.csv_rows import line_of, read_csv, read_header
+from alphazoo.data.symbols import setting_text
+from alphazoo.errors import InputError, did_you_mean
 
 Rows = npt.NDArray[np.int64]
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+@runtime_checkable
+class ArrowStream(Protocol):
+    """A table that Arrow can read, such as one of pyarrow or polars."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 
-def name_table(table: str | Path | pd.DataFrame) -> str:
+AnyTable = str | Path | pd.DataFrame | ArrowStream
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of a table, with what errors call them.
+
+    Rows count from 1 in errors, without the header; of a text file the line is named, too.
+
+    Attributes:
+        name: The file, or what a table in memory is called.
+        frame: The columns that were read, by our names.
+        names: Their names in the table, by ours; none of a file without header.
+        line: Line of a row in a text file.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    names: Mapping[str, str]
+    line: Callable[[int], int] | None = None
+
+    def place(self, name: str, row: int) -> str:
+        """Where a value stands."""
+        return f"{self.title(name)}, {self.at(row)}"
+
+    def title(self, name: str) -> str:
+        """The file and, where it has a header, the column."""
+        return f"{self.name}, column {self.names[name]!r}" if self.names else self.name
+
+    def at(self, row: int) -> str:
+        """Row and line; a file without header has lines alone."""
+        if self.line is None:
+            return f"row {row + 1}"
+        line = f"line {self.line(row)}"
+        return f"row {row + 1} ({line})" if self.names else line
+
+    def distinct(self, name: str) -> tuple[list[Any], Rows]:
+        """The different values of a column, and which of them each row has: [R], -1 for none."""
+        column = self.frame[name]
+        try:
+            codes, values = pd.factorize(column)
+        except TypeError as error:  # such as lists
+            raise InputError(f"{self.title(name)}: {error}") from error
+        return _as_objects(values), codes
+
+
+def _as_objects(values: Any) -> list[Any]:
+    """Timestamps, periods, text or numbers of Python, whatever holds them."""
+    values = pd.Series(values)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    return list(values.astype(object))
+
+
+def open_table(table: AnyTable, key: str) -> Path | pd.DataFrame:
+    """A file that exists, or a DataFrame whose index is columns.
+
+    Args:
+        table: A file, DataFrame or table that Arrow can read.
+        key: The setting that names it, for errors.
+
+    Raises:
+        InputError: There is no such file, or it is something else.
+    """
+    if isinstance(table, pd.DataFrame):
+        levels = [level for level in table.index.names if level not in (None, *table.columns)]
+        return table.reset_index(level=levels) if levels else table
+    if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):
+        return _to_pandas(pa.table(table))
+    if not isinstance(table, str | Path | int):
+        raise InputError(
+            f"{key}: expected a file, a DataFrame or an Arrow table, got {type(table).__name__}"
+        )
+    file = Path(table if isinstance(table, Path) else setting_text(table, key)).expanduser()
+    if file.is_dir():
+        raise InputError(f"{file} is a folder, expected a .parquet, .csv or .csv.gz file")
+    if not file.is_file():
+        hint = f" (a name like 2026_01_01 needs quotes: {key}=\"'NAME'\")"
+        raise InputError(f"no file {file}{hint if file.name.isdigit() else ''}")
+    return file
+
+
+def name_table(table: Path | pd.DataFrame) -> str:
     """What errors call it."""
-    return "the DataFrame" if isinstance(table, pd.DataFrame) else str(table)
+    return str(table) if isinstance(table, Path) else "the DataFrame"
 
 
 def read_columns(
-    table: str | Path | pd.DataFrame,
+    table: Path | pd.DataFrame,
     names: Mapping[str, str],
     *,
     key: str,
     optional: Collection[str] = (),
-    text: Collection[str] = (),
-) -> pd.DataFrame:
-    """Read columns of a ``.parquet``, ``.csv`` or ``.csv.gz`` file or a DataFrame.
+    numbers: Collection[str] = (),
+) -> Table:
+    """Read columns of a table.
 
     Args:
-        table: The file or DataFrame.
+        table: As `open_table` returns it.
         names: Names in the table, by the names that the result has.
         key: The config key that ``names`` come from, for errors.
         optional: Those of the names that need not exist in a table.
-        text: Those of the names that hold text; the symbol is one of them, and NA a symbol.
+        numbers: Those of the names that hold numbers.
 
     Raises:
-        InputError: There is no such file, it cannot be read, has no rows or lacks a column.
+        InputError: The file cannot be read, has no rows or lacks a column, or has two of that name.
     """
-    source = name_table(table)
-    found = column_names(table)
+    source, found = name_table(table), column_names(table)
     for name, column in names.items():
         if column not in found:
-            hint = did_you_mean(column, map(str, found))
+            hint = did_you_mean(column, found)
             way_out = ", null if there is none" if name in optional else ""
             raise InputError(
                 f"{source} has no column {column!r} for {name} ({key}.{name} is its "
                 f"name{way_out}); {hint}"
             )
-    with _parsing(source):
-        frame = _read(table, names, text)
+        if found.count(column) > 1:
+            raise InputError(f"{source} has {found.count(column)} columns {column!r}")
+    wanted = list(dict.fromkeys(names.values()))
+    frame = _read(table, wanted, found, [names[name] for name in numbers if name in names])
     if frame.empty:
         raise InputError(f"{source} has no rows")
-    return frame.set_axis(list(names), axis="columns")
+    frame = frame[list(names.values())].set_axis(list(names), axis="columns")
+    frame = frame.reset_index(drop=True)
+    line = None
+    if isinstance(table, Path) and table.suffix != ".parquet":
+        line = partial(line_of, table)
+    return Table(source, frame, names, line)
 
 
-def column_names(table: str | Path | pd.DataFrame) -> list[str]:
+def column_names(table: Path | pd.DataFrame) -> list[str]:
     """Those that the table has."""
     if isinstance(table, pd.DataFrame):
-        return list(table.columns)
-    file = Path(table).expanduser()
-    if not file.is_file():
-        raise InputError(f"no file {file}")
-    with _parsing(str(table)):
-        if file.suffix == ".parquet":
-            return list(pq.read_schema(file).names)
-        if file.suffix in (".csv", ".gz"):
-            return list(pd.read_csv(file, nrows=0).columns)
-    raise InputError(f"{file}: expected a .parquet, .csv or .csv.gz file")
-
-
-@contextmanager
-def _parsing(source: str) -> Iterator[None]:
-    """Name the file in errors of pyarrow and pandas, for what they cannot parse."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(f"cannot read {source}: {error}") from error
+        return [str(name) for name in table.columns]
+    if table.suffix == ".parquet":
+        try:
+            return list(pq.read_schema(table).names)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"cannot read {table}: {error}") from error
+    if table.suffix in (".csv", ".gz"):
+        return read_header(table)
+    raise InputError(f"{table}: expected a .parquet, .csv or .csv.gz file")
 
 
 def _read(
-    table: str | Path | pd.DataFrame, names: Mapping[str, str], text: Collection[str]
+    table: Path | pd.DataFrame, wanted: list[str], found: list[str], numbers: list[str]
 ) -> pd.DataFrame:
-    wanted = list(names.values())
     if isinstance(table, pd.DataFrame):
-        return table[wanted].copy()
-    file = Path(table).expanduser()
-    if file.suffix == ".parquet":
-        arrow = pq.read_table(file, columns=wanted)
-        # an index of pandas is read as the columns that hold it
-        frame: pd.DataFrame = arrow.to_pandas(
-            date_as_object=False, split_blocks=True, ignore_metadata=True
-        )
-        return frame[wanted]
-    return pd.read_csv(
-        file,
-        usecols=wanted,
-        dtype={names[name]: str for name in text},
-        keep_default_na=False,
-        na_values={column: MISSING for column in wanted if column != names["symbol"]},
-    )[wanted]
+        columns = [found.index(name) for name in wanted]
+        return table.iloc[:, columns].set_axis(wanted, axis="columns")
+    if table.suffix != ".parquet":
+        return read_csv(table, wanted, numbers)
+    try:
+        return _to_pandas(pq.read_table(table, columns=wanted))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {table}: {error}") from error
 
 
-def parse_dates(column: "pd.Series[str]", source: str) -> "pd.Series[pd.Timestamp]":
-    """Days, without time and zone, of a column of dates, ISO texts or numbers like 20150102.
-
-    Raises:
-        InputError: A value is none of these.
-    """
-    days: pd.Series[str] = column
-    if pd.api.types.is_numeric_dtype(column):
-        days = column.map("{:.0f}".format)
-    elif pd.api.types.is_string_dtype(column):  # the local day, whatever its offset from UTC
-        days = column.str.replace(r"^(\d{4}-\d{2}-\d{2})[T ].*$", r"\1", regex=True)
-    form = "%Y%m%d" if pd.api.types.is_numeric_dtype(column) else None
-    parsed = pd.to_datetime(days, errors="coerce", format=form)
-    wrong = np.flatnonzero(parsed.isna())
-    if len(wrong):
-        values = shorten(repr(column.iloc[row]) for row in wrong)
-        raise InputError(
-            f"{source}, column {column.name!r}: {len(wrong)} values are not dates, "
-            f"the first in row {wrong[0] + 1}: {values}"
-        )
-    if parsed.dt.tz is not None:
-        parsed = parsed.dt.tz_localize(None)
-    return parsed.dt.normalize().dt.as_unit("ns")
-
-
-def parse_symbols(column: "pd.Series[str]", source: str) -> tuple[list[str], Rows]:
-    """The symbols of a column, sorted, and which of them each row has: [R].
-
-    Raises:
-        InputError: A row has none.
-    """
-    codes, symbols = pd.factorize(column, sort=True)
-    if (codes < 0).any():
-        raise InputError(f"{source}: row {int(np.argmax(codes < 0)) + 1} has no symbol")
-    return [str(symbol) for symbol in symbols], codes
-
-
-def parse_numbers(column: "pd.Series[float]", name: str, source: str) -> "pd.Series[float]":
-    """A column of numbers, or of texts that are numbers.
-
-    Raises:
-        InputError: A value is no number.
-    """
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        return column
-    numbers = pd.to_numeric(column, errors="coerce")
-    wrong = column[numbers.isna() & column.notna()]
-    if len(wrong):
-        raise InputError(f"{source}, {name}: {wrong.iloc[0]!r} is not a number")
-    return numbers
-
-
-def refuse_twice(
-    dates: pd.DatetimeIndex, symbols: Sequence[str], days: Rows, stocks: Rows, source: str
-) -> None:
-    """Raise an `InputError` where a pair of day [R] and stock [R] has two rows."""
-    twice = np.flatnonzero(pd.Series(days * len(symbols) + stocks).duplicated())
-    if len(twice):
-        pairs = shorten(f"{dates[days[i]]:%Y-%m-%d} {symbols[stocks[i]]}" for i in twice)
-        raise InputError(
-            f"{source} has {len(twice)} rows whose date and symbol stand twice: {pairs}"
-        )
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    # an index of pandas is read as the columns that hold it
+    frame: pd.DataFrame = table.to_pandas(
+        date_as_object=False, split_blocks=True, ignore_metadata=True
+    )
+    return frame

@@ -1,11 +1,11 @@
-"""The zoo: one file per architecture; `configs/model` has a yaml for each."""
+"""The model zoo: one file per architecture, each with a yaml in ``configs/model``."""
 
 import inspect
 import re
 
 
 def describe_model(name: str) -> str:
-    """The card of a model: paper, equations, differences and arguments, and its yaml."""
+    """Return a model card: paper, equations, deviations from the paper, arguments and yaml."""
     from hydra.utils import get_class
 
     from alphazoo.config import compose, config_dir
@@ -17,7 +17,7 @@ def describe_model(name: str) -> str:
 
 
 def describe_zoo() -> str:
-    """A table of all models: name, parameters with their yaml, first line and paper of the file."""
+    """Return a table of all models: name, parameter count with its yaml, summary and paper."""
     from alphazoo.config import compose, config_dir, instantiate
 
     rows = []

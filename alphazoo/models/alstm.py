@@ -2,7 +2,8 @@
 
 Qin et al., "A dual-stage attention-based recurrent neural network for time series prediction",
 IJCAI 2017. https://arxiv.org/abs/1704.02971
-Of the paper's two stages this has the second, attention over time, as Qlib's benchmark does.
+Only the second of the paper's two stages, attention over time, is implemented, as in Qlib's
+benchmark.
 """
 
 import torch
@@ -15,17 +16,18 @@ from alphazoo.models.encoder import Encoder
 
 
 class ALSTM(StockModel):
-    """A linear score of the last hidden state and the attention-weighted mean of all.
+    """A linear head on the last hidden state and the attention-weighted mean of all of them.
 
-    Qlib's ALSTM runs a GRU whatever its settings say (the name of the cell never arrives), so its
-    published figures are those of ``cell="gru"``, the default of the yaml; ``"lstm"`` is the paper.
+    Qlib's ALSTM always runs a GRU, because its setting for the cell is never passed on. Its
+    published metrics are therefore those of ``cell="gru"``, the default in the yaml; the paper
+    uses ``"lstm"``.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         cell: ``"lstm"`` or ``"gru"``.
         hidden_size: H, width of the hidden state.
-        num_layers: Recurrent layers.
-        dropout: Between the recurrent layers and inside the attention.
+        num_layers: Number of recurrent layers.
+        dropout: Dropout rate between the recurrent layers and inside the attention.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -59,18 +61,18 @@ class ALSTM(StockModel):
         self.head = nn.Linear(2 * hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         states = self._encode(day)  # [T, N, H]
         context = (self._weigh(states) * states).sum(dim=0)  # [N, H]
         scores: Tensor = self.head(torch.cat([states[-1], context], dim=1))
         return scores.squeeze(-1)
 
     def time_weights(self, day: DayBatch) -> Tensor:
-        """How much each day of the window counts: [N, T], each row sums to 1."""
+        """Return the attention weight of each day of the window, [N, T]; each row sums to 1."""
         return self._weigh(self._encode(day)).squeeze(-1).T
 
     def _encode(self, day: DayBatch) -> Tensor:
-        features = day.features.transpose(0, 1)  # day by day, as they lie in memory
+        features = day.features.transpose(0, 1)  # [T, N, F], the order in memory
         states: Tensor = self.encoder(self.input(features).tanh().transpose(0, 1))
         return states.transpose(0, 1)
 

@@ -1,4 +1,4 @@
-"""StockModel: what every architecture shares. An author writes ``__init__`` and ``forward``."""
+"""StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +14,14 @@ from alphazoo.bounds import NonNegativeFloat, PositiveFloat
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.files import read_checkpoint
+from alphazoo.lineage import Lineage, read_lineage
 from alphazoo.metrics import ScoreTable, summary
 
 FIGURES = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 
 
 def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean squared error [] over the stocks of a day whose label [N] is finite; 0 without any."""
+    """Return the mean squared error, a scalar, over stocks with a finite label [N]; 0 if none."""
     known = labels.isfinite()
     errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
     return errors.square().sum() / known.sum().clamp(min=1)
@@ -29,74 +30,73 @@ def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
 def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
     found = checkpoint["alphazoo"]["model"]
     if found != kind:
-        raise InputError(f"{source} is that of a model {found}, here it is {kind}")
+        raise InputError(f"{source} holds a {found} model, expected {kind}")
 
 
 class StockModel(L.LightningModule, ABC):
-    """Scores the stocks of a day; learns by the daily mean squared error; is judged by its IC.
+    """Scores the stocks of a day; trained on the daily mean squared error and evaluated by IC.
 
-    The constructor arguments of a subclass are saved in its checkpoint, so that
-    ``load_from_checkpoint(path)`` needs nothing else.
+    The constructor arguments of a subclass are saved in its checkpoint, so
+    ``load_from_checkpoint(path)`` needs no other arguments.
 
     Args:
         lr: Learning rate.
         weight_decay: L2 penalty, as the optimiser defines it.
 
     Attributes:
-        optimizer: Makes an optimiser from parameters, ``lr`` and ``weight_decay``.
-        logged: Figures that training logs, which ``monitor`` can choose from.
-        base: Where the encoder came from, see `alphazoo.warm_start`; None: from nowhere.
-        lr_scheduler: A scheduler in the form of Lightning's ``configure_optimizers``, where
-            ``scheduler`` makes it from the optimiser; None keeps the learning rate.
+        optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
+        logged: Names of the metrics that training logs; ``monitor`` must be one of them.
+        lineage: The checkpoints that the weights came from, see `alphazoo.lineage`.
+        lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
+            that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
 
     logged: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in FIGURES))
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
-    base: dict[str, Any] | None = None
 
     def __init__(self, *, lr: PositiveFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.lr = lr
         self.weight_decay = weight_decay
+        self.lineage: Lineage = []
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
-        self.losses = (
-            MeanMetric()
-        )  # of the train days; Lightning rounds the mean of days per process
+        # over training days; Lightning's own mean would round the number of days per process
+        self.losses = MeanMetric()
 
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]. Must not read ``labels`` or ``returns``."""
+        """Return one score per stock of the day, [N]. Must not read ``labels`` or ``returns``."""
 
     def remember(self, train_days: Iterable[DayBatch]) -> None:
-        """Learn from the train days what is not a weight; most models have no such thing.
+        """Build state from the training days that is not a weight; most models have none.
 
-        A model that has calls it from Lightning's hooks; call it yourself where no Trainer runs.
+        Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
         """
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """Make the model of a checkpoint; see Lightning for the arguments.
+        """Load a model from a checkpoint; see Lightning for the arguments.
 
         Raises:
-            InputError: The checkpoint is that of another model.
+            InputError: The checkpoint holds another model.
         """
         _check_kind(read_checkpoint(checkpoint_path), cls.__name__, str(checkpoint_path))
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say whose weights these are and where they came from."""
-        checkpoint["alphazoo"] = {"model": type(self).__name__, "base": self.base}
+        """Store the name of the model class and the lineage of its weights."""
+        checkpoint["alphazoo"] = {"model": type(self).__name__, "lineage": self.lineage}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model."""
+        """Reject the weights of another model; take their lineage unless the run has set one."""
         _check_kind(checkpoint, type(self).__name__, "the checkpoint")
-        self.base = checkpoint["alphazoo"]["base"]
+        self.lineage = self.lineage or read_lineage(checkpoint)
 
     def configure_optimizers(self) -> Any:
-        """Adam with the model's learning rate, unless the attributes say otherwise."""
-        # without weights it still carries the learning rate, which a scheduler may change
+        """Return the optimiser and scheduler set as attributes; by default Adam without one."""
+        # without weights, the optimiser still holds the learning rate, which a scheduler may change
         weights: list[Tensor] = [*self.parameters()] or [torch.zeros(())]
         try:
             optimizer = self.optimizer(weights, lr=self.lr, weight_decay=self.weight_decay)
@@ -108,29 +108,29 @@ class StockModel(L.LightningModule, ABC):
         return [optimizer], [{**self.lr_scheduler, "scheduler": make(optimizer)}]
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
-        """Loss of one day; every day weighs the same."""
+        """Return the loss of one day; all days have equal weight."""
         scores = self(day)
         loss = daily_mse(scores, day.labels)
         if not loss.isfinite():
             raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.losses.update(loss.detach(), day.labels.isfinite().any())  # not a repeated day's
+        self.losses.update(loss.detach(), day.labels.isfinite().any())  # skips repeated days
         self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Begin a new table."""
+        """Clear the score table."""
         self._table("val").reset()
 
     def validation_step(self, day: DayBatch, index: int) -> None:
-        """Score one valid day."""
+        """Score one validation day."""
         self._score("val", day)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures of the valid days."""
+        """Log the validation metrics."""
         self._log_figures("val")
 
     def on_test_epoch_start(self) -> None:
-        """Begin a new table."""
+        """Clear the score table."""
         self._table("test").reset()
 
     def test_step(self, day: DayBatch, index: int) -> None:
@@ -138,26 +138,26 @@ class StockModel(L.LightningModule, ABC):
         self._score("test", day)
 
     def on_test_epoch_end(self) -> None:
-        """Log the figures of the test days."""
+        """Log the test metrics."""
         self._log_figures("test")
 
     def on_predict_epoch_start(self) -> None:
-        """Begin a new table."""
+        """Clear the score table."""
         self._table("predict").reset()
 
     def predict_step(self, day: DayBatch, index: int) -> Tensor:
-        """Score one day: [N]."""
+        """Return the scores of one day, [N]."""
         return self._score("predict", day)
 
     def on_predict_epoch_end(self) -> None:
-        """Merge the scores while all processes are there."""
+        """Gather the scores while all processes are still running."""
         self.scores("predict")
 
     def scores(self, name: str) -> pd.DataFrame:
-        """The scores of the last pass over ``"val"``, ``"test"`` or ``"predict"``.
+        """Return the scores of the last pass over ``"val"``, ``"test"`` or ``"predict"``.
 
-        Columns ``date`` (row of the calendar), ``stock`` (column of the universe), ``score``,
-        ``label``, ``return``; of all processes, each row once.
+        The columns are ``date`` (row of the calendar), ``stock`` (column of the universe),
+        ``score``, ``label`` and ``return``. The rows of all processes are merged, each one once.
         """
         return self._table(name).compute()
 
@@ -166,7 +166,7 @@ class StockModel(L.LightningModule, ABC):
 
     def _score(self, name: str, day: DayBatch) -> Tensor:
         scores: Tensor = self(day)
-        if not scores.isfinite().all():
+        if not scores.float().isfinite().all():  # tables keep float32
             raise DivergedError(self._explain("scores are not finite", scores, day))
         self._table(name).update(day, scores)
         return scores
@@ -174,7 +174,7 @@ class StockModel(L.LightningModule, ABC):
     def _log_figures(self, name: str) -> None:
         figures = summary(self.scores(name))
         for figure in FIGURES:
-            # the table is that of all processes already; sync_dist only says so to Lightning
+            # the table already covers all processes; sync_dist only tells Lightning so
             self.log(
                 f"{name}/{figure}",
                 figures[figure],

@@ -1,4 +1,4 @@
-"""The recurrent encoder that the recurrent and the graph models share."""
+"""The recurrent encoder shared by the recurrent and the graph models."""
 
 from torch import Tensor, nn
 
@@ -13,10 +13,10 @@ class Encoder(nn.Module):
 
     Args:
         cell: ``"lstm"`` or ``"gru"``.
-        n_features: F.
-        hidden_size: H.
-        num_layers: Layers, each on the outputs of the one before.
-        dropout: Between layers.
+        n_features: F, number of features per day.
+        hidden_size: H, width of the hidden state.
+        num_layers: Number of stacked layers.
+        dropout: Dropout rate between the layers.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """GATs: a graph attention layer over the stocks of the day.
 
 Veličković et al., "Graph attention networks", ICLR 2018. https://arxiv.org/abs/1710.10903
-The graph is complete, every stock attends to every other and to itself, or that of the concepts.
+The graph is either complete (every stock attends to all stocks, including itself) or given by
+concepts.
 """
 
 import torch
@@ -16,26 +17,27 @@ from alphazoo.models.encoder import Encoder
 
 
 class GATs(StockModel):
-    """A stock's hidden state plus the attention-weighted mean of those of all stocks.
+    """A stock's hidden state plus the attention-weighted mean of all stocks' hidden states.
 
-    As in Qlib's benchmark, and unlike the paper, attention averages the hidden states themselves
-    (``aggregate="hidden"``) with one head and a slope of 0.01; the paper averages the transformed
-    states (``aggregate="transformed"``) with a slope of 0.2, several heads and attention dropout,
-    over the edges of a given graph. On the complete one the stocks differ little in what they
-    attend to (the logit is a sum of what i and what j contribute); ``graph="concepts"`` joins the
-    stocks that share a concept, such as a sector.
+    As in Qlib's benchmark, and unlike in the paper, attention averages the hidden states themselves
+    (``aggregate="hidden"``) with one head and a slope of 0.01. The paper averages the transformed
+    states (``aggregate="transformed"``) over the edges of a given graph, with a slope of 0.2,
+    several heads and attention dropout. On the complete graph, the attention weights differ little
+    between stocks, because the logit is the sum of a term of stock i and a term of stock j.
+    ``graph="concepts"`` connects the stocks that share a concept, such as a sector.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         cell: ``"lstm"`` or ``"gru"``.
         hidden_size: H, width of the encoder and of the attention.
-        num_layers: Recurrent layers.
-        dropout: Between the recurrent layers.
-        heads: Attention heads; they divide ``hidden_size``.
-        slope: Of the leaky ReLU of the attention, eq. 3.
-        attention_dropout: Of the attention weights, while training.
-        aggregate: ``"hidden"`` or ``"transformed"``: what attention averages.
-        graph: ``"complete"``, or ``"concepts"``: a stock attends to those that share one with it.
+        num_layers: Number of recurrent layers.
+        dropout: Dropout rate between the recurrent layers.
+        heads: Number of attention heads; must divide ``hidden_size``.
+        slope: Negative slope of the leaky ReLU of the attention, eq. 3.
+        attention_dropout: Dropout rate of the attention weights during training.
+        aggregate: The states that attention averages, ``"hidden"`` or ``"transformed"``.
+        graph: ``"complete"``, or ``"concepts"``: a stock attends only to itself and to stocks
+            that share a concept with it.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -81,10 +83,10 @@ class GATs(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day together: [N].
+        """Return one score per stock of the day, [N]; the stocks are scored jointly.
 
         Raises:
-            InputError: The graph is that of the concepts, and the data have none.
+            InputError: The graph is given by concepts, but the data have none.
         """
         hidden = self.encoder(day.features)[:, -1]  # [N, H]
         transformed = self._split(self.transform(hidden))  # [heads, N, H / heads]
@@ -96,7 +98,7 @@ class GATs(StockModel):
         return scores.squeeze(-1)
 
     def attention_weights(self, day: DayBatch) -> Tensor:
-        """How much stock i attends to stock j: [heads, N, N], each row sums to 1."""
+        """Return the attention of stock i to stock j, [heads, N, N]; each row sums to 1."""
         hidden = self.encoder(day.features)[:, -1]
         return self._attend(self._split(self.transform(hidden)), day)
 
@@ -104,12 +106,12 @@ class GATs(StockModel):
         return states.view(len(states), self.heads, -1).transpose(0, 1)
 
     def _attend(self, transformed: Tensor, day: DayBatch) -> Tensor:
-        # a [z_j, z_i] is the sum of two vectors: no tensor of N x N x 2H
+        # a [z_j, z_i] is the sum of two vectors, so no tensor [N, N, 2H] is needed
         source = (transformed @ self.source).transpose(1, 2)  # [heads, 1, N]
         target = transformed @ self.target  # [heads, N, 1]
         logits: Tensor = F.leaky_relu(source + target, self.slope)
         if self.graph == "concepts":
             members = (day.memberships > 0).to(logits.dtype)
-            joined = (members @ members.T).fill_diagonal_(1) > 0  # [N, N], and each with itself
+            joined = (members @ members.T).fill_diagonal_(1) > 0  # [N, N], diagonal included
             logits = logits.masked_fill(~joined, -torch.inf)
         return logits.softmax(dim=2)  # eq. 3

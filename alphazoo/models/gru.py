@@ -13,13 +13,13 @@ from alphazoo.models.encoder import Encoder
 
 
 class GRU(StockModel):
-    """A linear score of the last hidden state; each stock is scored by itself.
+    """A linear head on the last hidden state; each stock is scored independently.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         hidden_size: H, width of the hidden state.
-        num_layers: Recurrent layers.
-        dropout: Between the recurrent layers.
+        num_layers: Number of recurrent layers.
+        dropout: Dropout rate between the recurrent layers.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -45,7 +45,7 @@ class GRU(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         last = self.encoder(day.features)[:, -1]  # [N, H]
         scores: Tensor = self.head(last)
         return scores.squeeze(-1)

@@ -1,4 +1,4 @@
-"""HIST: what stocks share through concepts that are known and concepts that are found.
+"""HIST: information that stocks share through predefined and hidden concepts.
 
 Xu et al., "HIST: a graph-based framework for stock trend forecasting via mining concept-oriented
 shared information", 2021. https://arxiv.org/abs/2110.13716
@@ -17,36 +17,37 @@ from alphazoo.models.encoder import Encoder
 
 
 class HIST(StockModel):
-    """A linear score of three parts of a stock's hidden state h.
+    """A linear head on the sum of three parts of a stock's hidden state h.
 
-    With x the hidden states still to explain (at first h), each of the first two parts makes
-    concepts e_k from their members, lets every stock read all of them, and takes what it read off::
+    Let x be the hidden states that are not yet explained, initially h. Each of the first two parts
+    computes concepts e_k from their members, lets every stock read all concepts, and subtracts
+    what they explain::
 
         e_k = sum_n w_nk x_n;  info = W softmax_k(cos(x_n, e_k)) e;  part = LeakyReLU(W_f info)
         x <- x - W_b info
 
-    1. known concepts, with w_nk = c_nk / (sum_n c_nk + 1), c the membership;
-    2. hidden concepts: each stock is one, its members are itself and the stocks to which it is the
-       most similar, with the cosine as weight;
-    3. the stock itself: LeakyReLU(W_i x).
+    1. predefined concepts, with w_nk = c_nk / (sum_n c_nk + 1), where c is the membership;
+    2. hidden concepts: each stock defines one, whose members are the stock itself and all stocks
+       to which it is the most similar one, weighted by the cosine;
+    3. the individual part: LeakyReLU(W_i x).
 
-    The reference and its differences: as in Qlib's benchmark, memberships count equally and each
-    stock joins one hidden concept; ``weighted`` uses the weights of the concepts (the authors take
-    market values), ``own_concepts`` lets a stock read only the concepts to which it belongs, and
-    ``neighbours`` lets it join several hidden ones. Qlib's network cannot run on a CPU, and
-    gives a stock outside its map the concepts of another; here such a stock has none and reads
-    those of the others. Four layers that Qlib makes and never uses are left out.
+    As in Qlib's benchmark, all memberships have equal weight and each stock joins one hidden
+    concept. ``weighted`` uses the weights of the concepts instead (the authors use market values),
+    ``own_concepts`` lets a stock read only the concepts that it belongs to, and ``neighbours`` lets
+    it join several hidden concepts. Qlib's network cannot run on a CPU, and it gives a stock
+    missing from its map the concepts of another stock; here such a stock has no concepts and reads
+    those of the others. Four layers that Qlib creates but never uses are omitted.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         cell: ``"lstm"`` or ``"gru"``.
-        hidden_size: H, width of the encoder and of all that follows.
-        num_layers: Recurrent layers.
-        dropout: Between the recurrent layers.
-        weighted: Members count by their weight in ``DayBatch.concepts``, not equally.
-        own_concepts: A stock reads the known concepts to which it belongs, not all of them. The
-            cosine finds a stock's sector only where its window shows it; this makes sure.
-        neighbours: Hidden concepts that a stock joins besides its own.
+        hidden_size: H, width of the encoder and of all later layers.
+        num_layers: Number of recurrent layers.
+        dropout: Dropout rate between the recurrent layers.
+        weighted: Weight the members by ``DayBatch.concepts`` instead of equally.
+        own_concepts: A stock reads only the predefined concepts that it belongs to. Without this,
+            the cosine identifies a stock's sector only if the stock's window reveals it.
+        neighbours: Number of hidden concepts that a stock joins besides its own.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -67,7 +68,7 @@ class HIST(StockModel):
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if neighbours < 1:
-            raise InputError(f"model.neighbours is 1 or more, got {neighbours}")
+            raise InputError(f"model.neighbours must be at least 1, got {neighbours}")
         self.encoder = Encoder(
             cell=cell,
             n_features=n_features,
@@ -84,7 +85,7 @@ class HIST(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day together: [N].
+        """Return one score per stock of the day, [N]; the stocks are scored jointly.
 
         Raises:
             InputError: The data have no concepts.
@@ -99,12 +100,18 @@ class HIST(StockModel):
         return scores.squeeze(-1)
 
     def concept_weights(self, day: DayBatch) -> Tensor:
-        """How much each stock reads of each known concept: [N, C], 0 for one without members."""
+        """Return the softmax weights with which each stock reads the predefined concepts, [N, C].
+
+        The weight of a concept without members is 0.
+        """
         x = self.encoder(day.features)[:, -1]
         return _read_weights(x, *self._gather_known(x, day))
 
     def _gather_known(self, x: Tensor, day: DayBatch) -> tuple[Tensor, Tensor]:
-        """Known concepts [C, H], and which of them have members [C] or whose they are [N, C]."""
+        """Return the predefined concepts [C, H] and a mask of those that a stock reads.
+
+        The mask is [C], the concepts with members, or [N, C], the concepts of each stock.
+        """
         weights = day.memberships
         members = weights > 0
         if not self.weighted:
@@ -113,13 +120,13 @@ class HIST(StockModel):
         return concepts, members if self.own_concepts else members.any(dim=0)
 
     def _similar(self, x: Tensor) -> Tensor:
-        """The k stocks most similar to each: [N, k]."""
+        """Return the k stocks most similar to each stock, [N, k]."""
         similarity = cosines(x, x)
-        similarity.fill_diagonal_(0)  # as the reference does: an opposite is no neighbour
+        similarity.fill_diagonal_(0)  # as in the reference: a negative cosine is no neighbour
         return similarity.topk(min(self.neighbours, len(x)), dim=1).indices
 
     def _gather_hidden(self, x: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden concepts [N, H], one per stock, and which of them have members [N]."""
+        """Return hidden concepts [N, H], one per stock, and a mask [N] of those with members."""
         norm = x.norm(dim=1)
         other = x[similar]  # [N, k, H]
         cosine = (x.unsqueeze(1) * other).sum(dim=2) / (norm.unsqueeze(1) * norm[similar] + 1e-6)
@@ -136,7 +143,7 @@ class HIST(StockModel):
 
 
 class _Shared(nn.Module):
-    """What stocks read of concepts, and what that explains of them."""
+    """The information that stocks read from concepts, and the part of the stocks it explains."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -145,20 +152,20 @@ class _Shared(nn.Module):
         self.explain = _linear(size)
 
     def forward(self, x: Tensor, concepts: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-        """The part of the score and the part explained, [N, H] each.
+        """Return the part that enters the score and the part explained, both [N, H].
 
         Args:
-            x: [N, H], what is still to explain.
+            x: [N, H], the hidden states that are not yet explained.
             concepts: [K, H].
-            used: [K] or [N, K], which of the concepts a stock reads.
+            used: [K] or [N, K], mask of the concepts that a stock reads.
         """
         info = self.info(_read_weights(x, concepts, used) @ concepts)
         return F.leaky_relu(self.score(info)), self.explain(info)
 
 
 def _read_weights(x: Tensor, concepts: Tensor, used: Tensor) -> Tensor:
-    """Softmax over the concepts that a stock reads: [N, K]; all 0 where there is none."""
-    weights = cosines(x, concepts).exp() * used  # cosines need no maximum taken off
+    """Return the softmax over the concepts that a stock reads, [N, K]; all 0 if it reads none."""
+    weights = cosines(x, concepts).exp() * used  # cosines are bounded: exp cannot overflow
     return weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
 

@@ -1,4 +1,4 @@
-"""IGMTF: a stock learns from the stocks it resembles on the train days most like today.
+"""IGMTF: a stock learns from similar stocks on the training days most similar to today.
 
 Xu et al., "Instance-wise graph-based framework for multivariate time series forecasting", 2021.
 https://arxiv.org/abs/2109.06489
@@ -25,39 +25,39 @@ StatesByDay = list[tuple[Tensor, Tensor]]  # row of the calendar [], states [N, 
 
 
 class IGMTF(StockModel):
-    """A linear score of a stock's state and of those of its neighbours in the train days.
+    """A linear head on a stock's state and the states of its neighbours on the training days.
 
-    The state g of a stock is two layers on its last hidden state. The memory holds g of all stocks
-    of all train days. For a day::
+    The state g of a stock is the output of two layers on its last hidden state. The memory holds g
+    of all stocks on all training days. For a given day::
 
-        days = the k_day train days whose mean g has the highest cosine with that of this day
-        M = the two layers, once more, on their rows
+        days = the k_day training days whose mean g has the highest cosine with that of this day
+        M = the two layers, applied once more, to the rows of these days
         neighbours of stock n = the n_neighbor rows m with the highest cosine of P1 g_n and P2 M_m
         score = head [g_n, mean over its neighbours of cosine times P2 M_m]
 
-    The memory is a function of the weights and the train days: it is made again at the start of an
-    epoch and before valid, test and predict days, by each of several processes a share, and never
-    stored. As in Qlib's benchmark, a train day finds itself in the memory, and later train days,
-    too (their features, not their labels): ``exclude_self`` and ``causal_memory`` leave them out.
-    The authors' code does not pass the memory through the layers again. Qlib's fails when all days
-    have as many stocks.
+    The memory depends only on the weights and the training days. It is rebuilt at the start of each
+    epoch and before validation, test and prediction, and is never stored; each of several processes
+    builds a share. As in Qlib's benchmark, a training day finds itself and later training days in
+    the memory (their features, not their labels); ``exclude_self`` and ``causal_memory`` exclude
+    them. The authors' code does not pass the memory through the layers again. Qlib's code fails if
+    all days have the same number of stocks.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         cell: ``"lstm"`` or ``"gru"``.
-        hidden_size: H, width of the encoder and of all that follows.
-        num_layers: Recurrent layers.
-        dropout: Between the recurrent layers.
-        k_day: Train days that a day looks at.
-        n_neighbor: Rows of these that a stock learns from.
-        exclude_self: A train day does not look at itself.
-        causal_memory: A day looks at earlier days only.
+        hidden_size: H, width of the encoder and of all later layers.
+        num_layers: Number of recurrent layers.
+        dropout: Dropout rate between the recurrent layers.
+        k_day: Number of training days whose rows are searched for neighbours.
+        n_neighbor: Number of neighbours per stock.
+        exclude_self: Exclude a training day from its own search.
+        causal_memory: Search only earlier days.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
 
     _memory: "_Memory | None" = None
-    _made_of: tuple[object, ...] = ()  # the weights and data that the memory was made of
+    _made_of: tuple[object, ...] = ()  # the weights and train days that the memory was made of
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class IGMTF(StockModel):
         super().__init__(lr=lr, weight_decay=weight_decay)
         if k_day < 1 or n_neighbor < 1:
             raise InputError(
-                f"model.k_day and n_neighbor are 1 or more, got {k_day} and {n_neighbor}"
+                f"model.k_day and model.n_neighbor must be at least 1, got {k_day} and {n_neighbor}"
             )
         self.encoder = Encoder(
             cell=cell,
@@ -101,15 +101,15 @@ class IGMTF(StockModel):
         self.head = nn.Linear(2 * hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day together: [N].
+        """Return one score per stock of the day, [N]; the stocks are scored jointly.
 
         Raises:
-            InputError: There is no memory yet, see `remember`.
+            InputError: The memory has not been built, see `remember`.
         """
         g = self._states(day)  # [N, H]
         rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
         keys, query = self.key(self.layers(rows)), self.query(g)
-        with torch.no_grad():  # a gradient reaches the neighbours alone
+        with torch.no_grad():  # gradients flow only through the neighbours found
             k = min(self.n_neighbor, len(rows))
             nearest = cosines(query, keys).topk(k, dim=1).indices  # [N, k]
         near = keys[nearest]  # [N, k, H]
@@ -120,10 +120,10 @@ class IGMTF(StockModel):
         return scores.squeeze(-1)
 
     def remember(self, train_days: Iterable[DayBatch]) -> None:
-        """Make the memory of all train days.
+        """Build the memory from all training days.
 
         Raises:
-            InputError: They are too few for ``k_day``, or their rows for ``n_neighbor``.
+            InputError: There are fewer days than ``k_day``, or fewer rows than ``n_neighbor``.
         """
         self._keep(self._states_of(train_days))
 
@@ -139,7 +139,7 @@ class IGMTF(StockModel):
         memory = _Memory(days)
         others = len(days) - self.exclude_self
         if self.k_day > others:
-            raise InputError(f"model.k_day={self.k_day}, but the memory has {others} train days")
+            raise InputError(f"model.k_day={self.k_day}, but the memory has {others} training days")
         if self.n_neighbor > memory.rows.shape[0]:
             raise InputError(
                 f"model.n_neighbor={self.n_neighbor}, but the memory has "
@@ -148,45 +148,48 @@ class IGMTF(StockModel):
         self._memory, self._made_of = memory, ()
 
     def on_train_epoch_start(self) -> None:
-        """Make the memory with the weights of now."""
+        """Build the memory with the current weights."""
         self._refresh()
 
     def on_validation_start(self) -> None:
-        """Make the memory with the weights of now."""
+        """Build the memory with the current weights."""
         self._refresh()
 
     def on_test_start(self) -> None:
-        """Make the memory with the weights of now."""
+        """Build the memory with the current weights."""
         self._refresh()
 
     def on_predict_start(self) -> None:
-        """Make the memory with the weights of now."""
+        """Build the memory with the current weights."""
         self._refresh()
 
     def _refresh(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
         if data is None:
             raise InputError(
-                "IGMTF remembers train days: give the Trainer a MarketDataModule, not a loader"
+                "IGMTF needs all training days: pass the Trainer a MarketDataModule, not a loader"
             )
         days = data.train_days()
         weights = torch.cat([p.detach().flatten() for p in self.parameters()])
-        made_of = (_digest(weights), self.device, len(days), _digest(days[0].features))
-        if made_of != self._made_of:  # other weights, device or data
+        made_of = (_digest(weights), self.device, days.origin)
+        if made_of != self._made_of:
             start, processes = time.perf_counter(), self.trainer.world_size
             if len(days) < processes:
-                raise InputError(f"{processes} processes have {len(days)} train days to remember")
+                raise InputError(
+                    f"IGMTF needs a training day per process, got {len(days)} training days for "
+                    f"{processes} processes"
+                )
             share = days.rows[self.global_rank :: processes]
             self._keep(_merge(self._states_of(Days(share, days.panels))))
             self._made_of = made_of
-            log.info("memory of %d train days: %.1f s", len(days), time.perf_counter() - start)
+            log.info("memory of %d training days: %.1f s", len(days), time.perf_counter() - start)
 
     def _states(self, day: DayBatch) -> Tensor:
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
         return states
 
     def _recall(self, date: Tensor, mean: Tensor) -> Tensor:
-        """Rows of the train days most like a day: [R, H]."""
+        """Return the memory's rows of the training days most similar to a day, [R, H]."""
         memory = self._memory
         if memory is None:
             raise InputError(
@@ -203,7 +206,7 @@ class IGMTF(StockModel):
 
 
 def _merge(days: StatesByDay) -> "StatesByDay":
-    """Those of all processes, each of which has some of the days; in the order of the calendar."""
+    """Gather the days of all processes, each of which holds a share; sort them by date."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return days
     device = days[0][1].device
@@ -219,11 +222,11 @@ def _digest(tensor: Tensor) -> int:
 
 
 class _Memory:
-    """States of the stocks of many days, day after day.
+    """States of all stocks on many days, concatenated day by day.
 
     Attributes:
-        rows: [R, H], of all stocks of all days.
-        means: [days, H], over the stocks of each day.
+        rows: [R, H], one per stock and day.
+        means: [days, H], mean over the stocks of each day.
         dates: [days], rows of the calendar.
     """
 
@@ -235,6 +238,6 @@ class _Memory:
         self._starts = torch.tensor([0, *counts]).cumsum(0).tolist()
 
     def take(self, days: Tensor) -> Tensor:
-        """Rows of some of the days: [R, H]."""
+        """Return the rows of the given days, [R, H]."""
         parts = [self.rows[self._starts[day] : self._starts[day + 1]] for day in days.tolist()]
         return torch.cat(parts) if parts else self.rows[:0]

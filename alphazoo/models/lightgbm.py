@@ -1,8 +1,8 @@
-"""LightGBM: boosted regression trees on the flattened window, what the others are measured by.
+"""LightGBM: boosted regression trees on the flattened window, the baseline of the other models.
 
 Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
 https://proceedings.neurips.cc/paper/2017/hash/6449f44a102fde848669bdd9eb6b76fa-Abstract.html
-The trees are made by the library of that name, the extra ``gbdt``.
+The library of the same name, installed by the extra ``gbdt``, trains the trees.
 """
 
 import copy
@@ -31,45 +31,45 @@ log = logging.getLogger(__name__)
 
 
 class LightGBM(StockModel):
-    """A sum of trees on the T F columns of the window; each stock is scored by itself.
+    """A sum of trees on the T x F columns of the window; each stock is scored independently.
 
-    An epoch adds ``trees_per_epoch`` trees, each of which looks at all train days at once::
+    Each epoch adds ``trees_per_epoch`` trees, and each tree is fitted to all training days::
 
-        rows = the stocks of all train days that have a label
+        rows = all stocks with a label on all training days
         G = sum over the rows of a leaf of (score of the trees so far - label), n = their number
         value of the leaf = -lr sign(G) max(|G| - lambda_l1, 0) / (n + weight_decay)
 
-    So early stopping, the best epoch and the log are those of every other model, in steps of an
-    epoch, and ``trainer.limit_train_batches`` has no effect. Each row has the same weight, where
-    other models give it to each day. A scheduler changes the rate of later trees; the choice of
-    optimizer changes nothing. It trains in one process, on as many threads as torch has, on the
-    CPU, whatever the device of the days.
+    Early stopping, the best epoch and the log therefore work as for every other model, in steps of
+    one epoch; ``trainer.limit_train_batches`` has no effect. All rows have equal weight, whereas
+    the other models give equal weight to all days. A scheduler changes the learning rate of later
+    trees; the optimiser has no effect. Training runs in one process on the CPU, with the number of
+    threads that torch uses, regardless of the device of the data.
 
-    The published settings draw 0.8789 of the rows, but never say how often, so that the library
-    does not draw at all: that is ``bagging_freq=0``. The matrix of all rows, 4 bytes per column, is
-    in memory until its columns are binned, to 1 byte each.
+    The published settings sample 0.8789 of the rows but do not set how often, so the library does
+    not sample at all, which is ``bagging_freq=0``. The matrix of all rows, 4 bytes per value, stays
+    in memory until its columns are binned, to 1 byte per value.
 
-    A training that was stopped and goes on makes the same trees, save with ``bagging_freq`` above
-    0: the library then draws other rows than it would have.
+    A resumed run builds the same trees as an uninterrupted one, except with ``bagging_freq`` above
+    0: the library then samples different rows.
 
     Args:
-        trees_per_epoch: Trees that an epoch adds.
-        num_leaves: Most leaves of a tree.
-        max_depth: Most splits from the root to a leaf; -1: any.
-        min_data_in_leaf: Least rows of a leaf.
-        feature_fraction: Share of the columns that a tree sees, drawn anew for each.
-        bagging_fraction: Share of the rows that a tree sees.
-        bagging_freq: Rows are drawn anew after so many trees; 0: all rows, always.
-        lambda_l1: Penalty on the size of a leaf's value.
-        lr: Learning rate: the share of its value that a leaf adds.
+        trees_per_epoch: Number of trees added per epoch.
+        num_leaves: Maximum number of leaves of a tree.
+        max_depth: Maximum number of splits from the root to a leaf; -1 means no limit.
+        min_data_in_leaf: Minimum number of rows in a leaf.
+        feature_fraction: Fraction of the columns that a tree uses, sampled anew for each tree.
+        bagging_fraction: Fraction of the rows that a tree uses.
+        bagging_freq: Number of trees after which the rows are sampled again; 0 uses all rows.
+        lambda_l1: L1 penalty on a leaf's value.
+        lr: Learning rate: factor by which a leaf's value is multiplied.
         weight_decay: L2 penalty on a leaf's value, ``lambda_l2`` of the library.
 
     Attributes:
-        booster: The trees, for whatever the library can do with them; None before the first epoch.
+        booster: The trees as an object of the library; None before the first epoch.
     """
 
     booster: "Booster | None" = None
-    _dataset: "Dataset | None" = None  # from the start of a fit until its first trees
+    _dataset: "Dataset | None" = None  # from the start of a fit until its first trees are built
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class LightGBM(StockModel):
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if trees_per_epoch < 1:
-            raise InputError(f"model.trees_per_epoch is 1 or more, got {trees_per_epoch}")
+            raise InputError(f"model.trees_per_epoch must be at least 1, got {trees_per_epoch}")
         self.trees_per_epoch = trees_per_epoch
         self.settings: dict[str, Any] = {
             "objective": "regression",
@@ -101,15 +101,15 @@ class LightGBM(StockModel):
             "lambda_l1": lambda_l1,
             "lambda_l2": weight_decay,
             "deterministic": True,
-            "force_col_wise": True,  # else the library times two ways and takes the faster one
+            "force_col_wise": True,  # else the library times two methods and uses the faster one
             "verbosity": -1,
         }
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N].
+        """Return one score per stock of the day, [N].
 
         Raises:
-            InputError: There are no trees yet, or they are for another number of columns.
+            InputError: There are no trees yet, or they were trained on another number of columns.
         """
         rows = day.features.detach().flatten(1).cpu().numpy()
         with _library():
@@ -117,22 +117,22 @@ class LightGBM(StockModel):
         return torch.as_tensor(scores, dtype=day.features.dtype, device=day.features.device)
 
     def importance(self) -> "pd.Series[float]":
-        """What the splits on each column took off the squared error, the largest first."""
+        """Return by how much the splits on each column reduced the squared error, largest first."""
         trees = self._trees()
         gain = pd.Series(trees.feature_importance("gain"), index=trees.feature_name())
         return gain.sort_values(ascending=False, kind="stable")
 
     def get_extra_state(self) -> str:
-        """The trees as text, for a checkpoint."""
+        """Return the trees as text, for a checkpoint."""
         return "" if self.booster is None else self.booster.model_to_string()
 
     def set_extra_state(self, state: str) -> None:
-        """Take the trees of a checkpoint."""
+        """Load the trees of a checkpoint."""
         with _library() as lightgbm:
             self.booster = lightgbm.Booster(model_str=state) if state else None
 
     def setup(self, stage: str) -> None:
-        """Say at once what would stop the fit.
+        """Check that the model can be trained in this environment.
 
         Raises:
             InputError: The library is not installed, or the days are split over processes.
@@ -140,45 +140,45 @@ class LightGBM(StockModel):
         with _library():
             if stage == "fit" and isinstance(self.trainer.strategy, ParallelStrategy):
                 raise InputError(
-                    "LightGBM trains in one process, on all its threads: take trainer=auto or "
-                    "trainer=cpu, not one that splits the days over processes"
+                    "LightGBM trains in one process, on all its threads: use trainer=auto or "
+                    "trainer=cpu, not a trainer that splits the days over processes"
                 )
 
     def on_fit_start(self) -> None:
-        """Have the Trainer make one day per epoch: no other is needed, see `training_step`."""
+        """Limit the Trainer to one day per epoch; `training_step` uses all days at once."""
         self._limit = self.trainer.limit_train_batches
         self.trainer.limit_train_batches = int(self._limit > 0)
 
     def on_train_start(self) -> None:
-        """Read the train days, once for all epochs."""
+        """Read the training days once for all epochs."""
         self.trainer.limit_train_batches = self._limit
         self._seed = torch.initial_seed()
         self._dataset = self._read()
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
-        """Add the trees of an epoch, which learn from all train days, not from this one."""
+        """Add the trees of an epoch; they are fitted to all training days, not to ``day``."""
         before = 0 if self.booster is None else self.booster.num_trees()
         self.booster = self._grow(self.trainer.optimizers[0].param_groups[0]["lr"])
         if self.booster.num_trees() == before:
             self.trainer.should_stop = True
             log.info(
-                "stopped: no split lowers the loss any more, after %d trees; a smaller "
-                "model.lambda_l1, weight_decay or min_data_in_leaf allows more",
+                "stopped after %d trees: no further split lowers the loss; a smaller "
+                "model.lambda_l1, model.weight_decay or model.min_data_in_leaf allows more",
                 before,
             )
         loss = self.booster.eval_train()[0][2]
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=1)
-        return torch.tensor(loss, requires_grad=True)  # for the Trainer, which asks for a gradient
+        return torch.tensor(loss, requires_grad=True)  # the Trainer needs a gradient
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        """There is no gradient to clip."""
+        """Do nothing, because there is no gradient to clip."""
 
     def on_fit_end(self) -> None:
-        """Free the train days."""
+        """Free the training days."""
         self.booster = copy.deepcopy(self.booster)
 
     def _grow(self, rate: float) -> "Booster":
-        """The trees with those of one more epoch."""
+        """Return the trees with those of one more epoch added."""
         with _library() as lightgbm:
             if self._dataset is None:
                 grown = self._trees()
@@ -196,14 +196,14 @@ class LightGBM(StockModel):
                 },
                 self._dataset,
                 num_boost_round=self.trees_per_epoch,
-                init_model=self.booster,  # those of an earlier fit stay
+                init_model=self.booster,  # keeps the trees of an earlier fit
                 keep_training_booster=True,
             )
-            self._dataset = None  # the booster has it
+            self._dataset = None  # the booster holds it
             return booster
 
     def _seeds(self) -> dict[str, int]:
-        """Of what is drawn in an epoch, for the library."""
+        """Return the library's seeds for the current epoch."""
         seed = epoch_seed(self._seed, self.current_epoch) % 2**31
         return {"feature_fraction_seed": seed, "bagging_seed": seed}
 
@@ -211,7 +211,7 @@ class LightGBM(StockModel):
         data = getattr(self.trainer, "datamodule", None)
         if data is None:
             raise InputError(
-                "LightGBM learns from all train days: give the Trainer a MarketDataModule, not a "
+                "LightGBM needs all training days: pass the Trainer a MarketDataModule, not a "
                 "loader"
             )
         days, names = data.train_days(), _names(data.features.columns, data.features.window)
@@ -234,10 +234,10 @@ class LightGBM(StockModel):
 
 @contextmanager
 def _library() -> Iterator[Any]:
-    """The library; its errors as those of this package.
+    """Yield the library, and raise its errors as errors of this package.
 
     Raises:
-        InputError: It is not installed, or refuses what it is given.
+        InputError: The library is not installed, or it rejects its input.
     """
     try:
         import lightgbm
@@ -252,7 +252,7 @@ def _library() -> Iterator[Any]:
 
 
 def _names(columns: list[str], window: int) -> list[str]:
-    """Names of the T F columns, with the age in days where T > 1, as the library can take them."""
+    """Return valid names for the T x F columns, with the age in days if T > 1."""
     plain = [re.sub(r'[\s\[\]{}":,]', "_", column) for column in columns]
     if window == 1:
         return plain

@@ -1,7 +1,7 @@
-"""Linear: a weight for every feature on every day of the window; what the others have to beat.
+"""Linear: one weight per feature and day of the window, the simplest baseline.
 
-The baseline of the same name in Qlib is solved in closed form, this one learns by gradient steps
-like every other model, with an intercept.
+Qlib's baseline of the same name is solved in closed form. This one has an intercept and is trained
+by gradient descent, like every other model.
 https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 """
 
@@ -13,11 +13,11 @@ from alphazoo.models.base import StockModel
 
 
 class Linear(StockModel):
-    """A weighted sum of the window; each stock is scored by itself.
+    """A weighted sum of the window; each stock is scored independently.
 
     Args:
-        n_features: F, features per day.
-        window: T, days per window.
+        n_features: F, number of features per day.
+        window: T, number of days in a window.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -34,6 +34,6 @@ class Linear(StockModel):
         self.head = nn.Linear(window * n_features, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         scores: Tensor = self.head(day.features.flatten(1))
         return scores.squeeze(-1)

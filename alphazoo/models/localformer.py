@@ -1,6 +1,6 @@
 """Localformer: a Transformer with a convolution before each layer and a GRU after the last.
 
-It has no paper; its author contributed it to Qlib's benchmarks.
+There is no paper; the author contributed the model to Qlib's benchmarks.
 https://github.com/microsoft/qlib/tree/main/examples/benchmarks/Localformer
 """
 
@@ -15,18 +15,18 @@ from alphazoo.models.transformer import EncoderLayer, position_code
 
 
 class Localformer(StockModel):
-    """A linear score of the last state of a GRU over the encoded days.
+    """A linear head on the last state of a GRU over the encoded days.
 
     Args:
-        n_features: F, features per day.
-        hidden_size: d, width of the encoder, of the convolutions and of the GRU.
-        num_layers: Encoder layers, and layers of the GRU.
-        heads: Attention heads; they divide ``hidden_size``.
-        feedforward_size: Hidden units of the feed-forward networks.
-        dropout: Of the encoder layers, and between the layers of the GRU.
-        causal: Attention does not see later days; the convolutions see one day ahead all the same.
-        pre_norm: Layer norm before attention and feed-forward instead of after.
-        pooling: ``"last"`` state of the GRU or ``"mean"`` of all.
+        n_features: F, number of features per day.
+        hidden_size: d, width of the encoder, the convolutions and the GRU.
+        num_layers: Number of encoder layers, and number of layers of the GRU.
+        heads: Number of attention heads; must divide ``hidden_size``.
+        feedforward_size: Number of hidden units of the feed-forward networks.
+        dropout: Dropout rate in the encoder layers and between the layers of the GRU.
+        causal: Mask later days in the attention; the convolutions still see one day ahead.
+        pre_norm: Apply layer norm before attention and feed-forward instead of after.
+        pooling: Score from the ``"last"`` state of the GRU or from the ``"mean"`` of all states.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -74,7 +74,7 @@ class Localformer(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         x = self.input(day.features)  # [N, T, d]
         x = x + position_code(x)
         for convolution, layer in zip(self.convolutions, self.layers, strict=True):

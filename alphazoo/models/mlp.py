@@ -1,7 +1,7 @@
 """MLP: a feed-forward network on the flattened window.
 
-After the idea of Qlib's baseline of that name, without its batch normalisation: a day is a batch,
-and a score should not depend on which other stocks the day has.
+Based on Qlib's baseline of the same name, but without batch normalisation: a day is a batch, and a
+score should not depend on which other stocks the day has.
 https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/pytorch_nn.py
 """
 
@@ -21,14 +21,14 @@ from alphazoo.models.base import StockModel
 
 
 class MLP(StockModel):
-    """A linear score of the last of some hidden layers; each stock is scored by itself.
+    """A linear head on a stack of hidden layers; each stock is scored independently.
 
     Args:
-        n_features: F, features per day.
-        window: T, days per window.
+        n_features: F, number of features per day.
+        window: T, number of days in a window.
         hidden_size: H, width of the hidden layers.
-        num_layers: Hidden layers.
-        dropout: After each hidden layer.
+        num_layers: Number of hidden layers.
+        dropout: Dropout rate after each hidden layer.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -55,6 +55,6 @@ class MLP(StockModel):
         self.head = nn.Linear(sizes[-1], 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         scores: Tensor = self.head(self.layers(day.features.flatten(1)))
         return scores.squeeze(-1)

@@ -1,9 +1,10 @@
-"""An LSTM and a GRU that are faster on a CPU, with the same numbers.
+"""An LSTM and a GRU that are faster on a CPU and compute the same values.
 
-Torch's GRU records a dozen small operations per day and layer and differentiates each. Here what
-does not depend on the day before is one matrix product over all days, forwards and backwards, and
-the rest of a day is done while its numbers are in the cache. Torch's dropout between layers takes a
-fifth of an LSTM's step on a CPU; here 64 random bits serve four elements.
+Torch's GRU records a dozen small operations per day and layer and differentiates each of them.
+Here, everything that does not depend on the previous day is one matrix product over all days, in
+the forward and the backward pass, and the rest of a day is computed while its values are in the
+cache. Torch's dropout between layers takes a fifth of an LSTM's training step on a CPU; here, 64
+random bits serve four elements.
 """
 
 from typing import Any
@@ -16,14 +17,14 @@ aten = torch.ops.aten
 
 
 class FastLSTM(nn.LSTM):
-    """`torch.nn.LSTM`, batch first and one-directional; differs only in dropout on a CPU."""
+    """`torch.nn.LSTM`, batch-first and unidirectional; differs only in dropout on a CPU."""
 
     def forward(  # type: ignore[override]
         self,
         input: Tensor,  # noqa: A002 - the name torch gives it
         hx: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Outputs [N, T, H] of the last layer and last states, [layers, N, H] each."""
+        """Return outputs [N, T, H] of the last layer and last states h and c [layers, N, H]."""
         if hx is not None or input.device.type != "cpu" or not (self.training and self.dropout):
             outputs, states = super().forward(input, hx)
             return outputs, states
@@ -39,14 +40,14 @@ class FastLSTM(nn.LSTM):
 
 
 class FastGRU(nn.GRU):
-    """`torch.nn.GRU`, batch first and one-directional; differs only on a CPU."""
+    """`torch.nn.GRU`, batch-first and unidirectional; differs only on a CPU."""
 
     def forward(  # type: ignore[override]
         self,
         input: Tensor,  # noqa: A002 - the name torch gives it
         hx: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Outputs [N, T, H] of the last layer and last states [layers, N, H]."""
+        """Return outputs [N, T, H] of the last layer and last states [layers, N, H]."""
         slow = hx is not None or input.device.type != "cpu" or input.dtype != torch.float32
         if slow or torch.is_autocast_enabled("cpu"):
             outputs, states = super().forward(input, hx)
@@ -62,7 +63,7 @@ class FastGRU(nn.GRU):
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
-    """`torch.nn.functional.dropout` of a tensor on the CPU, p rounded to 16 bits."""
+    """Apply `torch.nn.functional.dropout` to a tensor on the CPU, with p rounded to 16 bits."""
     if p == 1:
         return x * 0
     bits = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None)
@@ -71,7 +72,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 class _GRULayer(torch.autograd.Function):
-    """One layer: r and z are the reset and update gates, n the new state, h the state.
+    """One layer with reset gate r, update gate z, candidate state n and state h.
 
     h' = n + z (h - n), n = tanh(W_n x + b_n + r (U_n h + c_n)), r, z = sigmoid(W x + b + U h + c).
     """
@@ -87,7 +88,7 @@ class _GRULayer(torch.autograd.Function):
         flat = x.reshape(days * stocks, -1)
         rz = torch.addmm(b_ih[:gates] + b_hh[:gates], flat, w_ih[:gates].t())
         n = torch.addmm(b_ih[gates:], flat, w_ih[gates:].t())
-        rz, n = rz.view(days, stocks, -1), n.view(days, stocks, -1)  # of the input alone so far
+        rz, n = rz.view(days, stocks, -1), n.view(days, stocks, -1)  # input part only
         h = x.new_zeros(days + 1, stocks, size)
         hidden = x.new_empty(days, stocks, size)  # U_n h + c_n
         for before, after, rz_t, r_t, z_t, n_t, hidden_t in zip(
@@ -113,8 +114,9 @@ class _GRULayer(torch.autograd.Function):
         x, w_ih, w_hh, h, rz, n, hidden = ctx.saved_tensors
         days, stocks, size = n.shape
         dh = gradients[0].clone()  # [T, N, H], complete for a day when the loop reaches it
-        d = x.new_empty(days, stocks, 3 * size)  # of r, z and U_n h + c_n
-        dn = x.new_empty(days, stocks, size)  # of the argument of tanh
+        # gradients with respect to the arguments of r and z, and to U_n h + c_n
+        d = x.new_empty(days, stocks, 3 * size)
+        dn = x.new_empty(days, stocks, size)  # gradient with respect to the argument of tanh
         drz, dhidden = d[..., : 2 * size], d[..., 2 * size :]
         gates = x.new_empty(stocks, 2 * size)  # gradients of r and z
         for day in reversed(range(days)):
@@ -129,7 +131,7 @@ class _GRULayer(torch.autograd.Function):
                 dh[day - 1].addcmul_(dh[day], z).addmm_(d[day], w_hh)
         flat = d.view(days * stocks, 3 * size)
         dw_hh, db_hh = flat.t() @ h[:-1].reshape(days * stocks, size), flat.sum(dim=0)
-        dhidden.copy_(dn)  # the input reaches n without r
+        dhidden.copy_(dn)  # the input part of n is not multiplied by r
         dw_ih, db_ih = flat.t() @ x.reshape(days * stocks, -1), flat.sum(dim=0)
         dx = (flat @ w_ih).view(x.shape) if ctx.needs_input_grad[0] else None
         return dx, dw_ih, dw_hh, db_ih, db_hh

@@ -1,4 +1,4 @@
-"""SFM: a recurrent network whose memory is split into frequencies.
+"""SFM: a recurrent network whose memory is decomposed into frequencies.
 
 Zhang, Aggarwal and Qi, "Stock price prediction via discovering multi-frequency trading patterns",
 KDD 2017. https://doi.org/10.1145/3097983.3098117
@@ -17,32 +17,33 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 
-STRIDE = 8  # days between those whose memory is kept for the backward pass
+STRIDE = 8  # days between the memories that are kept for the backward pass
 
 
 class SFM(StockModel):
-    """A linear score of the last hidden state of a state frequency memory.
+    """A linear head on the last hidden state of a state frequency memory.
 
-    With x the features of day t, h the state of the day before and K frequencies w_k = 2 pi k / K::
+    Let x be the features of day t, h the state of the previous day, and w_k = 2 pi k / K the K
+    frequencies::
 
         i, ste, o [H], fre [K] = hardsigmoid(W x + U h + b)
         S = (ste fre') S + (i tanh(W_c x + U_c h + b_c)) exp(j w t)'   complex, [H, K]
         h = o tanh(|S|^2 u_a + b_a)
 
-    As in Qlib's benchmark and unlike the paper, the squared modulus reads the memory
-    (``modulus=True`` is the paper) and the hard sigmoid is torch's, clip(x / 6 + 1 / 2). Qlib's two
-    dropout settings do nothing, so 0 is its published set-up; here they drop the same inputs
-    (``dropout``) and states (``recurrent_dropout``) on every day of a window. Qlib's state runs in
-    float64, which changes a score by about 1e-7; ours is in float32.
+    As in Qlib's benchmark, and unlike in the paper, the memory is read by its squared modulus
+    (``modulus=True`` follows the paper), and the hard sigmoid is torch's, clip(x / 6 + 1 / 2).
+    Qlib's two dropout settings have no effect, so its published set-up corresponds to 0; here they
+    drop the same inputs (``dropout``) and states (``recurrent_dropout``) on every day of a window.
+    Qlib keeps the state in float64, which changes a score by about 1e-7; here it is float32.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         hidden_size: H, width of the hidden state.
-        n_frequencies: K.
+        n_frequencies: K, number of frequencies.
         output_size: Width of the linear layer between state and score.
-        dropout: Of the features.
-        recurrent_dropout: Of the hidden state on its way into the next day.
-        modulus: Read the memory by its modulus, not by the square of it.
+        dropout: Dropout rate of the features.
+        recurrent_dropout: Dropout rate of the hidden state that enters the next day.
+        modulus: Read the memory by its modulus instead of its squared modulus.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -62,7 +63,7 @@ class SFM(StockModel):
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if n_frequencies < 1:
-            raise InputError(f"model.n_frequencies is 1 or more, got {n_frequencies}")
+            raise InputError(f"model.n_frequencies must be at least 1, got {n_frequencies}")
         self.sizes = [hidden_size] * 3 + [n_frequencies, hidden_size]  # i, ste, o, fre, c
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
@@ -76,7 +77,7 @@ class SFM(StockModel):
         self._initialise()
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         x = day.features.transpose(0, 1)  # [T, N, F]
         size = self.state.in_features
         kept = F.dropout(torch.ones_like(x[0]), self.dropout, self.training)
@@ -96,7 +97,7 @@ class SFM(StockModel):
         return scores.squeeze(-1)
 
     def _initialise(self) -> None:
-        """Xavier for what reads features, orthogonal for what reads states, open gates."""
+        """Initialise input weights by Xavier and state weights orthogonally; open ste and fre."""
         for weight in torch.split(self.input.weight, self.sizes):
             nn.init.xavier_uniform_(weight)
         for weight in torch.split(self.state.weight, self.sizes):
@@ -111,10 +112,10 @@ class SFM(StockModel):
 
 
 class _Memory(torch.autograd.Function):
-    """The loop over days, with its backward pass written out.
+    """The recurrence over days, with an explicit backward pass.
 
-    Of what has the size of the memory, [N, H, K], it keeps every eighth day alone and makes the
-    rest again on the way back, in the same few buffers: fresh memory costs more than arithmetic.
+    Of tensors as large as the memory, [N, H, K], only every eighth day is kept. The backward pass
+    recomputes the others in a few reused buffers, because allocation costs more than arithmetic.
     """
 
     @staticmethod
@@ -134,7 +135,7 @@ class _Memory(torch.autograd.Function):
         h = inputs.new_zeros(days + 1, stocks, size)
         gates = inputs.new_empty(inputs.shape)
         read = inputs.new_empty(days, stocks, size)
-        memory = inputs.new_zeros(2, stocks, size, n_frequencies)  # re and im
+        memory = inputs.new_zeros(2, stocks, size, n_frequencies)  # real and imaginary parts
         kept = memory.new_empty(-(-days // STRIDE) if train else 0, *memory.shape)
         scratch = torch.empty_like(memory[0])
         for day in range(days):
@@ -185,7 +186,7 @@ class _Memory(torch.autograd.Function):
             squared = _squared(after, ctx.modulus, scratch)
             dreader.addmv_(squared.view(-1, n_frequencies).t(), da.view(-1))
             dsquared = torch.mul(da.unsqueeze(2), reader, out=other)
-            if ctx.modulus:  # the slope of |S| is S / |S|, and 0 where there is nothing
+            if ctx.modulus:  # the derivative of |S| is S / |S|, and 0 where S is 0
                 dsquared.div_(squared.clamp_min_(torch.finfo(squared.dtype).tiny))
             dmemory.addcmul_(dsquared, after, value=1 if ctx.modulus else 2)
 
@@ -212,7 +213,7 @@ class _Memory(torch.autograd.Function):
 def _remember(
     before: Tensor, parts: tuple[Tensor, ...], wave: Tensor, scratch: Tensor, out: Tensor
 ) -> None:
-    """The memory [2, N, H, K] after a day, from that before it; ``out`` may be ``before``."""
+    """Compute the memory [2, N, H, K] after a day from ``before``; ``out`` may be ``before``."""
     i, ste, _, fre, c = parts
     decay = torch.mul(ste.unsqueeze(2), fre.unsqueeze(1), out=scratch)
     torch.mul(before, decay, out=out).addcmul_((i * c).unsqueeze(2), wave)
@@ -223,13 +224,13 @@ def _parts(gates: Tensor, size: int, n_frequencies: int) -> tuple[Tensor, ...]:
 
 
 def _squared(memory: Tensor, modulus: bool, out: Tensor) -> Tensor:
-    """[N, H, K], what is read of the memory."""
+    """Return the squared modulus of the memory, or its modulus, [N, H, K]."""
     torch.mul(memory[0], memory[0], out=out).addcmul_(memory[1], memory[1])
     return out.sqrt_() if modulus else out
 
 
 def _wave(days: int, reader: Tensor) -> Tensor:
-    """Cosine and sine of w_k t, t = 1..T: [T, 2, 1, 1, K]."""
+    """Return cosine and sine of w_k t for t = 1..T, [T, 2, 1, 1, K]."""
     n_frequencies = len(reader)
     time = torch.arange(1, days + 1, device=reader.device)
     turns = torch.outer(time, torch.arange(n_frequencies, device=reader.device)) % n_frequencies

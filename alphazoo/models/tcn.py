@@ -16,17 +16,17 @@ from alphazoo.models.base import StockModel
 
 
 class Block(nn.Module):
-    """Two causal convolutions with a skip, on the days that the last score depends on.
+    """Two causal convolutions with a residual connection, on the days that affect the last score.
 
-    Only the last day is scored, so that a block of dilation d is read at every 2d-th day, and reads
-    its input at every d-th. On days kept at such a stride, newest first, a dilated convolution is a
-    plain one, and keeping every other day is its stride.
+    Only the last day is scored, so the output of a block with dilation d is needed on every 2d-th
+    day only, and its input on every d-th. On days subsampled in this way, newest first, a dilated
+    convolution is an ordinary one, and a stride of 2 drops every other day.
 
     Args:
-        n_inputs: Channels of the input.
-        n_outputs: Channels of the output.
-        kernel_size: Days under a kernel.
-        dropout: After each convolution.
+        n_inputs: Number of input channels.
+        n_outputs: Number of output channels.
+        kernel_size: Width of the kernel in days.
+        dropout: Dropout rate after each convolution.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, kernel_size: int, dropout: float) -> None:
@@ -35,26 +35,26 @@ class Block(nn.Module):
         self.conv2 = weight_norm(nn.Conv1d(n_outputs, n_outputs, kernel_size, stride=2))
         self.skip = nn.Conv1d(n_inputs, n_outputs, 1) if n_inputs != n_outputs else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.padding = (0, kernel_size - 1)  # before the window there is nothing
+        self.padding = (0, kernel_size - 1)  # zeros before the window
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve [N, C, t] as [N, C', (t + 1) / 2], newest day first."""
+        """Convolve [N, C, t] to [N, C', (t + 1) / 2], newest day first."""
         out = self.dropout(self.conv1(F.pad(x, self.padding)).relu())
         out = self.dropout(self.conv2(F.pad(out, self.padding)).relu())
         return cast("Tensor", (out + self.skip(x[..., ::2])).relu())
 
 
 class TCN(StockModel):
-    """A linear score of the last output of residual blocks of dilation 1, 2, 4, ...
+    """A linear head on the last output of residual blocks with dilations 1, 2, 4, ...
 
-    The score sees 1 + 2 (kernel_size - 1) (2^num_layers - 1) days.
+    The receptive field is 1 + 2 (kernel_size - 1) (2^num_layers - 1) days.
 
     Args:
-        n_features: F, features per day.
-        hidden_size: Channels of every block.
-        num_layers: Blocks.
-        kernel_size: Days under a kernel.
-        dropout: After each convolution.
+        n_features: F, number of features per day.
+        hidden_size: Number of channels of every block.
+        num_layers: Number of blocks.
+        kernel_size: Width of the kernel in days, before dilation.
+        dropout: Dropout rate after each convolution.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -78,7 +78,7 @@ class TCN(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         x = day.features.flip(1).transpose(1, 2)  # [N, F, T], newest day first
         scores: Tensor = self.head(self.blocks(x)[..., 0])
         return scores.squeeze(-1)

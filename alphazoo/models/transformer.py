@@ -1,7 +1,7 @@
 """Transformer: self-attention over the days of the window of each stock.
 
 Vaswani et al., "Attention is all you need", NeurIPS 2017. https://arxiv.org/abs/1706.03762
-The encoder alone; it is not the paper's in that the embedding is not scaled by sqrt(d).
+Only the encoder is used. Unlike in the paper, the embedding is not scaled by sqrt(d).
 """
 
 import math
@@ -17,7 +17,7 @@ from alphazoo.models.base import StockModel
 
 
 def position_code(x: Tensor) -> Tensor:
-    """Sines and cosines [T, d] of the days of x [N, T, d], section 3.5."""
+    """Return the sinusoidal position encoding [T, d] for x [N, T, d], section 3.5."""
     length, width = x.shape[1:]
     days = torch.arange(length, device=x.device, dtype=x.dtype)[:, None]
     rates = torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10000) / width)
@@ -26,15 +26,15 @@ def position_code(x: Tensor) -> Tensor:
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward network, each with a skip and a layer norm.
+    """Self-attention and a feed-forward network, each with a residual connection and layer norm.
 
     Args:
-        width: d.
-        heads: Attention heads; they divide ``width``.
-        feedforward_size: Hidden units of the feed-forward network.
-        dropout: Of attention weights, hidden units and both outputs.
-        causal: A day attends to itself and earlier days only.
-        pre_norm: Normalise before attention and feed-forward, not after the skips.
+        width: d, number of features of the input and the output.
+        heads: Number of attention heads; must divide ``width``.
+        feedforward_size: Number of hidden units of the feed-forward network.
+        dropout: Dropout rate of the attention weights, the hidden units and both outputs.
+        causal: A day attends only to itself and earlier days.
+        pre_norm: Normalise before attention and feed-forward, not after the residual connections.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class EncoderLayer(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, *, last_only: bool = False) -> Tensor:
-        """Encode [N, T, d] as [N, T, d], or its last day alone as [N, 1, d]."""
+        """Encode [N, T, d] as [N, T, d], or only its last day as [N, 1, d]."""
         normed = self.norm1(x) if self.pre_norm else x
         attended = self._attend(normed, last_only)
         if last_only:
@@ -104,22 +104,23 @@ class EncoderLayer(nn.Module):
 
 
 class Transformer(StockModel):
-    """A linear score of the last day of a Transformer encoder.
+    """A linear head on the last day of a Transformer encoder.
 
-    The window holds the past only, so no mask is needed; ``causal`` adds one, for those who want
-    each day encoded without the later ones. With ``pooling="last"`` the last layer encodes the last
-    day alone.
+    The window holds only the past, so no mask is needed. ``causal`` adds a mask, so that each day
+    is encoded without later days. With ``pooling="last"``, the last layer encodes only the last
+    day.
 
     Args:
-        n_features: F, features per day.
+        n_features: F, number of features per day.
         hidden_size: d, width of the encoder.
-        num_layers: Encoder layers.
-        heads: Attention heads; they divide ``hidden_size``.
-        feedforward_size: Hidden units of the feed-forward networks.
-        dropout: Of the encoder layers.
-        causal: Mask later days.
-        pre_norm: Layer norm before attention and feed-forward, and at the end, instead of after.
-        pooling: ``"last"`` day or ``"mean"`` of all days.
+        num_layers: Number of encoder layers.
+        heads: Number of attention heads; must divide ``hidden_size``.
+        feedforward_size: Number of hidden units of the feed-forward networks.
+        dropout: Dropout rate in the encoder layers.
+        causal: Mask later days in the attention.
+        pre_norm: Apply layer norm before attention and feed-forward and at the end, instead of
+            after each of them.
+        pooling: Score from the ``"last"`` day or from the ``"mean"`` of all days.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -158,7 +159,7 @@ class Transformer(StockModel):
         self.head = nn.Linear(hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
-        """Score the stocks of a day: [N]."""
+        """Return one score per stock of the day, [N]."""
         x = self.input(day.features)  # [N, T, d]
         x = x + position_code(x)
         *layers, last = self.layers

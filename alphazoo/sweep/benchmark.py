@@ -1,20 +1,24 @@
 """The result of a benchmark: the published table of its runs, and a row for each of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from alphazoo.compare import compare, write_comparison
 from alphazoo.config import instantiate
+from alphazoo.data.fingerprint import Fingerprint
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.facts import concepts_digest, fingerprint
+from alphazoo.facts import data_facts
 from alphazoo.files import write_table
 from alphazoo.groups import Group, Name
 from alphazoo.runs import Run, read_facts
 from alphazoo.sweep.combine import Pair
+from alphazoo.sweep.data import REMEDY, find_outdated
 from alphazoo.sweep.jobs import is_done, read_job
 from alphazoo.sweep.plan import Entry, Plan
 from alphazoo.sweep.table import check_ended, tabulate
@@ -22,36 +26,54 @@ from alphazoo.sweep.table import check_ended, tabulate
 NAMES = ("model", "features")
 
 Print = tuple[str, str | None]  # of the market, and of the concepts
-Prints = dict[Pair, Print]
 
 
-def read_data(plan: Plan) -> Prints:
+@dataclass(frozen=True)
+class Known:
+    """What is known of the data of a benchmark before it runs.
+
+    Attributes:
+        prints: Of the data of each feature set and model: those of now, and those of runs that
+            have ended, from which the data of now have grown.
+        outdated: Folders of runs that have new days to score.
+    """
+
+    prints: Mapping[Pair, Set[Print]]
+    outdated: Sequence[Path] = ()
+
+
+def read_data(plan: Plan) -> Known:
     """Read the data of each feature set, as its jobs will, and compare them with earlier runs.
-
-    Returns:
-        What tells them from other data.
 
     Raises:
         InputError: The data cannot be used, or have changed since a run.
     """
-    read: dict[str, Print] = {}
-    known: Prints = {}
+    now: dict[Pair, Fingerprint] = {}
+    prints: dict[Pair, set[Print]] = {}
+    read: dict[str, tuple[Fingerprint, Print]] = {}
     for pair, recipe in plan.recipes.items():
         which = f"{pair[0]} {recipe.config.data.concepts}"
         if which not in read:
             data: MarketDataModule = instantiate(recipe.config.datamodule)
             data.setup()
-            read[which] = (fingerprint(data.market), concepts_digest(data.concepts))
-        known[pair] = read[which]
-    check_data(plan.entries, known)
-    return known
+            read[which] = (data.fingerprint, _print(data_facts(data)))
+        now[pair], known = read[which]
+        prints[pair] = {known}
+    ended = [(entry, read_facts(entry.folder).get("data", {})) for entry in plan.entries]
+    ended = [(entry, facts) for entry, facts in ended if facts]
+    outdated = find_outdated(
+        (e.folder, plan.recipes[_pair(e)].config, now[_pair(e)]) for e, _ in ended
+    )
+    for entry, facts in ended:
+        prints[_pair(entry)].add(_print(facts))
+    return Known(prints, [path for path in outdated if is_done(path)])
 
 
-def check_data(entries: Iterable[Entry], known: Prints) -> None:
-    """Refuse to compare runs on different data.
+def check_data(entries: Iterable[Entry], known: Known) -> None:
+    """Refuse to average runs on data that have changed while the benchmark ran.
 
     Args:
-        entries: Of runs; one whose folder says nothing of its data has not begun.
+        entries: Of runs that have ended.
         known: What the data should be.
 
     Raises:
@@ -59,23 +81,28 @@ def check_data(entries: Iterable[Entry], known: Prints) -> None:
     """
     other = []
     for entry in entries:
-        found = read_facts(entry.folder).get("data", {})
-        wanted = known[entry.features, entry.model]
-        if found and (found["fingerprint"], found["concepts"]) != wanted:
-            made = _say(found["fingerprint"], found["concepts"])
-            other.append(f"{entry.folder} ({made}, to {found['last']}), now {_say(*wanted)}")
+        facts = read_facts(entry.folder).get("data", {})
+        if facts and _print(facts) not in known.prints[_pair(entry)]:
+            other.append(f"{entry.folder} ({_say(_print(facts))}, to {facts['last']})")
     if other:
         raise InputError(
-            f"the data have changed since {shorten(other, 3)}: take a new folder, or delete those "
-            "runs"
+            f"the data of {shorten(other, 3)} are not those that the benchmark began with: {REMEDY}"
         )
 
 
-def _say(data: str, concepts: str | None) -> str:
-    return f"fingerprint {data}" + (f", concepts {concepts}" if concepts else "")
+def _pair(entry: Entry) -> Pair:
+    return entry.features, entry.model
 
 
-def conclude(folder: Path, plan: Plan, known: Prints) -> None:
+def _print(facts: Mapping[str, Any]) -> Print:
+    return facts["fingerprint"], facts["concepts"]
+
+
+def _say(found: Print) -> str:
+    return f"fingerprint {found[0]}" + (f", concepts {found[1]}" if found[1] else "")
+
+
+def conclude(folder: Path, plan: Plan, known: Known) -> None:
     """Print the table of a benchmark; write ``benchmark.md``, ``.csv``, ``.html``, ``.parquet``.
 
     Args:

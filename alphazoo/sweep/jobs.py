@@ -20,6 +20,7 @@ from alphazoo.sweep.locks import take_gpu
 log = logging.getLogger(__name__)
 
 STATUS = "status.json"
+CKPT_LAST = "ckpt=last"  # makes no other job of it
 
 
 @dataclass
@@ -148,14 +149,18 @@ def is_done(folder: Path) -> bool:
 def assign(folder: Path, jobs: Sequence[Sequence[str]]) -> dict[Path, Sequence[str]]:
     """Give each job its folder: that of an earlier attempt, else a new one.
 
-    A job is known by its overrides, in any order; a number names its folder, because overrides may
-    be long and hold slashes.
+    A job is known by its overrides, in any order and without ``ckpt=last``; a number names its
+    folder, because overrides may be long and hold slashes.
 
     Args:
         folder: Of the sweep.
         jobs: The overrides of each.
     """
-    tried = {frozenset(job.overrides): path for path, job in read_jobs(folder).items()}
+    tried = {_identity(job.overrides): path for path, job in read_jobs(folder).items()}
     numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
     unused = count(max(numbers, default=-1) + 1)
-    return {tried.get(frozenset(job)) or folder / str(next(unused)): job for job in jobs}
+    return {tried.get(_identity(job)) or folder / str(next(unused)): job for job in jobs}
+
+
+def _identity(overrides: Sequence[str]) -> frozenset[str]:
+    return frozenset(overrides) - {CKPT_LAST}

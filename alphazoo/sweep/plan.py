@@ -66,7 +66,7 @@ class Plan:
     """What a benchmark consists of; what is wrong with it is found before anything runs.
 
     Args:
-        folder: Of the benchmark.
+        make_folder: Creates the folder of the benchmark, once its settings are checked.
         overrides: By key, those of `COMBINED` among them.
         settings: Of ``configs/hydra/sweeper/benchmark.yaml``.
         published: Names of ``configs/experiment``.
@@ -86,7 +86,7 @@ class Plan:
 
     def __init__(
         self,
-        folder: Path,
+        make_folder: Callable[[], Path],
         overrides: Mapping[str, Override],
         settings: DictConfig,
         published: Collection[str],
@@ -109,7 +109,7 @@ class Plan:
             if recipe.base and (features, recipe.base) not in self.recipes:
                 self.recipes[features, recipe.base] = self._recipe(features, recipe.base, base=True)
         self._digests: dict[Pair, str] = {}
-        self.entries = self._entries(folder, asked)
+        self.entries = self._entries(make_folder(), asked)
 
     def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:
         """How a model is trained.

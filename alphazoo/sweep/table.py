@@ -8,7 +8,7 @@ import pandas as pd
 
 from alphazoo.errors import JobsFailedError, shorten
 from alphazoo.files import write_table
-from alphazoo.runs import read_metrics
+from alphazoo.runs import read_facts, read_metrics
 from alphazoo.sweep.jobs import Job, is_done, read_job, read_jobs
 
 PRINTED = ("val/ic", "test/ic", "test/icir", "test/rank_ic", "test/rank_icir")
@@ -26,8 +26,11 @@ def conclude(folder: Path, wanted: Collection[Path]) -> None:
     """
     jobs = read_jobs(folder)
     table = tabulate(jobs)
+    prints = [read_facts(path).get("data", {}).get("fingerprint") for path in jobs]
+    table.insert([*table.columns].index("status"), "fingerprint", prints)
     write_table(table, folder / "sweep.parquet")
     telling = [key for key in _keys(jobs) if len(set(table[key])) > 1]
+    telling += ["fingerprint"] * (len({*prints} - {None}) > 1)
     shown = table.reindex(columns=[*telling, *PRINTED, "status", "seconds", "folder"])
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
     print(f"sweep: {folder / 'sweep.parquet'}")

@@ -1,8 +1,8 @@
-"""Tracking: what a run is told, made of and worth, for loggers beside its own folder.
+"""Tracking: additional loggers for the settings, provenance, metrics and files of a run.
 
-Every run writes ``logs/metrics.csv``; ``logger=...`` chooses who is told, too. All of them are told
-the same: settings and facts when the training begins, figures as Lightning logs them, and in the
-end the figures of ``metrics.json`` and the files that a reader wants.
+Every run writes ``logs/metrics.csv``; ``logger=...`` adds trackers. All trackers receive the same:
+settings and provenance when training starts, metrics as Lightning logs them, and at the end the
+metrics of ``metrics.json`` and the main files of the run folder.
 """
 
 import json
@@ -27,20 +27,21 @@ from alphazoo.runs import Run
 
 TRACKING = "tracking.json"
 KEPT = ("config.yaml", "facts.json", "metrics.json", "report.html", "windows.csv", "figures/*.png")
-# what repeats other keys, and where a run is tracked, which may name a password
+# keys that repeat others, and those of the trackers, whose addresses may contain a password
 LEFT_OUT = (
     *("ckpt", "datamodule", "logger", "trainer.default_root_dir"),
     *("trainer.logger", "trainer.plugins", "trainer.callbacks"),
 )
+DIGESTS = ("facts.data.parts", "facts.data.months")  # many, and of no use beside the fingerprint
 ENV = re.compile(r"\$\{oc\.env:\w+\}")
 PASSWORD = re.compile(r"//[^/@:\s]*:[^/\s]+@")
 
 
 class Tracker(Logger):
-    """A logger that also keeps what came of a run, and goes on where a run does.
+    """A logger that also stores the results of a run, and continues when the run is resumed.
 
     Args:
-        folder: Of the run; its `TRACKING` remembers what the tracker calls it.
+        folder: Folder of the run; its file `TRACKING` stores how the tracker identifies the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,28 +49,28 @@ class Tracker(Logger):
         self.folder = folder
 
     def recall(self) -> dict[str, Any]:
-        """What was remembered of this run."""
+        """Return the values that `remember` stored for this run."""
         known: dict[str, Any] = _remembered(self.folder).get(str(self.name), {})
         return known
 
     def remember(self, **known: Any) -> None:
-        """Keep for the time when the run goes on."""
+        """Store values for the time when the run is resumed."""
         write_json(self.folder / TRACKING, {**_remembered(self.folder), str(self.name): known})
 
     @abstractmethod
     def log_files(self, files: Sequence[Path]) -> None:
-        """Keep files of the folder of a run that has ended."""
+        """Store files of the folder of a finished run."""
 
     def end(self, status: str) -> None:
-        """Hear that the run is ``"finished"``, ``"failed"`` or ``"killed"``."""
+        """Record that the run is ``"finished"``, ``"failed"`` or ``"killed"``."""
 
 
 @contextmanager
 def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
-    """The trackers of a run, from before its data are read until its results are written.
+    """Yield the trackers of a run; enter before reading data, exit after writing the results.
 
     Raises:
-        InputError: One of them cannot be had: before there is any work to lose.
+        InputError: A tracker is not available. Nothing has been computed yet that could be lost.
     """
     _refuse_passwords(config)
     folder = Path(config.folder)
@@ -88,7 +89,7 @@ def tracked(config: DictConfig) -> Iterator[list[Tracker]]:
 
 
 def _refuse_passwords(config: DictConfig) -> None:
-    """Keep passwords out of ``config.yaml``, where a variable of the environment stays its name."""
+    """Reject passwords that ``config.yaml`` would show; it shows only the names of variables."""
     for tracker, node in config.logger.items():
         said: Any = OmegaConf.to_container(node)
         for key, value in said.items():
@@ -96,17 +97,17 @@ def _refuse_passwords(config: DictConfig) -> None:
                 raise InputError(
                     f"logger.{tracker!s}.{key!s} holds a password, which config.yaml would show: "
                     "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
-                    "MLFLOW_TRACKING_PASSWORD, or write ${oc.env:NAME} for it"
+                    "MLFLOW_TRACKING_PASSWORD, or write ${oc.env:NAME} in its place"
                 )
 
 
 @rank_zero_only
 def describe(trackers: Sequence[Logger], folder: Path) -> None:
-    """Tell trackers what a run is told and, as far as it is known, what it is made of."""
+    """Log the settings of a run and, if available, its provenance."""
     if not trackers:
         return
     run = Run.open(folder)
-    made_of = flatten(OmegaConf.create({"facts": run.facts}))
+    made_of = flatten(OmegaConf.create({"facts": run.facts}), DIGESTS)
     for tracker in trackers:
         tracker.log_hyperparams({**flatten(run.config, LEFT_OUT), **made_of})
 
@@ -122,21 +123,21 @@ def _log_results(trackers: Sequence[Tracker], folder: Path) -> None:
 
 
 def last_step(folder: Path) -> int:
-    """Steps of the training of a run; 0 of one that walked forward, which has several."""
+    """Return the last step that a run logged; 0 for a walk forward, which trains several models."""
     file = folder / "logs" / "metrics.csv"
     return int(pd.read_csv(file, usecols=["step"])["step"].max()) if file.is_file() else 0
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float]:
-    """Figures that are defined: trackers draw no others."""
+    """Return the metrics that are finite; trackers cannot plot the others."""
     numbers = {name: float(value) for name, value in figures.items()}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def need(package: str, extra: str) -> None:
-    """Raise an `InputError` unless a package that an extra brings is installed."""
+    """Raise an `InputError` unless the package that an extra provides is installed."""
     found = find_spec(package)
-    if found is None or found.origin is None:  # a folder of that name is none
+    if found is None or found.origin is None:  # a folder of that name is not a package
         raise InputError(
             f"logger={extra} needs the package {package}: pip install 'alphazoo[{extra}]'"
         )

@@ -1,4 +1,4 @@
-"""MLflow: runs with their settings, figures and files, in a SQLite file or on a server."""
+"""MLflow: runs with their settings, metrics and files, in a SQLite file or on a server."""
 
 import logging
 import time
@@ -16,25 +16,25 @@ from alphazoo.tracking.store import SQLITE, absolute, connect, hide_password, in
 
 log = logging.getLogger(__name__)
 
-LONGEST = 500  # letters of a setting that servers of any age take
-BATCH = 100  # settings that they take at once
+LONGEST = 500  # characters of a setting that servers of every version accept
+BATCH = 100  # settings per request that they accept
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 class MLflow(Tracker):
-    """A run of MLflow; settings that change when it goes on become tags, as MLflow fixes them.
+    """A run in MLflow; settings changed by a resumed run become tags, because params are fixed.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         tracking_uri: ``sqlite:///FILE`` or the URL of a server.
-        experiment_name: That the run belongs to; made where there is none.
-        run_name: What it is called there.
-        model_name: Name in the registry that the model becomes a new version of; None: it is not
-            registered.
+        experiment_name: Experiment that the run belongs to; created if missing.
+        run_name: Name of the run in MLflow.
+        model_name: Name under which the registry stores the model as a new version; None does not
+            register it.
 
     Raises:
-        InputError: The package is missing, nothing answers at the address, or no model can have
-            the name.
+        InputError: The package is missing, nothing responds at the address, or the model name is
+            invalid.
     """
 
     name = "mlflow"
@@ -56,7 +56,8 @@ class MLflow(Tracker):
             )
         if model_name is not None and not NAME.fullmatch(str(model_name)):
             raise InputError(
-                f"logger.mlflow.model_name is a name without / : @ and quotes, got {model_name!r}"
+                "logger.mlflow.model_name must be a name without / : @ and quotes, "
+                f"got {model_name!r}"
             )
         self.asked, self.experiment_name = tracking_uri, experiment_name
         self.run_name, self.model_name = run_name, model_name and str(model_name)
@@ -83,7 +84,7 @@ class MLflow(Tracker):
             place = str(beside) if self.store.startswith(SQLITE) else None
             try:
                 return str(self.client.create_experiment(self.experiment_name, place))
-            except MlflowException:  # another process may have made it since
+            except MlflowException:  # another process may have created it in the meantime
                 found = self.client.get_experiment_by_name(self.experiment_name)
                 if found is None:
                     raise
@@ -96,7 +97,7 @@ class MLflow(Tracker):
 
     @property
     def run_id(self) -> str:
-        """MLflow's name of the run: that of this folder, where it goes on."""
+        """MLflow's id of the run; a resumed run keeps the id that its folder stores."""
         if self._run_id is None:
             from mlflow.exceptions import MlflowException
 
@@ -106,7 +107,7 @@ class MLflow(Tracker):
                     self.client.update_run(known["run"], status="RUNNING")
                     self._run_id = known["run"]
                 except MlflowException:
-                    log.info("%s has no run %s: a new one begins", self.shown, known["run"])
+                    log.info("%s has no run %s: starting a new one", self.shown, known["run"])
         if self._run_id is None:
             run = self.client.create_run(self.experiment_id, run_name=self.run_name)
             self._run_id = str(run.info.run_id)
@@ -115,7 +116,7 @@ class MLflow(Tracker):
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:  # type: ignore[override]
-        """Keep settings and facts."""
+        """Log settings and provenance."""
         from mlflow.entities import Param, RunTag
 
         told = {name: str(value)[:LONGEST] for name, value in params.items()}
@@ -133,7 +134,7 @@ class MLflow(Tracker):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keep figures of a step; a server that is lost on the way does not end a training."""
+        """Log the metrics of a step; losing the connection does not stop the training run."""
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
@@ -145,11 +146,11 @@ class MLflow(Tracker):
             self.client.log_batch(self.run_id, metrics=batch)
         except MlflowException as error:
             self._lost = True
-            log.warning("figures are in logs/metrics.csv alone from now on: %s", in_short(error))
+            log.warning("from now on, metrics are only in logs/metrics.csv: %s", in_short(error))
 
     @rank_zero_only
     def log_files(self, files: Sequence[Path]) -> None:
-        """Keep files, and register the model."""
+        """Store files and register the model."""
         with reported(self.store):
             for file in files:
                 place = file.parent.relative_to(self.folder).as_posix()
@@ -162,11 +163,11 @@ class MLflow(Tracker):
 
     @rank_zero_only
     def end(self, status: str) -> None:
-        """Set what became of the run, if it began."""
+        """Set the final status of the run, if it was created."""
         from mlflow.exceptions import MlflowException
 
         if self._run_id is not None:
             try:
                 self.client.set_terminated(self._run_id, STATUS[status])
             except MlflowException as error:
-                log.warning("MLflow has not heard that the run is %s: %s", status, in_short(error))
+                log.warning("MLflow did not record that the run is %s: %s", status, in_short(error))

@@ -1,8 +1,8 @@
-"""MLflow's registry of models: a run becomes a version of a name, and any version predicts.
+"""MLflow's model registry: a run becomes a version of a model, and any version can predict.
 
-A version is the config, facts and best checkpoint of a run: text, and tensors that are read without
-running anything. No other file of a version is read, and its config is one to distrust, see
-`alphazoo.tracking.trust`.
+A version consists of the config, provenance and best checkpoint of a run: text, and tensors that
+are loaded without executing code. No other file of a version is read, and its config is not
+trusted, see `alphazoo.tracking.trust`.
 """
 
 import hashlib
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PARTS = ("config.yaml", "facts.json", "checkpoints/best.ckpt")
-MARK = "alphazoo"  # tag of a version: the version of this package
+MARK = "alphazoo"  # tag of a version that holds the version of this package
 LATEST = "latest"
-NAME = re.compile(r"[^/@:'\"]+")  # that `URI` can say, and a query for versions
+NAME = re.compile(r"[^/@:'\"]+")  # usable in `URI` and in a query for versions
 URI = re.compile(rf"models:/(?P<name>{NAME.pattern})(/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 
 
 def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
-    """Make a run the next version of a model; one that is a version already stays that.
+    """Register a run as the next version of a model; a run that is registered keeps its version.
 
     Args:
-        client: Of the store.
-        run_id: Of the run in it, which keeps the files.
-        name: Of the model; made where there is none.
-        run: With a checkpoint.
+        client: Client of the store.
+        run_id: Id of the run in the store, which keeps the files.
+        name: Name of the model; created if missing.
+        run: A run with a checkpoint.
 
     Returns:
         The version.
@@ -69,28 +69,28 @@ def fetch(
     tracking_uri: str | None = None,
     own: Sequence[Path] = (),
 ) -> tuple[Run, str]:
-    """Download a version of a model: a run without scores, which predicts like any other.
+    """Download a version of a model as a run without scores, which predicts like any other run.
 
     Args:
         uri: ``models:/NAME/3``, ``models:/NAME@ALIAS``, ``models:/NAME/latest`` or
             ``models:/NAME/STAGE``, the newest version of a stage.
-        folder: Where to, an empty one.
-        overrides: Changes of its config, as on the command line.
-        tracking_uri: Of the store; None: that of ``logger=mlflow``.
-        own: Folders of yaml files of the user, beside those of this package.
+        folder: Empty folder to download to.
+        overrides: Changes to the config, as on the command line.
+        tracking_uri: Address of the store; None uses that of ``logger=mlflow``.
+        own: The user's config folders, in addition to those of this package.
 
     Returns:
         The run, and ``NAME/VERSION``.
 
     Raises:
-        InputError: There is no such version, it is not of this package, or its config is not
+        InputError: There is no such version, this package did not write it, or its config is not
             trusted, see `check_trusted`.
     """
     store = absolute(tracking_uri or compose("logger=mlflow").logger.mlflow.tracking_uri)
     file = Path(store.removeprefix(SQLITE))
     if store.startswith(SQLITE) and not file.is_file():
         raise InputError(
-            f"no file {file}: tracking_uri=sqlite:///FILE or a URL says where MLflow is"
+            f"no file {file}: tracking_uri=sqlite:///FILE or tracking_uri=URL sets the MLflow store"
         )
     client = connect(store)
     with reported(store):
@@ -120,7 +120,7 @@ def _download(client: "MlflowClient", store: str, uri: str, folder: Path) -> str
 
 
 def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
-    """Choose a version, see `fetch`."""
+    """Find the version that a URI refers to, see `fetch`."""
     parts = URI.fullmatch(uri)
     if not parts:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs and models: a SQLite file, or a server by its URL."""
+"""The store of MLflow's runs and models: a SQLite file, or a server given by its URL."""
 
 import logging
 import os
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SQLITE = "sqlite:///"
-LONGEST = 500  # letters of a message
+LONGEST = 500  # characters of a message
 AT_ONCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 def absolute(uri: str) -> str:
-    """An address that is the same from any folder."""
+    """Return an address that does not depend on the working directory."""
     if not uri.startswith(SQLITE):
         return uri
     return SQLITE + str(Path(uri.removeprefix(SQLITE)).expanduser().resolve())
 
 
 def connect(uri: str) -> "MlflowClient":
-    """Open a store, or find out at once that it cannot be had.
+    """Open a store, or fail at once if it is not available.
 
     Args:
-        uri: ``sqlite:///FILE`` with an absolute path, made where there is none, or a URL.
+        uri: ``sqlite:///FILE`` with an absolute path, created if missing, or a URL.
 
     Raises:
-        InputError: The package is missing, or nothing answers.
+        InputError: The package is missing, or the store does not respond.
     """
     need("mlflow", "mlflow")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -44,7 +44,7 @@ def connect(uri: str) -> "MlflowClient":
     if uri.startswith(SQLITE):
         file = Path(uri.removeprefix(SQLITE))
         file.parent.mkdir(parents=True, exist_ok=True)
-        alone = FileLock(f"{file}.lock")  # jobs of a sweep make its tables once
+        alone = FileLock(f"{file}.lock")  # only one job of a sweep creates the tables
     with reported(uri), alone, _at_once():
         from mlflow.tracking import MlflowClient
 
@@ -57,7 +57,7 @@ def connect(uri: str) -> "MlflowClient":
 
 @contextmanager
 def _at_once() -> Iterator[None]:
-    """Ask a server once, where MLflow would go on asking for minutes."""
+    """Contact a server only once; by default, MLflow retries for minutes."""
     new = {name: value for name, value in AT_ONCE.items() if name not in os.environ}
     os.environ.update(new)
     try:
@@ -69,21 +69,21 @@ def _at_once() -> Iterator[None]:
 
 @contextmanager
 def reported(uri: str) -> Iterator[None]:
-    """Say a fault of MLflow, or of the database below it, in one line."""
+    """Raise errors of MLflow, or of its database, as an `InputError` of one line."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # of the database below MLflow it may be anything
+    except Exception as error:  # the database below MLflow may raise anything
         raise InputError(f"MLflow at {hide_password(uri)}: {in_short(error)}") from error
 
 
 def in_short(error: Exception) -> str:
-    """The message of a fault, without the SQL that led to it."""
+    """Return the message of an error without the SQL that caused it."""
     text = " ".join(str(error).split()).partition("[SQL:")[0]
     return hide_password(text[:LONGEST])
 
 
 def hide_password(text: str) -> str:
-    """Leave out who logs in to an address."""
+    """Remove user name and password from an address."""
     return re.sub(r"(?<!/)//(?!/)[^/\s]*@", "//", text)

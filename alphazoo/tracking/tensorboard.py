@@ -1,4 +1,4 @@
-"""TensorBoard: curves, settings with figures, the figures of the report as images."""
+"""TensorBoard: curves, settings with their metrics, and the figures of the report as images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from alphazoo.tracking import Tracker, last_step, need
 
 
 class TensorBoard(Tracker, TensorBoardLogger):
-    """Lightning's logger of TensorBoard, into ``logs`` of the folder of a run."""
+    """Lightning's TensorBoard logger, which writes to ``logs`` in the folder of a run."""
 
     def __init__(self, folder: Path) -> None:
         need("tensorboard", "tensorboard")
@@ -22,7 +22,7 @@ class TensorBoard(Tracker, TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:  # type: ignore[override]
-        """Show settings and facts as text; as a table they come with their figures."""
+        """Log settings and provenance as text; `log_files` adds them as a table with metrics."""
         self.settings = {
             name: value if isinstance(value, int | float | str | bool) else str(value)
             for name, value in params.items()
@@ -32,7 +32,7 @@ class TensorBoard(Tracker, TensorBoardLogger):
 
     @rank_zero_only
     def log_files(self, files: Sequence[Path]) -> None:
-        """Show the pictures, and settings beside the figures that they led to."""
+        """Log the figures as images, and the settings together with the resulting metrics."""
         from matplotlib.image import imread
         from torch.utils.tensorboard.summary import hparams
 
@@ -48,5 +48,5 @@ class TensorBoard(Tracker, TensorBoardLogger):
 
     @rank_zero_only
     def end(self, status: str) -> None:
-        """Write what is left."""
+        """Write remaining data and close the writer."""
         self.experiment.close()

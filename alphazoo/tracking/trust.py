@@ -1,7 +1,8 @@
-"""What a config from a registry may say: anybody who can write to the registry can have written it.
+"""Checks of a config from a registry, which anybody with write access may have written.
 
-A config names what is made of it, and may compute values: read variables of the environment, and
-make nodes of text. One from elsewhere makes and computes only what some yaml file here does.
+A config names the objects to create, and may compute values: it can read environment variables and
+create nodes from text. A config from elsewhere may only create and compute what some yaml file here
+does.
 """
 
 import re
@@ -14,28 +15,29 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import config_dir
 from alphazoo.errors import InputError, shorten
 
-PLAIN = re.compile(r"\$\{[\w.]+\}")  # names another key, and computes nothing
+PLAIN = re.compile(r"\$\{[\w.]+\}")  # refers to another key and computes nothing
 TARGET = "_target_"
 
-Said = tuple[tuple[str, ...], str]  # a key, part by part, and its text before it is resolved
+Said = tuple[tuple[str, ...], str]  # the parts of a key, and its unresolved value
 
 
 def check_trusted(
     uri: str, fetched: DictConfig, used: DictConfig, own: Sequence[Path] = ()
 ) -> None:
-    """Refuse a config that could run anything, or tell what only this machine should know.
+    """Reject a config that could run arbitrary code or reveal data of this machine.
 
     Args:
-        uri: Where it is from, for messages.
-        fetched: As it is there.
-        used: As it is used; what differs is said by the user, who may say anything.
-        own: Folders of yaml files of the user, beside those of this package.
+        uri: Address of the config, for messages.
+        fetched: The config as downloaded.
+        used: The config as used; differences are the user's settings, which are trusted.
+        own: The user's config folders, in addition to those of this package.
 
     Raises:
-        InputError: It makes or computes something that no yaml file does, or it is an ensemble.
+        InputError: The config creates or computes something that no yaml file does, or it is an
+            ensemble.
     """
     if "ensemble" in fetched:
-        raise InputError(f"{uri} is an ensemble, whose runs are other folders: refused")
+        raise InputError(f"{uri} is an ensemble, which refers to other folders: refused")
     said = {text for file in _yaml(config_dir(), *own) for text in _say(OmegaConf.load(file))}
     targets = {text for key, text in said if TARGET in key and "${" not in text}
     computed = {text for key, text in said if TARGET not in key}
@@ -44,13 +46,13 @@ def check_trusted(
     unknown |= {text for key, text in theirs if "${" in PLAIN.sub("", text)} - computed
     if unknown:
         raise InputError(
-            f"the config of {uri} makes {shorten(sorted(unknown))}, which no yaml file of alphazoo "
-            "or of a --config-dir names: refused, as it could run anything"
+            f"the config of {uri} uses {shorten(sorted(unknown))}, which no yaml file of alphazoo "
+            "or of a --config-dir contains: refused, because it could run arbitrary code"
         )
 
 
 def _yaml(*folders: Path) -> list[Path]:
-    """Without those of trackers, whose addresses are of nobody else's concern."""
+    """Find yaml files, except those of loggers, whose addresses must not be revealed."""
     files = (file for folder in folders for file in folder.rglob("*.yaml"))
     return [file for file in files if file.parent.name != "logger"]
 

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline, a folder in that of the run that ``wandb sync`` sends when told to."""
+"""Weights & Biases; offline data stay in the run folder until ``wandb sync`` uploads them."""
 
 import os
 import shutil
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from wandb import Run
 
 MODES = ("offline", "online")
-PATIENCE = 30  # seconds until a server that does not answer is given up
+PATIENCE = 30  # seconds to wait for a server that does not respond
 
 
 class WandB(Tracker):
-    """A run of Weights & Biases.
+    """A run in Weights & Biases.
 
     Args:
-        folder: Of the run.
-        project: That the run belongs to.
-        run_name: What it is called there.
-        mode: ``"offline"`` writes files alone; ``"online"`` sends them, too.
+        folder: Folder of the run.
+        project: Project that the run belongs to.
+        run_name: Name of the run in Weights & Biases.
+        mode: ``"offline"`` only writes files; ``"online"`` also uploads them.
 
     Raises:
-        InputError: There is no such mode, the package is missing, or nobody has logged in.
+        InputError: The mode is unknown, the package is missing, or no user has logged in.
     """
 
     name = "wandb"
@@ -39,7 +39,7 @@ class WandB(Tracker):
         check_choice("logger.wandb.mode", mode, MODES)
         need("wandb", "wandb")
         if mode == "offline":
-            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # offline is without network
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # offline uses no network
         self.project, self.run_name, self.mode = project, run_name, mode
         self._run: Run | None = None
         if mode == "online":
@@ -58,7 +58,7 @@ class WandB(Tracker):
 
     @property
     def run(self) -> "Run":
-        """Of wandb: that of this folder, where it goes on."""
+        """The run of wandb; a resumed run continues the one that its folder stores."""
         if self._run is None:
             import wandb
 
@@ -82,21 +82,21 @@ class WandB(Tracker):
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:  # type: ignore[override]
-        """Keep settings and facts as its config."""
+        """Store settings and provenance as the config of the wandb run."""
         self.run.config.update(dict(params), allow_val_change=True)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keep figures of a step."""
+        """Log the metrics of a step."""
         self.run.log({**finite(metrics), "step": step or 0})
 
     @rank_zero_only
     def log_files(self, files: Sequence[Path]) -> None:
-        """Keep files, the page of the report as a panel, too."""
+        """Store files, and show the report as a panel."""
         import wandb
 
         for file in files:
-            # in a folder of their own: wandb writes a config.yaml, too
+            # in a separate folder, because wandb writes its own config.yaml
             copy = Path(self.run.dir) / "run" / file.relative_to(self.folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
@@ -106,7 +106,7 @@ class WandB(Tracker):
 
     @rank_zero_only
     def end(self, status: str) -> None:
-        """Write what is left."""
+        """Write remaining data and finish the wandb run."""
         if self._run is not None:
             self._run.finish(exit_code=int(status != "finished"))
             self._run = None

@@ -1,15 +1,15 @@
-"""An epoch of every model beside that of Qlib's class, on the same days, in one run.
+"""Seconds and memory of an epoch of every model, next to Qlib's class on the same days.
 
     python tests/benchmarks/epoch.py FOLDER [MODEL ...] [--every 12] [--repeat 3]
 
 Needs pyqlib, a Qlib data folder of CSI300, and Linux. Both sides run with the published settings
-on Alpha360, in float32, on the threads that torch chooses: train is one pass over the train days
-with forward, backward and step, evaluate one over the valid days, as fit does it (IGMTF: its
-memory included in both). Ours takes one day per step, Qlib's its published batches. The sides take
-turns; the fastest of the repeats counts. Peak memory is that of a process of its own, beyond what
-it holds before training. The table of Qlib's handler is stood in for by our features of the same
-days, so that only the models are compared. HIST takes groups of correlation as concepts; Qlib's is
-made to believe that a CPU is a device.
+on Alpha360, in float32, with the number of threads that torch chooses. "train" is one pass over the
+training days with forward, backward and step; "evaluate" is one pass over the validation days, as
+in a fit. For IGMTF, both include its memory. Our models take one day per step, Qlib's take their
+published batches. The two sides alternate, and the fastest repeat counts. Each side runs in a
+separate process; its peak memory excludes the memory held before training. Our features of the
+same days replace the table of Qlib's handler, so that only the models are compared. HIST uses
+groups of correlated stocks as concepts, and Qlib's HIST is patched to run on a CPU.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def read(folder: str, every: int) -> MarketDataModule:
 
 
 def table(data: MarketDataModule, segment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows with a label of a segment as Qlib keeps them: [R, 360] and [R, 1]."""
+    """Return the labelled rows of a segment in Qlib's layout: [R, 360] and [R, 1]."""
     features, labels, keys = [], [], []
     for day in data.days(segment):
         known = day.labels.isfinite()
@@ -77,7 +77,7 @@ def table(data: MarketDataModule, segment: str) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def peak(reset: bool = False) -> float:
-    """Peak of resident memory in GB since the last reset."""
+    """Return the peak of resident memory in GB since the last reset."""
     if reset:
         Path("/proc/self/clear_refs").write_text("5")
     kilobytes = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
@@ -96,7 +96,7 @@ def run_ours(data: MarketDataModule, name: str) -> dict[str, float]:
         gradient_clip_val=3.0,
         gradient_clip_algorithm="value",
         logger=False,
-        callbacks=[KeepFreedMemory()],  # as configs/trainer has it
+        callbacks=[KeepFreedMemory()],  # as in configs/trainer
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -151,7 +151,7 @@ def main() -> None:
     )
     parser.add_argument("folder", help="a Qlib data folder of CSI300")
     parser.add_argument("models", nargs="*", help="default: all")
-    parser.add_argument("--every", type=int, default=1, help="take every so many days")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th day")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--side", choices=["ours", "qlib"], help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -163,8 +163,8 @@ def main() -> None:
         return
     days = {name: len(rows) for name, rows in read(options.folder, options.every).segments.items()}
     print(
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, {days['train']} train and "
-        f"{days['valid']} valid days; seconds and GB, and Qlib's divided by ours"
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, {days['train']} training "
+        f"and {days['valid']} validation days; seconds and GB; ratio is Qlib's divided by ours"
     )
     print(f"{'':12}{'train':^24}{'evaluate':^24}{'memory':^24}")
     print("model       " + "    qlib    ours   ratio" * 3)

@@ -1,10 +1,11 @@
-"""Features of a Qlib folder, ready to train: read, computed, scaling fitted; beside pyqlib.
+"""Seconds and memory to prepare the features of a Qlib folder, next to those of pyqlib.
 
     python tests/benchmarks/features.py FOLDER [FEATURES ...] [--repeat 1] [--qlib]
 
-Linux only; with ``--qlib`` needs pyqlib, whose handlers read, compute and scale the same days with
-the processors of its benchmarks. Each figure is that of a process of its own: seconds after the
-imports, and peak resident memory of the whole program. The fastest of the repeats counts.
+Preparing means reading, computing and fitting the scaler. Linux only. ``--qlib`` needs pyqlib; its
+handlers read, compute and scale the same days with the processors of its benchmarks. Each
+measurement runs in a separate process: seconds after the imports, and peak resident memory of the
+whole program. The fastest repeat counts.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("folder", help="a Qlib data folder of CSI300")
     parser.add_argument("features", nargs="*", help="default: all")
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--qlib", action="store_true", help="pyqlib's handlers, too: minutes")
+    parser.add_argument("--qlib", action="store_true", help="also run pyqlib's handlers (minutes)")
     parser.add_argument("--side", choices=["ours", "qlib"], help=argparse.SUPPRESS)
     options = parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""Seconds of an epoch in one process and in two, one thread each.
+"""Seconds per epoch with one process and with two, one thread each.
 
     python tests/benchmarks/processes.py [OVERRIDE ...]
 
-An epoch is train days and valid days; the time of a run with one epoch is taken off that of a run
-with several, so that the start does not count.
+An epoch covers the training and the validation days. The time of a run with one epoch is subtracted
+from that of a run with several, so that start-up does not count.
 """
 
 import os
@@ -17,7 +17,7 @@ PROCESSES = {"one process": ["trainer=cpu"], "two processes": ["trainer=ddp", "t
 
 
 def seconds(epochs: int, overrides: list[str]) -> float:
-    """Of a whole run without report."""
+    """Return the seconds of a whole run without report."""
     told = [
         *("trainer.accelerator=cpu", f"trainer.max_epochs={epochs}", "patience=100"),
         *("trainer.enable_progress_bar=false", "report=false"),
@@ -40,7 +40,7 @@ def main() -> None:
     for name, devices in PROCESSES.items():
         told = [*devices, *sys.argv[1:]]
         found[name] = (seconds(EPOCHS, told) - seconds(1, told)) / (EPOCHS - 1)
-        print(f"{name}: {found[name]:.2f} s an epoch")
+        print(f"{name}: {found[name]:.2f} s per epoch")
     print(f"ratio: {found['two processes'] / found['one process']:.2f}")
 
 

@@ -1,10 +1,10 @@
-"""Alpha158 of growing synthetic markets, computed into the store; then a GRU on its sequences.
+"""Compute Alpha158 of growing synthetic markets into the store, then train a GRU on its sequences.
 
     python tests/benchmarks/sizes.py OUT [--largest 10] [--days 30]
 
-Writes ``sizes.csv`` and ``sizes.png`` into OUT, which also holds the features while it runs: up to
-6.3 GB for ``--largest 10`` million stocks x days. Linux only. Each size is a process of its own;
-memory is that of the process beside the pages of mapped files, at its peak.
+Writes ``sizes.csv`` and ``sizes.png`` into OUT, which also holds the features during the run: up to
+6.3 GB for ``--largest 10`` million stocks x days. Linux only. Each size runs in a separate process;
+memory is the peak of that process, without the pages of mapped files.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SIZES += ((5000, 4000),)
 
 
 class Memory(threading.Thread):
-    """Watches the anonymous memory of the process."""
+    """Records the peak of the process's anonymous memory."""
 
     peak = 0.0  # GB
 
@@ -92,7 +92,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--largest", type=float, default=10, help="million stocks x days")
-    parser.add_argument("--days", type=int, default=30, help="that the GRU is trained on")
+    parser.add_argument("--days", type=int, default=30, help="number of days to train the GRU on")
     parser.add_argument("--one", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

@@ -1,4 +1,4 @@
-"""Time and memory until the first training step, and of one training day after it.
+"""Time and peak memory until the first training step, and until the third.
 
     python tests/benchmarks/startup.py data=qlib data.path=FOLDER
     python tests/benchmarks/startup.py data.n_days=4000 data.n_stocks=5000 data.n_sectors=50 \
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def since_start() -> float:
-    """Seconds since the process started, imports of Python itself included."""
+    """Return the seconds since the process started, including Python's own imports."""
     ticks = float(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     return uptime - ticks / 100
@@ -42,7 +42,7 @@ def main() -> None:
     start = time.perf_counter()
     days = data.days("train")
     report("scaling statistics")
-    print(f"  fitted in {time.perf_counter() - start:.1f} s on {len(days)} train days")
+    print(f"  fitted in {time.perf_counter() - start:.1f} s on {len(days)} training days")
     model: StockModel = instantiate(config.model)
     trainer = L.Trainer(
         accelerator="cpu",
@@ -58,7 +58,7 @@ def main() -> None:
     report("third training step")
     print(
         f"  {len(data.market.dates)} days x {len(data.market.symbols)} stocks, "
-        f"{len(days[0].stocks)} stocks on the first train day"
+        f"{len(days[0].stocks)} stocks on the first training day"
     )
 
 

@@ -1,9 +1,9 @@
-"""Share of the time of a sweep that is not training: 12 short jobs, one after the other.
+"""Fraction of a sweep's time that is not training, for 12 short jobs that run one after the other.
 
     python tests/benchmarks/sweep.py [trainer.max_epochs=2] [any other override]
 
-Training is what Lightning's trainer does: fit, and scoring of valid and test days. The rest is the
-start, configs, reading data, the backtest, the report and the table.
+Training is the time in Lightning's Trainer: fit, and scoring of validation and test days. The rest
+is start-up, composing configs, reading data, the backtest, the report and the table.
 """
 
 import sys
@@ -41,4 +41,4 @@ with tempfile.TemporaryDirectory() as folder:
     sys.argv = ["alphazoo", "train", "-m", *combined, *told]
     main()
 wall = time.perf_counter() - START
-print(f"{wall:.1f} s, of which {spent:.1f} s are training: {1 - spent / wall:.1%} are not")
+print(f"{wall:.1f} s, of which {spent:.1f} s are training: {1 - spent / wall:.1%} is not training")

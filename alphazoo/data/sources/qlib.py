@@ -6,7 +6,7 @@ Format: https://qlib.readthedocs.io/en/latest/component/data.html
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from alphazoo.data.clean import REQUIRED, BadPrices, Indices, Panel, index_symbols
+from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
+from alphazoo.data.symbols import parse_symbols, setting_text
+from alphazoo.data.tables import Table
 from alphazoo.errors import InputError, did_you_mean, shorten
 
 log = logging.getLogger(__name__)
@@ -44,11 +47,13 @@ def read_qlib(
     Raises:
         InputError: A file is missing or damaged, or the universe or an index is not there.
     """
-    folder = Path(path).expanduser()
+    folder = Path(path if isinstance(path, Path) else setting_text(path, "data.path")).expanduser()
+    universe = setting_text(universe, "data.universe")
     dates = _read_calendar(folder / "calendars" / "day.txt")
     periods = _read_periods(folder / "instruments", universe)
+    folders = _stock_folders(folder / "features")
     names = sorted(periods["symbol"].unique())
-    symbols = [name for name in names if (folder / "features" / name.lower()).is_dir()]
+    symbols = [name for name in names if name.casefold() in folders]
     if not symbols:
         raise InputError(f"{folder / 'features'} has no folder for any symbol of {universe!r}")
     absent = sorted(set(names) - set(symbols))
@@ -56,7 +61,7 @@ def read_qlib(
     if absent:
         notes = [f"{len(absent)} symbols of {universe} have no data: {shorten(absent)}"]
         log.warning(*notes)
-    fields = _read_fields(folder / "features", symbols, len(dates))
+    fields = _read_fields(folders, symbols, len(dates))
     factor = fields.pop("factor", None)
     return Market.from_arrays(
         name=f"{folder.name}/{universe}",
@@ -64,25 +69,45 @@ def read_qlib(
         symbols=symbols,
         fields=fields,
         members=_membership(periods, dates, symbols),
-        benchmark=_read_benchmark(folder / "features", benchmark, len(dates)),
-        indices=_read_indices(folder / "features", index_symbols(indices), len(dates)),
+        benchmark=_read_benchmark(folder / "features", folders, benchmark, len(dates)),
+        indices=_read_indices(folder / "features", folders, index_symbols(indices), len(dates)),
         factor=factor,
         notes=notes,
         bad_prices=bad_prices,
     )
 
 
+def _stock_folders(features: Path) -> dict[str, Path]:
+    """The folder of each symbol, by the symbol without case; Qlib's are lower-case."""
+    found = sorted(features.iterdir()) if features.is_dir() else []
+    return {folder.name.casefold(): folder for folder in found if folder.is_dir()}
+
+
+def _read_lines(file: Path, columns: Sequence[str]) -> Table:
+    """Rows of a text file without header, by tabs; blank lines are left out, but counted."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8: {error}") from error
+    numbers = [number for number, line in enumerate(lines) if line.strip()]
+    rows = [lines[number].strip().split("\t") for number in numbers]
+    for number, row in zip(numbers, rows, strict=True):
+        if len(row) < len(columns):
+            raise InputError(
+                f"{file}, line {number + 1}: expected {', '.join(columns)}, separated by tabs, "
+                f"found {lines[number]!r}"
+            )
+    if not rows:
+        raise InputError(f"{file} has no rows")
+    frame = pd.DataFrame([row[: len(columns)] for row in rows], columns=list(columns), dtype=object)
+    return Table(str(file), frame, {}, lambda row: numbers[row] + 1)
+
+
 def _read_calendar(file: Path) -> pd.DatetimeIndex:
     if not file.is_file():
         raise InputError(f"no calendar {file}: is this a Qlib data folder?")
-    lines = file.read_text().split()
-    dates = pd.to_datetime(pd.Index(lines), format="%Y-%m-%d", errors="coerce")
-    wrong = np.flatnonzero(dates.isna())
-    if len(wrong):
-        raise InputError(
-            f"{file}, line {wrong[0] + 1}: {lines[wrong[0]]!r} is not a date YYYY-MM-DD"
-        )
-    return pd.DatetimeIndex(dates)
+    dates, rows = parse_dates(_read_lines(file, ["date"]), "date", DateRules())
+    return dates[rows]
 
 
 def _read_periods(folder: Path, universe: str) -> pd.DataFrame:
@@ -90,28 +115,21 @@ def _read_periods(folder: Path, universe: str) -> pd.DataFrame:
     if not file.is_file():
         hint = did_you_mean(universe, (known.stem for known in folder.glob("*.txt")))
         raise InputError(f"no universe {universe!r} in {folder}; {hint}")
-    columns = ["symbol", "from", "to"]
-    try:
-        periods = pd.read_csv(
-            file, sep="\t", names=columns, usecols=range(3), dtype=str, keep_default_na=False
-        )
-    except ValueError as error:
-        raise InputError(f"{file}: expected rows of symbol, from, to, by tabs: {error}") from error
-    if periods.empty:
-        raise InputError(f"{file} has no rows")
-    for column in columns[1:]:
-        parsed = pd.to_datetime(periods[column], errors="coerce")
-        if parsed.isna().any():
-            line = int(np.argmax(parsed.isna()))
-            raise InputError(f"{file}, line {line + 1}: {periods[column][line]!r} is not a date")
-        periods[column] = parsed
-    reverse = periods["from"] > periods["to"]
-    if reverse.any():
-        line = int(np.argmax(reverse))
+    table = _read_lines(file, ["symbol", "from", "to"])
+    symbols, stocks = parse_symbols(table)
+    periods = pd.DataFrame({"symbol": pd.Index(symbols, dtype="str")[stocks].str.upper()})
+    for end in ("from", "to"):
+        days, rows = parse_dates(table, end, DateRules(), ends=True)
+        if (rows < 0).any():
+            raise InputError(f"{table.place(end, int(np.argmax(rows < 0)))}: no date")
+        periods[end] = days[rows]
+    reverse = np.flatnonzero(periods["from"] > periods["to"])
+    if len(reverse):
+        row = int(reverse[0])
         raise InputError(
-            f"{file}, line {line + 1}: the period of {periods.symbol[line]} ends before it starts"
+            f"{file}, {table.at(row)}: the period of {periods.symbol[row]} ends before it starts"
         )
-    return periods.assign(symbol=periods["symbol"].str.upper())
+    return periods
 
 
 def _membership(
@@ -127,17 +145,18 @@ def _membership(
     return members
 
 
-def _read_fields(folder: Path, symbols: list[str], n_days: int) -> dict[str, Panel]:
+def _read_fields(folders: Mapping[str, Path], symbols: list[str], n_days: int) -> dict[str, Panel]:
+    stocks = [folders[symbol.casefold()] for symbol in symbols]
     found = [
         name
         for name in OPTIONAL
-        if any((folder / symbol.lower() / f"{name}.day.bin").is_file() for symbol in symbols)
+        if any((folder / f"{name}.day.bin").is_file() for folder in stocks)
     ]
     names = [*REQUIRED, *found]
     fields = {name: np.full((n_days, len(symbols)), np.nan, dtype=np.float32) for name in names}
-    for column, symbol in enumerate(symbols):
+    for column, folder in enumerate(stocks):
         for name, panel in fields.items():
-            file = folder / symbol.lower() / f"{name}.day.bin"
+            file = folder / f"{name}.day.bin"
             if name in OPTIONAL and not file.is_file():
                 continue
             panel[:, column] = _read_series(file, n_days)
@@ -145,23 +164,26 @@ def _read_fields(folder: Path, symbols: list[str], n_days: int) -> dict[str, Pan
 
 
 def _read_benchmark(
-    folder: Path, symbol: str | None, n_days: int
+    features: Path, folders: Mapping[str, Path], symbol: str | None, n_days: int
 ) -> npt.NDArray[np.float32] | None:
     if symbol is None:
         return None
-    file = folder / symbol.lower() / "close.day.bin"
+    name = setting_text(symbol, "data.benchmark").casefold()
+    file = folders.get(name, features / name) / "close.day.bin"
     if not file.is_file():
         raise InputError(f"no benchmark {file}: set data.benchmark to another symbol, or to null")
     return _read_series(file, n_days)
 
 
-def _read_indices(folder: Path, symbols: list[str], n_days: int) -> Indices:
+def _read_indices(
+    features: Path, folders: Mapping[str, Path], symbols: list[str], n_days: int
+) -> Indices:
     found: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
     for symbol in symbols:
-        of_index = folder / symbol.lower()
-        if not of_index.is_dir():
-            hint = did_you_mean(symbol.upper(), (known.name.upper() for known in folder.iterdir()))
-            raise InputError(f"data.indices: no folder {of_index}; {hint}")
+        of_index = folders.get(symbol.casefold())
+        if of_index is None:
+            hint = did_you_mean(symbol.upper(), map(str.upper, folders))
+            raise InputError(f"data.indices: no folder {features / symbol.casefold()}; {hint}")
         files = {name: of_index / f"{name}.day.bin" for name in ("close", "volume", "amount")}
         found[symbol] = {
             name: _read_series(file, n_days)

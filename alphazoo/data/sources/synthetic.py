@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alphazoo.bounds import NonNegativeInt
 from alphazoo.data.clean import Panel, index_symbols
-from alphazoo.data.concepts import Concepts, always
+from alphazoo.data.concepts import Concepts, always, from_data
 from alphazoo.data.labels import forward_return
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice
@@ -49,6 +49,9 @@ class SyntheticMarket(Market):
             part: ``"own"``, ``"sector"`` or ``"all"``.
             first: The first day; default is that of the market.
             last: The last day; default is that of the market.
+
+        Raises:
+            InputError: There is no such part, an end is no date, or no trading day is between them.
         """
         if part == "all":
             signal = sum(self.signals.values(), torch.zeros(()))
@@ -57,7 +60,8 @@ class SyntheticMarket(Market):
         else:
             raise InputError(f"part is 'all' or one of {sorted(self.signals)}, got {part!r}")
         returns = forward_return(self.fields["close"], buy=DELAY - 1, sell=DELAY)
-        days = self.dates.slice_indexer(first, last)
+        span = self.rows(first, last)
+        days = slice(span.start, span.stop)
         rows, stocks = torch.where(self.present[days])
         table = pd.DataFrame(
             {
@@ -132,6 +136,7 @@ def make_market(
     )
 
 
+@from_data
 def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
     """The sectors of a synthetic market.
 

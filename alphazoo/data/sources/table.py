@@ -6,20 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from alphazoo.data.adjust import adjust_prices
 from alphazoo.data.clean import REQUIRED, BadPrices, Panel, index_symbols
+from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
-from alphazoo.data.tables import (
-    Rows,
-    name_table,
-    parse_dates,
-    parse_numbers,
-    parse_symbols,
-    read_columns,
-    refuse_twice,
-)
+from alphazoo.data.symbols import find_symbol, parse_symbols, setting_text
+from alphazoo.data.tables import AnyTable, Rows, open_table, read_columns
+from alphazoo.data.values import parse_flags, parse_numbers, refuse_twice
 from alphazoo.errors import InputError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -29,13 +23,15 @@ OPTIONAL = ("vwap", "adjusted_close", "split", "dividend", "member")
 
 
 def read_table(
-    table: str | Path | pd.DataFrame,
+    table: AnyTable,
     *,
     columns: Mapping[str, str | None] | None = None,
     extra: Sequence[str] = (),
     benchmark: str | None = None,
     indices: Sequence[str] = (),
     bad_prices: BadPrices = "missing",
+    date_format: str | None = None,
+    timezone: str | None = None,
 ) -> Market:
     """Read a market from a long table.
 
@@ -43,7 +39,8 @@ def read_table(
     `alphazoo.data.adjust`.
 
     Args:
-        table: A ``.parquet`` or ``.csv`` file, or a DataFrame.
+        table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame, whose index may hold date
+            and symbol, or another table that Arrow can read, such as one of polars.
         columns: Names in the table of ``date symbol open high low close volume`` and, where
             wanted, of ``vwap adjusted_close split dividend member``; a name left out is itself for
             the first seven, absent for the others. ``member`` is true on the days on which a stock
@@ -54,32 +51,50 @@ def read_table(
         indices: Symbols of indices, for the market's state; they leave the universe, too. Their
             turnover is the column ``amount`` where ``extra`` names it, else ``volume``.
         bad_prices: ``"missing"`` or ``"refuse"``, see `Market.from_arrays`.
+        date_format: Format of dates that are text, such as ``"%d/%m/%Y"``; None: the only known
+            one that reads all of them.
+        timezone: Where the stocks trade, such as ``"Asia/Shanghai"``, if the dates are timestamps
+            in UTC, with or without a zone.
 
     Raises:
-        InputError: A file, column, benchmark or index is missing, a date cannot be parsed, a value
-            is no number, or a pair of date and symbol stands twice.
+        InputError: A file, column, benchmark or index is missing, the file is damaged, a date
+            cannot be parsed or may be two days, a value is no number, or a pair of date and symbol
+            stands twice.
     """
-    source, names = name_table(table), _column_names(columns or {})
-    for name in extra:
+    names = _column_names(columns or {})
+    for name in (extra := [setting_text(name, "data.extra") for name in extra]):
         if name in (*KEYS, *REQUIRED, *OPTIONAL):
             raise InputError(f"extra columns have names of their own, got {name!r}")
     names |= {name: name for name in extra}
-    frame = read_columns(table, names, key="data.columns", optional=OPTIONAL, text=["symbol"])
-    rows, days = pd.factorize(parse_dates(frame.pop("date"), source), sort=True)
-    dates = pd.DatetimeIndex(days)
-    symbols, stocks = parse_symbols(frame.pop("symbol"), source)
-    refuse_twice(dates, symbols, rows, stocks, source)
+    numbers = [name for name in names if name not in (*KEYS, "member")]
+    opened = open_table(table, "data.path")
+    found = read_columns(opened, names, key="data.columns", optional=OPTIONAL, numbers=numbers)
+    source = found.name
+    rules = DateRules(date_format, timezone, setting="data.{}={}")
+    dates, rows = parse_dates(found, "date", rules)
+    symbols, stocks = parse_symbols(found)
+    refuse_twice(found, dates, symbols, rows, stocks)
     _warn_of_order(rows, stocks, source)
 
+    def key(row: int) -> str:
+        return f"{symbols[stocks[row]]} on {dates[rows[row]]:%Y-%m-%d}"
+
     shape = (len(dates), len(symbols))
-    panels = {name: _panel(frame.pop(name), name, rows, stocks, shape, source) for name in [*frame]}
-    members = _members(panels.pop("member", None), panels["close"], source)
+    panels = {}
+    for name in numbers:
+        panels[name] = np.full(shape, np.nan, dtype=np.float32)
+        panels[name][rows, stocks] = parse_numbers(found, name, key)
+    members = np.isfinite(panels["close"])
+    if "member" in names:
+        members[:] = False
+        members[rows, stocks] = parse_flags(found, "member")
     factor = adjust_prices(panels, dates, symbols, source)
     level = None
     if benchmark is not None:
-        level = _take_series(panels, members, symbols, benchmark, "benchmark", source)["close"]
+        column = find_symbol(benchmark, symbols, "data.benchmark", source)
+        level = _take_series(panels, members, column)["close"]
     series = {
-        symbol: _take_series(panels, members, symbols, symbol, "index", source)
+        symbol: _take_series(panels, members, find_symbol(symbol, symbols, "data.indices", source))
         for symbol in index_symbols(indices)
     }
     return Market.from_arrays(
@@ -100,8 +115,12 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     for name in columns:
         if name not in known:
             raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, known)}")
-    names = {name: columns.get(name, name) for name in (*KEYS, *REQUIRED)}
-    names |= {name: columns[name] for name in OPTIONAL if columns.get(name)}
+    given = {
+        name: column if column is None else setting_text(column, f"data.columns.{name}")
+        for name, column in columns.items()
+    }
+    names = {name: given.get(name, name) for name in (*KEYS, *REQUIRED)}
+    names |= {name: given[name] for name in OPTIONAL if given.get(name)}
     for name, column in names.items():
         if column is None:
             raise InputError(f"columns.{name} is empty, but every table needs a {name} column")
@@ -120,43 +139,10 @@ def _warn_of_order(rows: Rows, stocks: Rows, source: str) -> None:
         log.warning("%s: dates are not in order; sorted", source)
 
 
-def _panel(
-    column: "pd.Series[float]",
-    name: str,
-    rows: Rows,
-    stocks: Rows,
-    shape: tuple[int, int],
-    source: str,
-) -> Panel:
-    numbers = parse_numbers(column, name, source)
-    panel = np.full(shape, np.nan, dtype=np.float32)
-    panel[rows, stocks] = numbers.to_numpy(dtype=np.float32, na_value=np.nan)
-    return panel
-
-
-def _members(flags: Panel | None, close: Panel, source: str) -> npt.NDArray[np.bool_]:
-    if flags is None:
-        return np.isfinite(close)
-    other = flags[~np.isnan(flags) & (flags != 0) & (flags != 1)]
-    if other.size:
-        raise InputError(f"{source}, member: expected true or false, 1 or 0, found {other[0]}")
-    members: npt.NDArray[np.bool_] = flags == 1
-    return members
-
-
 def _take_series(
-    panels: Mapping[str, Panel],
-    members: npt.NDArray[np.bool_],
-    symbols: list[str],
-    symbol: str,
-    role: str,
-    source: str,
+    panels: Mapping[str, Panel], members: npt.NDArray[np.bool_], column: int
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Series [D] of a benchmark or index, which leaves the universe."""
-    if symbol not in symbols:
-        hint = did_you_mean(symbol, symbols)
-        raise InputError(f"{source} has no rows of the {role} {symbol!r}; {hint}")
-    column = symbols.index(symbol)
     members[:, column] = False
     wanted = [name for name in ("close", "volume", "amount") if name in panels]
     return {name: panels[name][:, column].copy() for name in wanted}

@@ -1,10 +1,10 @@
-"""What `alphazoo train -m` sweeps with; Hydra looks for sweepers in this namespace alone.
+"""The sweepers of `alphazoo train -m`; Hydra looks for sweepers only in this namespace.
 
 Hydra imports this file at every start, so it imports nothing heavy.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class AlphazooSweeper(Sweeper):
-    """What all sweepers share: the launcher, and the folder of the sweep.
+    """Base class of all sweepers; it sets up the launcher and the folder of the sweep.
 
     Args:
-        params: Overrides by key, used beside those of the command line, which come first.
+        params: Overrides by key; overrides on the command line take precedence.
     """
 
     hydra_context: HydraContext
@@ -38,7 +38,7 @@ class AlphazooSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra hands over."""
+        """Store the context and config that Hydra passes, and create the launcher."""
         from hydra.core.plugins import Plugins
 
         self.hydra_context = hydra_context
@@ -47,18 +47,22 @@ class AlphazooSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def parse(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
-        """The folder, and the overrides by key, of which the last counts."""
-        folder = Path(self.config.hydra.sweep.dir)
+    @property
+    def folder(self) -> Path:
+        """The folder of the sweep; by default a new one, created when it is first asked for."""
+        return Path(self.config.hydra.sweep.dir)
+
+    def parse(self, arguments: list[str]) -> dict[str, Override]:
+        """Parse the overrides by key; the last one of a key counts."""
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        return folder, {o.get_key_element(): o for o in parser.parse_overrides(given)}
+        return {o.get_key_element(): o for o in parser.parse_overrides(given)}
 
-    def make_folder(self) -> None:
-        """Make the folder, once nothing is wrong with the jobs."""
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+    def make_folder(self) -> Path:
+        """Create the folder, once the settings of all jobs are checked."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
+        return self.folder
 
     def check(self, jobs: Sequence[Sequence[str]]) -> None:
         """Refuse a sweep one of whose jobs has a setting that cannot be used."""
@@ -68,22 +72,41 @@ class AlphazooSweeper(Sweeper):
             check_job(self.compose(overrides))
 
     def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
-        """Run jobs, each of which leaves a status in its folder."""
+        """Run jobs; each writes its status into its folder."""
         told = [[*job, f"hydra.sweep.subdir={path.name}"] for path, job in jobs.items()]
         try:
             if told:
                 self.launcher.launch(told, initial_job_idx=0)
-        except Exception as error:  # a process of the launcher was killed: what it ran has no end
+        except Exception as error:  # a process was killed: its jobs have no final status
             log.error("%s: %s", type(error).__name__, error)
 
-    def launch_missing(self, jobs: Mapping[Path, Sequence[str]]) -> None:
-        """Run jobs that have not ended yet."""
+    def launch_missing(
+        self, jobs: Mapping[Path, Sequence[str]], outdated: Collection[Path] = ()
+    ) -> None:
+        """Run the jobs that have not finished, and resume those with new days to score."""
+        from alphazoo.sweep.data import going_on
         from alphazoo.sweep.jobs import is_done
 
-        self.launch({path: job for path, job in jobs.items() if not is_done(path)})
+        wanted = {path: job for path, job in jobs.items() if not is_done(path)}
+        wanted |= {path: going_on(job) for path, job in jobs.items() if path in outdated}
+        self.launch(wanted)
+
+    def find_outdated(self, jobs: Mapping[Path, Sequence[str]]) -> list[Path]:
+        """Compare the data of finished jobs with those of now, see `alphazoo.sweep.data`."""
+        from alphazoo.sweep.data import about_data, find_outdated, read_fingerprint, read_once
+
+        configs: dict[tuple[str, ...], DictConfig] = {}
+        read, finished = read_once(read_fingerprint), []
+        for path, job in jobs.items():
+            if (path / "metrics.json").is_file():
+                about = about_data(job)
+                config = configs.get(about) or self.compose(about)
+                configs[about] = config
+                finished.append((path, config, read(config)))
+        return find_outdated(finished)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job, without what Hydra knows of itself."""
+        """Return the config of a job, without Hydra's own node."""
         from alphazoo.config import take_run
 
         config: DictConfig = self.hydra_context.config_loader.load_sweep_config(
@@ -93,13 +116,14 @@ class AlphazooSweeper(Sweeper):
 
 
 class Grid(AlphazooSweeper):
-    """Every combination, of those in the folder only what is missing."""
+    """Runs every combination that is not finished in the folder, or has new days to score."""
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the jobs, then print and write their table.
 
         Raises:
-            JobsFailedError: Some jobs have no result; the others have.
+            InputError: The data have changed since a job finished.
+            JobsFailedError: Some jobs have no result; all other jobs have one.
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -107,22 +131,24 @@ class Grid(AlphazooSweeper):
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.table import conclude
 
-        folder, overrides = self.parse(arguments)
+        overrides = self.parse(arguments)
         combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
         self.check(combinations)
-        self.make_folder()
+        folder = self.make_folder()
         with only_here(folder):
             jobs = assign(folder, combinations)
-            self.launch_missing(jobs)
+            self.launch_missing(jobs, self.find_outdated(jobs))
             conclude(folder, jobs)
 
 
 class Benchmark(AlphazooSweeper):
-    """Models, feature sets and seeds with published settings, and the published table of them.
+    """Runs models, feature sets and seeds with the published settings, and writes a table of them.
+
+    The table compares the results with the published ones.
 
     Args:
-        params: As those of the others; ``model``, ``features`` and ``seed`` are combined.
-        settings: What `alphazoo.sweep.plan` reads, see ``configs/hydra/sweeper/benchmark.yaml``.
+        params: As for the other sweepers; ``model``, ``features`` and ``seed`` are combined.
+        settings: Read by `alphazoo.sweep.plan`, see ``configs/hydra/sweeper/benchmark.yaml``.
     """
 
     def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
@@ -132,49 +158,52 @@ class Benchmark(AlphazooSweeper):
         """Run what is missing, base models first, and write the table.
 
         Raises:
-            InputError: A setting or the data cannot be used, or the data have changed since a run.
-            JobsFailedError: Some jobs have no result; the others have.
+            InputError: A setting or the data are invalid, or the data have changed since a run.
+            JobsFailedError: Some jobs have no result; all other jobs have one.
         """
         from alphazoo.sweep.benchmark import conclude, read_data
         from alphazoo.sweep.jobs import is_done, refuse_job
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.plan import Plan
 
-        folder, overrides = self.parse(arguments)
+        overrides = self.parse(arguments)
         published = self.hydra_context.config_loader.get_group_options("experiment")
-        plan = Plan(folder, overrides, self.config.hydra.sweeper, published, self.compose)
-        self.make_folder()
+        settings = self.config.hydra.sweeper
+        plan = Plan(self.make_folder, overrides, settings, published, self.compose)
+        folder = self.folder
         with only_here(folder):
             data = read_data(plan)
-            self.launch_missing({e.folder: e.overrides for e in plan.entries if not e.base})
+            alone = {e.folder: e.overrides for e in plan.entries if not e.base}
+            self.launch_missing(alone, data.outdated)
             ready = {}
             for entry in plan.entries:
                 if entry.base and is_done(entry.base):
                     ready[entry.folder] = entry.overrides
                 elif entry.base and not is_done(entry.folder):
                     refuse_job(entry.folder, entry.overrides, f"{entry.base} has no result")
-            self.launch_missing(ready)
+            self.launch_missing(ready, data.outdated)
             conclude(folder, plan, data)
 
 
 class Search(AlphazooSweeper):
-    """Trials whose settings Optuna chooses by a figure of the valid days.
+    """Runs trials whose settings Optuna chooses by a validation metric.
 
-    Several processes may work on one study; each ends when the study has ended.
+    Several processes may work on one study; each stops when the study is complete.
 
     Args:
-        params: The search space, and other overrides, by key.
-        settings: What `alphazoo.sweep.study` reads, see ``configs/hydra/sweeper/optuna.yaml``.
+        params: The search space and other overrides, by key.
+        settings: Read by `alphazoo.sweep.study`, see ``configs/hydra/sweeper/optuna.yaml``.
     """
 
     def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
         super().__init__(params)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run trials until the study has as many as it should; print and write their table.
+        """Run trials until the study is complete, then print and write their table.
 
         Raises:
-            InputError: The space, the storage or the study cannot be used, or Optuna is absent.
+            InputError: The space, the storage or the study is invalid, the data have changed since
+                a trial, or Optuna is not installed.
             JobsFailedError: Some trials of this worker have no result.
         """
         if find_spec("optuna") is None:
@@ -185,7 +214,7 @@ class Search(AlphazooSweeper):
         from alphazoo.sweep.study import Study, check_monitor
         from alphazoo.sweep.table import conclude
 
-        folder, overrides = self.parse(arguments)
+        overrides = self.parse(arguments)
         fixed = [
             f"{key}={given.get_value_element_as_str()}"
             for key, given in overrides.items()
@@ -194,11 +223,12 @@ class Search(AlphazooSweeper):
         space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
         check_monitor(self.config.monitor)
         self.check([[*fixed, *corner(space)]])
-        self.make_folder()
+        folder = self.make_folder()
         ran: dict[Path, Sequence[str]] = {}
         settings = self.config.hydra.sweeper
         with storage_errors(settings.storage):
             study = Study(settings, space, self.config.monitor, self.config.mode)
+            self._compare_trials(folder, settings.study)
             while trials := study.ask(settings.n_jobs, settings.n_trials):
                 jobs = {
                     folder / f"{settings.study}-{number}": [
@@ -208,7 +238,7 @@ class Search(AlphazooSweeper):
                     ]
                     for number, drawn in trials.items()
                 }
-                for path in jobs:  # another storage may have had a trial of that name
+                for path in jobs:  # a study in another storage may have used this name
                     (path / STATUS).unlink(missing_ok=True)
                 with study.alive(trials):
                     self.launch(jobs)
@@ -217,3 +247,20 @@ class Search(AlphazooSweeper):
                 ran |= jobs
             print(study.best())
         conclude(folder, ran)
+
+    def _compare_trials(self, folder: Path, study: str) -> None:
+        """Warn of trials with fewer test days: they are chosen by validation days, as they were."""
+        from alphazoo.sweep.jobs import read_jobs
+
+        trials = {
+            path: job.overrides
+            for path, job in read_jobs(folder).items()
+            if path.name.startswith(f"{study}-")
+        }
+        outdated = self.find_outdated(trials)
+        if outdated:
+            log.warning(
+                "%d trials were scored before the data grew: their test days are fewer than those "
+                "of trials to come, their validation days are the same",
+                len(outdated),
+            )
