@@ -109,6 +109,16 @@ def fit(
     return Fitted(model, data, trainer, best)
 
 
+def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
+    """Take the weights and the lineage of a checkpoint of the same model."""
+    checkpoint = read_checkpoint(file)
+    how = "walk_forward.warm_start"
+    lineage = descend(checkpoint, how, file)
+    check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
+    model.load_state_dict(checkpoint["state_dict"])
+    model.lineage = lineage
+
+
 def try_nodes(config: DictConfig) -> None:
     """Make once what costs nothing, so that it refuses its settings before data are read.
 
@@ -118,16 +128,6 @@ def try_nodes(config: DictConfig) -> None:
     for name in ("datamodule", "averaging", "backtest"):
         instantiate(config.get(name))
     _make_model(config)
-
-
-def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
-    """Take the weights and the lineage of a checkpoint of the same model."""
-    checkpoint = read_checkpoint(file)
-    how = "walk_forward.warm_start"
-    lineage = descend(checkpoint, how, file)
-    check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
-    model.load_state_dict(checkpoint["state_dict"])
-    model.lineage = lineage
 
 
 def _make_model(config: DictConfig) -> StockModel:

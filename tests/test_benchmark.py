@@ -26,7 +26,9 @@ def make_plan(*overrides: str, folder: Path = Path("out"), **changed: object) ->
     given = [*(f"{key}={value}" for key, value in settings.params.items()), *overrides]
     parsed = OverridesParser.create().parse_overrides(given)
     by_key = {override.get_key_element(): override for override in parsed}
-    return Plan(lambda: folder, by_key, settings, EXPERIMENTS, lambda told: compose(*told))
+    plan = Plan(by_key, settings, EXPERIMENTS, lambda told: compose(*told))
+    plan.place(folder)
+    return plan
 
 
 def told(plan: Plan, model: str) -> dict[str, str]:

@@ -41,7 +41,7 @@ class CheckSettings(Callback):
         except Exception as error:
             raise RefusedError(error) from error
 
-    def on_run_end(self, **_: Any) -> None:
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:
         """Release the folder."""
         self.held.close()
 

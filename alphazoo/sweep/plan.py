@@ -66,7 +66,6 @@ class Plan:
     """What a benchmark consists of; what is wrong with it is found before anything runs.
 
     Args:
-        make_folder: Creates the folder of the benchmark, once its settings are checked.
         overrides: By key, those of `COMBINED` among them.
         settings: Of ``configs/hydra/sweeper/benchmark.yaml``.
         published: Names of ``configs/experiment``.
@@ -77,7 +76,7 @@ class Plan:
         budget: Share of the published epochs.
         recipes: Of what was asked for, and of bases.
         absent: Pairs that were asked for and have no published settings.
-        entries: The jobs, each after its base.
+        entries: The jobs, each after its base, once they have a place, see `place`.
 
     Raises:
         InputError: A key cannot be set or combined, a value is none, a model or feature set is
@@ -86,7 +85,6 @@ class Plan:
 
     def __init__(
         self,
-        make_folder: Callable[[], Path],
         overrides: Mapping[str, Override],
         settings: DictConfig,
         published: Collection[str],
@@ -103,13 +101,17 @@ class Plan:
         for seed in self.seeds:
             if not seed.isdecimal():
                 raise InputError(f"a seed is a whole number, 0 or more, got seed={seed}")
-        asked, self.absent = read_pairs(sets, models, published)
-        self.recipes = {pair: self._recipe(*pair) for pair in asked}
+        self._asked, self.absent = read_pairs(sets, models, published)
+        self.recipes = {pair: self._recipe(*pair) for pair in self._asked}
         for (features, _), recipe in [*self.recipes.items()]:
             if recipe.base and (features, recipe.base) not in self.recipes:
                 self.recipes[features, recipe.base] = self._recipe(features, recipe.base, base=True)
         self._digests: dict[Pair, str] = {}
-        self.entries = self._entries(make_folder(), asked)
+        self.entries: Sequence[Entry] = ()
+
+    def place(self, folder: Path) -> None:
+        """Give the jobs folders inside that of the benchmark."""
+        self.entries = self._entries(folder, self._asked)
 
     def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:
         """How a model is trained.

@@ -47,11 +47,6 @@ class AlphazooSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the sweep; by default a new one, created when it is first asked for."""
-        return Path(self.config.hydra.sweep.dir)
-
     def parse(self, arguments: list[str]) -> dict[str, Override]:
         """Parse the overrides by key; the last one of a key counts."""
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
@@ -59,13 +54,14 @@ class AlphazooSweeper(Sweeper):
         return {o.get_key_element(): o for o in parser.parse_overrides(given)}
 
     def make_folder(self) -> Path:
-        """Create the folder, once the settings of all jobs are checked."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, self.folder / "multirun.yaml")
-        return self.folder
+        """Create the folder of the sweep, once no job has an invalid setting."""
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        return folder
 
     def check(self, jobs: Sequence[Sequence[str]]) -> None:
-        """Refuse a sweep one of whose jobs has a setting that cannot be used."""
+        """Raise an error if a setting of any job is invalid."""
         from alphazoo.sweep.jobs import check_job
 
         for overrides in jobs:
@@ -168,9 +164,9 @@ class Benchmark(AlphazooSweeper):
 
         overrides = self.parse(arguments)
         published = self.hydra_context.config_loader.get_group_options("experiment")
-        settings = self.config.hydra.sweeper
-        plan = Plan(self.make_folder, overrides, settings, published, self.compose)
-        folder = self.folder
+        plan = Plan(overrides, self.config.hydra.sweeper, published, self.compose)
+        folder = self.make_folder()
+        plan.place(folder)
         with only_here(folder):
             data = read_data(plan)
             alone = {e.folder: e.overrides for e in plan.entries if not e.base}
