@@ -92,3 +92,9 @@ def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
         sys.exit(f"error: {explain(error, arguments)}")
     except OSError as error:
         sys.exit(f"error: {error}")
+    except ValueError as error:
+        from alphazoo.config import NO_CHOICE, explain
+
+        if not str(error).startswith(NO_CHOICE):
+            raise
+        sys.exit(f"error: {explain(error, arguments)}")

@@ -8,16 +8,17 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate as hydra_instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from alphazoo.errors import InputError, did_you_mean
+from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.folders import new_folder
 
 VERSION_BASE = "1.3"
+NO_CHOICE = "Config group override must be a string or a list"  # Hydra's error for GROUP=null
 
 # keys of a run that locate its files, that locate its data, and that repeat other keys
 FILES = (
@@ -43,9 +44,14 @@ OmegaConf.register_new_resolver(
     "new_folder", lambda name: str(new_folder(name)), replace=True, use_cache=True
 )
 OmegaConf.register_new_resolver("market_columns", _market_columns, replace=True)
-OmegaConf.register_new_resolver(
-    "better", lambda figure: "min" if figure.endswith("loss") else "max", replace=True
-)
+
+
+def better(metric: object) -> str:
+    """Return ``"min"`` if a lower value of a metric is better, otherwise ``"max"``."""
+    return "min" if str(metric).endswith("loss") else "max"
+
+
+OmegaConf.register_new_resolver("better", better, replace=True)
 
 
 def config_dir() -> Path:
@@ -61,8 +67,26 @@ def compose(*overrides: str) -> DictConfig:
     Args:
         overrides: As on the command line: ``compose("model=lstm", "trainer.max_epochs=2")``.
     """
+    given = ["folder=runs/notebook", *overrides]
     with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
-        return hydra_compose("train", overrides=["folder=runs/notebook", *overrides])
+        config = hydra_compose("train", overrides=given, return_hydra_config=True)
+        return take_run(config)
+
+
+def take_run(config: DictConfig) -> DictConfig:
+    """Remove Hydra's own node from the config of a run.
+
+    Raises:
+        InputError: ``backtest=`` names an unknown choice. Hydra accepts it, because the group is
+            optional: the user's own data may have no backtest of the same name.
+    """
+    chosen = config.hydra.runtime.choices
+    if "backtest" not in config and chosen.get("backtest") not in (None, chosen.get("data")):
+        known = GlobalHydra.instance().config_loader().get_group_options("backtest")
+        check_choice("backtest", chosen.backtest, known)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def override(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -80,25 +104,13 @@ def override(config: DictConfig, overrides: Sequence[str]) -> None:
         known = _keys(config)
         if not given.is_add() and key not in known:
             raise InputError(f"unknown config key {key!r}; {did_you_mean(key, known)}")
-        if OmegaConf.is_dict(OmegaConf.select(config, key)) and not isinstance(value, dict):
+        chosen = OmegaConf.select(config, key)
+        if OmegaConf.is_dict(chosen) and chosen and not isinstance(value, dict):
             raise InputError(
                 f"{given.input_line}: this config is already composed, so groups cannot be chosen; "
-                f"set keys such as {key}.{min(map(str, OmegaConf.select(config, key)))}=..."
+                f"set keys such as {key}.{min(map(str, chosen))}=..."
             )
         OmegaConf.update(config, key, value, force_add=True)
-
-
-def check_complete(config: DictConfig) -> None:
-    """Refuse a config in which a value without default (``???``) is not given.
-
-    Raises:
-        InputError: Names the key.
-    """
-    try:
-        OmegaConf.to_container(config, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        key = error.full_key
-        raise InputError(f"no value for {key}: give it as {key}=VALUE") from error
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
@@ -107,7 +119,20 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     Args:
         node: A node with ``_target_`` and arguments, which are passed as plain Python objects.
         arguments: Objects passed unchanged instead of the node's own arguments.
+
+    Raises:
+        InputError: The object refuses its arguments.
     """
+    try:
+        return _instantiate(node, arguments)
+    except InstantiationException as error:
+        refusal = error.__cause__
+        if not isinstance(refusal, InputError):
+            raise
+    raise refusal
+
+
+def _instantiate(node: Any, arguments: Mapping[str, Any]) -> Any:
     if not arguments:
         # without _convert_, checkpoints would hold OmegaConf lists, which safe loading refuses
         return hydra_instantiate(node, _convert_="all")
@@ -149,8 +174,10 @@ def _plain(value: Any) -> Any:
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """Describe an error in a config in one line, with the closest match of an unknown name."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, name = error.missing_cfg_file.rpartition("/")
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
+    if str(error).startswith(NO_CHOICE):
+        return _explain_null(overrides)
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}: {error.message.splitlines()[0]}"
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
@@ -161,6 +188,16 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return " ".join(str(error.__cause__).split())
     return " ".join(str(error).split())
+
+
+def _explain_null(overrides: Sequence[str]) -> str:
+    """Describe the error of GROUP=null, in which Hydra does not name the group."""
+    for given in overrides:
+        group, _, value = given.partition("=")
+        options = sorted(file.stem for file in (config_dir() / group).glob("*.yaml"))
+        if options and value == "null":
+            return f"{given}: expected a choice of the group {group}: {', '.join(options)}"
+    return "null is not a choice of a config group"
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:

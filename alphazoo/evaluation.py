@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from alphazoo.analysis import Analysis, analyse, write_analysis
 from alphazoo.backtest.result import Backtest
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.check import describe_market
 from alphazoo.data.concepts import Concepts, find_concepts
 from alphazoo.data.labels import Label
@@ -24,6 +24,7 @@ from alphazoo.files import write_json
 from alphazoo.folders import clear
 from alphazoo.report import write_report
 from alphazoo.scores import join_returns, read_scores
+from alphazoo.settings import check_settings
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +95,10 @@ def evaluate_file(
     Raises:
         InputError: The file or the data cannot be used, or do not fit each other.
     """
-    check_complete(config)
-    market: Market = instantiate(config.data.market)()
+    check_settings(config, "data", "label", "backtest")
     label: Label = instantiate(config.label)
+    backtest = instantiate(config.get("backtest")) or None
+    market: Market = instantiate(config.data.market)()
     table = read_scores(scores)
     if "split" in table and "test" in set(table["split"]):
         table = table[table["split"] == "test"]
@@ -107,7 +109,7 @@ def evaluate_file(
         table,
         market,
         label=label,
-        backtest=instantiate(config.get("backtest")) or None,
+        backtest=backtest,
         concepts=concepts if concepts.names else None,
     )
     facts = {"scores": str(scores), **market_facts(market), **label_facts(config)}

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.checkpoints import BEFORE, LAST
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.market import Market
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
@@ -24,6 +24,7 @@ from alphazoo.logs import keep_rows
 from alphazoo.models.base import StockModel
 from alphazoo.resume import ResumePoint, resume_point
 from alphazoo.runs import FACTS
+from alphazoo.settings import check_settings
 from alphazoo.tracking import TRACKING, Tracker, describe
 from alphazoo.warm_start import warm_start
 
@@ -83,9 +84,7 @@ def fit(
     Raises:
         InputError: The data or a setting cannot be used; nothing is written.
     """
-    check_complete(config)
-    if not isinstance(config.days_per_step, int) or config.days_per_step < 1:
-        raise InputError(f"days_per_step must be at least 1, got {config.days_per_step}")
+    check_settings(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     other = {} if market is None else {"market": market}
     data: MarketDataModule = instantiate(config.datamodule, **other)
@@ -118,6 +117,17 @@ def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_l
     check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
     model.load_state_dict(checkpoint["state_dict"])
     model.lineage = lineage
+
+
+def try_nodes(config: DictConfig) -> None:
+    """Instantiate the objects of a run that need no data, to find invalid settings early.
+
+    Raises:
+        InputError: An object cannot be instantiated.
+    """
+    for name in ("datamodule", "averaging", "backtest"):
+        instantiate(config.get(name))
+    _make_model(config)
 
 
 def _make_model(config: DictConfig) -> StockModel:

@@ -9,7 +9,7 @@ import lightning as L
 import pandas as pd
 
 from alphazoo.allocator import KeepFreedMemory
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.check import GAP
 from alphazoo.data.fingerprint import CHANGED, UNKNOWN
 from alphazoo.data.market import Market
@@ -22,6 +22,7 @@ from alphazoo.fit import score_table
 from alphazoo.lineage import last_day_seen
 from alphazoo.models.base import StockModel
 from alphazoo.runs import Run
+from alphazoo.settings import check_settings
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def predict(
     checkpoint = run.checkpoint
     content = read_checkpoint(checkpoint)
     seen = last_day_seen(content)
-    check_complete(run.config)
+    check_settings(run.config)
     L.seed_everything(run.config.seed, workers=True, verbose=False)
     data: MarketDataModule = instantiate(run.config.datamodule)
     data.setup()

@@ -21,11 +21,12 @@ from alphazoo.evaluation import evaluate, label_facts, market_facts, write_evalu
 from alphazoo.facts import add_fact
 from alphazoo.figures import training_figures
 from alphazoo.files import write_json, write_table
-from alphazoo.fit import LOGGED_AS, fit, score_table
+from alphazoo.fit import LOGGED_AS, fit, score_table, try_nodes
 from alphazoo.lineage import SEEN_BEFORE, seen_before
 from alphazoo.metrics import summary
 from alphazoo.resume import has_ended, in_use
 from alphazoo.runs import Run
+from alphazoo.settings import check_settings
 from alphazoo.tracking import Tracker, tracked
 from alphazoo.walk_forward import Outcome, walk_forward
 
@@ -49,6 +50,8 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
+    check_settings(config)
+    try_nodes(config)
     folder = Path(config.folder)
     with in_use(folder), tracked(config) as trackers:
         if has_ended(config):

@@ -9,7 +9,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.config import check_complete, instantiate
+from alphazoo.config import instantiate
 from alphazoo.data.concept_state import join_concepts
 from alphazoo.data.concepts import Concepts
 from alphazoo.data.market import Market
@@ -25,6 +25,7 @@ from alphazoo.metrics import summary
 from alphazoo.resume import check_same
 from alphazoo.runs import Run, read_facts
 from alphazoo.same_data import check_data
+from alphazoo.settings import check_settings
 from alphazoo.tracking import Tracker, describe
 from alphazoo.window import Window, run_window
 
@@ -74,7 +75,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         InputError: See `stretches` and `alphazoo.fit.fit`; or ``ckpt`` names a file, or the data
             have changed since a window was trained.
     """
-    check_complete(config)
+    check_settings(config)
     if config.get("ckpt") not in (None, "last"):
         raise InputError(
             f"ckpt={config.ckpt} resumes one training run, but walk_forward has several: ckpt=last "

@@ -852,7 +852,7 @@ def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
         (lambda: dataclasses.replace(FREE, trade_unit=0), "exchange.trade_unit is above 0"),
         (
             lambda: backtest(market_of(PRICES), good_scores(), topk(1, 1), account=0),
-            "backtest.account is above 0, got 0",
+            "the account of 0 is lost",
         ),
     ],
 )

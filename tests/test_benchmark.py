@@ -17,7 +17,7 @@ from alphazoo.errors import InputError, JobsFailedError
 from alphazoo.sweep.benchmark import Known, conclude
 from alphazoo.sweep.plan import Entry, Plan
 
-BASED = ["gats", "hist", "igmtf"]
+BASED = {"gats": "heads=2", "hist": "neighbours=2", "igmtf": "k_day=5"}  # with a setting of each
 
 
 def make_plan(*overrides: str, folder: Path = Path("out"), **changed: object) -> Plan:
@@ -26,7 +26,9 @@ def make_plan(*overrides: str, folder: Path = Path("out"), **changed: object) ->
     given = [*(f"{key}={value}" for key, value in settings.params.items()), *overrides]
     parsed = OverridesParser.create().parse_overrides(given)
     by_key = {override.get_key_element(): override for override in parsed}
-    return Plan(folder, by_key, settings, EXPERIMENTS, lambda told: compose(*told))
+    plan = Plan(by_key, settings, EXPERIMENTS, lambda told: compose(*told))
+    plan.place(folder)
+    return plan
 
 
 def told(plan: Plan, model: str) -> dict[str, str]:
@@ -48,7 +50,8 @@ def test_the_default_is_every_architecture_with_five_seeds() -> None:
 
 @pytest.mark.parametrize("model", BASED)
 def test_graph_models_start_from_the_lstm_of_their_seed(model: str) -> None:
-    plan = make_plan(f"model={model}", "seed=3,1", "model.hidden_size=8", "+model.more=1")
+    option = f"model.{BASED[model]}"
+    plan = make_plan(f"model={model}", "seed=3,1", "model.hidden_size=8", option)
     assert [entry.model for entry in plan.entries] == ["lstm", model] * 2
     for base, entry in zip(plan.entries[::2], plan.entries[1::2], strict=True):
         assert (base.shown, entry.shown, base.base, entry.base) == (False, True, None, base.folder)
@@ -57,7 +60,8 @@ def test_graph_models_start_from_the_lstm_of_their_seed(model: str) -> None:
         assert Path(config.init_from).resolve() == file.resolve()
         assert config.seed == compose(*base.overrides).seed
         assert "model.hidden_size=8" in base.overrides
-        assert "+model.more=1" not in base.overrides  # the LSTM knows no such argument
+        assert option in entry.overrides
+        assert option not in base.overrides  # the LSTM knows no such argument
 
 
 def test_a_base_that_was_asked_for_is_trained_once() -> None:

@@ -100,7 +100,7 @@ def test_a_window_longer_than_the_history_is_refused() -> None:
     market = toy_market([[10, 1], [11, 2]], [[1, 1], [1, 1]])
     with pytest.raises(InputError, match="window is 3 days, but market 'toy' has only 2"):
         Alpha360(["close"], window=3).bind(market)
-    with pytest.raises(InputError, match="need a window of at least 1 day"):
+    with pytest.raises(InputError, match="features.window is 1 day or more"):
         Alpha360(["close"], window=0)
     with pytest.raises(InputError, match="no field 'clsoe'; did you mean 'close'"):
         Alpha360(["clsoe"], window=1).bind(market)

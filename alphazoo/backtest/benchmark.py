@@ -1,6 +1,6 @@
 """Benchmark: the daily return that a portfolio is compared with."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from alphazoo.backtest.exchange import Values
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError, check_choice, shorten
 
-CHOICES = ("index", "universe", "cash")
+Choice = Literal["index", "universe", "cash"]
 
 
 class Benchmark(NamedTuple):
@@ -30,7 +30,9 @@ class Benchmark(NamedTuple):
     dividends: float | None = None
 
 
-def find_benchmark(market: Market, rows: range, choice: str | None, *, neutral: bool) -> Benchmark:
+def find_benchmark(
+    market: Market, rows: range, choice: Choice | None, *, neutral: bool
+) -> Benchmark:
     """The benchmark of some days.
 
     Args:
@@ -49,7 +51,7 @@ def find_benchmark(market: Market, rows: range, choice: str | None, *, neutral: 
     if choice is None:
         choice = "universe" if market.benchmark is None else "index"
         choice = "cash" if neutral else choice
-    check_choice("backtest.benchmark", choice, CHOICES)
+    check_choice("backtest.benchmark", choice, get_args(Choice))
     if choice == "cash":
         return Benchmark("cash without interest", np.zeros(len(rows)))
     universe = _universe(market, rows)

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 
 from alphazoo.backtest.account import Account
-from alphazoo.backtest.benchmark import find_benchmark
+from alphazoo.backtest.benchmark import Choice, find_benchmark
 from alphazoo.backtest.exchange import Exchange, Quotes
 from alphazoo.backtest.result import Backtest
 from alphazoo.backtest.scores import score_panel
 from alphazoo.backtest.strategies import Strategy
+from alphazoo.bounds import PositiveFloat, PositiveInt
 from alphazoo.data.market import Market
 from alphazoo.errors import InputError
 
@@ -19,9 +20,9 @@ def run_backtest(
     *,
     strategy: Strategy,
     exchange: Exchange,
-    account: float,
-    benchmark: str | None,
-    periods: int,
+    account: PositiveFloat,
+    benchmark: Choice | None,
+    periods: PositiveInt,
     split: str | None = None,
 ) -> Backtest:
     """Trade by scores.
@@ -46,8 +47,6 @@ def run_backtest(
         InputError: The scores do not fit the market, are too few or all equal on a day, no trading
             day follows them, the benchmark is missing or short, or the account is lost.
     """
-    if not account > 0:
-        raise InputError(f"backtest.account is above 0, got {account}")
     scored, panel = score_panel(scores, market, split=split, least=strategy.least)
     rows = range(scored.start + 1, min(scored.stop + 2, len(market.dates)))
     if not rows:

@@ -10,6 +10,7 @@ import numpy as np
 
 from alphazoo.backtest.account import Account
 from alphazoo.backtest.exchange import Stocks, Values
+from alphazoo.bounds import NonNegativeInt
 from alphazoo.errors import InputError
 
 SLACK = 1e-9  # 0.29 * 100 is 28.999999999999996
@@ -54,7 +55,7 @@ class TopkDropout:
 
     topk: int
     n_drop: int
-    hold_thresh: int
+    hold_thresh: NonNegativeInt
     risk_degree: float
     only_tradable: bool
     neutral: ClassVar[bool] = False

@@ -41,11 +41,12 @@ def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
     return arguments, []
 
 
-def compose_config(arguments: list[str]) -> Any:
-    """Compose the config of a command that does not start through Hydra; check required values."""
-    from alphazoo.config import check_complete, compose
+def compose_config(arguments: list[str], *groups: str) -> Any:
+    """Compose the config of a command that does not start through Hydra; check some groups."""
+    from alphazoo.config import compose
+    from alphazoo.settings import check_settings
 
     rest, own = own_folder(arguments)
     config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
-    check_complete(config)
+    check_settings(config, *groups)
     return config

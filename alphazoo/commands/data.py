@@ -9,7 +9,7 @@ def check(arguments: list[str]) -> None:
     from alphazoo.config import instantiate
     from alphazoo.data.check import check_market
 
-    config = compose_config(arguments)
+    config = compose_config(arguments, "data", "label")
     lines = check_market(instantiate(config.data.market)(), instantiate(config.label))
     width = max(map(len, lines))
     for subject, found in lines.items():
@@ -22,7 +22,7 @@ def audit(arguments: list[str]) -> None:
     from alphazoo.data.audit import find_look_ahead
     from alphazoo.data.state import state_columns
 
-    config = compose_config(arguments)
+    config = compose_config(arguments, "data", "features")
     features, market = instantiate(config.features), instantiate(config.data.market)()
     found = find_look_ahead(market, features)
     count = f"{len(features.columns)} features"
@@ -42,7 +42,7 @@ def export(arguments: list[str]) -> None:
     own, rest = split(arguments, "out", "from", "to")
     if "out" not in own:
         raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
-    config = compose_config(rest)
+    config = compose_config(rest, "data", "features", "label")
     count = export_features(
         instantiate(config.data.market)(),
         instantiate(config.features),

@@ -60,9 +60,10 @@ def evaluate(arguments: list[str]) -> None:
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
     drop = own.get("drop_unknown", "false").lower() == "true"
+    config = compose_config(rest, "data", "label", "backtest")
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
         spare_run(folder)
-        found = evaluate_file(compose_config(rest), own["scores"], folder, drop_unknown=drop)
+        found = evaluate_file(config, own["scores"], folder, drop_unknown=drop)
     print_evaluation(found.figures)
     print(f"results: {folder}")
 

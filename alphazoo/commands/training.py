@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import flags_as_keys, own_folder, split
@@ -23,6 +22,7 @@ def train(arguments: list[str]) -> None:
         return
     import hydra
 
+    from alphazoo.commands.refusal import RefusedError
     from alphazoo.config import VERSION_BASE, config_dir
 
     command_line, full_error = sys.argv, os.environ.get(FULL_ERROR)
@@ -44,8 +44,11 @@ def train(arguments: list[str]) -> None:
     start = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
-    with _environment(FULL_ERROR, "1"), _held(arguments):  # else Hydra prints errors and exits
-        start(job)()
+    try:
+        with _environment(FULL_ERROR, "1"):  # else Hydra prints errors itself and exits
+            start(job)()
+    except RefusedError as refusal:
+        raise refusal.error from None
     for error in errors:
         raise error
 
@@ -69,20 +72,6 @@ def _check_folder(arguments: list[str]) -> None:
     count = max(int(os.environ.get(name) or 1) for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
     if count > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
         raise InputError(f"{count} processes train one model: set hydra.run.dir=FOLDER for all")
-
-
-@contextmanager
-def _held(arguments: list[str]) -> Iterator[None]:
-    """Lock the folder of ``hydra.run.dir``, if it is given, before Hydra writes to it."""
-    given = [argument for argument in arguments if argument.startswith("hydra.run.dir=")]
-    folder = given[-1].partition("=")[2].strip("'\"") if given else ""
-    if not folder or "${" in folder:
-        yield
-        return
-    from alphazoo.resume import in_use
-
-    with in_use(Path(folder)):
-        yield
 
 
 def _train(config: Any) -> None:
@@ -111,8 +100,10 @@ def _train(config: Any) -> None:
 def _resume(folder: str, arguments: list[str]) -> None:
     """Resume the training run in a folder, without Hydra, since its config is already composed."""
     from alphazoo.runs import Run
+    from alphazoo.settings import check_settings
 
     run = Run.open(folder, own_folder(arguments)[0])
+    check_settings(run.config)
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
     with logged(run.folder / "train.log"):

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ PRICES = ("open", "high", "low", "close", "vwap")
 TRADED = ("volume", "amount")
 REQUIRED = ("open", "high", "low", "close", "volume")
 
+BadPrices = Literal["missing", "refuse"]
 Panel = npt.NDArray[np.float32]
 Indices = Mapping[str, Mapping[str, Panel]]  # [D] by symbol and field
 
@@ -89,10 +91,10 @@ def clean_prices(
     dates: pd.DatetimeIndex,
     symbols: Sequence[str],
     fields: Mapping[str, Panel],
-    bad_prices: str,
+    bad_prices: BadPrices,
 ) -> None:
     """Make impossible values NaN, in place, and list them in the log; or refuse them."""
-    check_choice("bad_prices", bad_prices, ("missing", "refuse"))
+    check_choice("bad_prices", bad_prices, get_args(BadPrices))
     listed: list[str] = []
     count = 0
     for field, panel in fields.items():

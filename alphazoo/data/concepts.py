@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.bounds import PositiveInt
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
 from alphazoo.data.segments import FIRST, LAST
@@ -171,7 +172,7 @@ def read_concepts(
 
 
 def correlation_groups(
-    market: Market, train: Sequence[int], *, n_groups: int, min_days: int
+    market: Market, train: Sequence[int], *, n_groups: int, min_days: PositiveInt
 ) -> Concepts:
     """Group stocks whose returns move together on the train days, and on these alone.
 

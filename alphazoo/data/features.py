@@ -35,11 +35,10 @@ class FeatureSet(ABC):
     cache: str | None = None
 
     def __init__(self, columns: Sequence[str], window: int) -> None:
-        if window < 1 or not columns:
-            raise InputError(
-                "features need a window of at least 1 day and at least one column, "
-                f"got window={window}, columns={list(columns)}"
-            )
+        if window < 1:
+            raise InputError(f"features.window is 1 day or more, got {window}")
+        if not columns:
+            raise InputError("features.columns is empty: expected at least one")
         if twice := [name for name, count in Counter(columns).items() if count > 1]:
             raise InputError(f"features.columns has duplicate names: {shorten(twice)}")
         self.columns = list(columns)

@@ -11,7 +11,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.data.clean import Indices, Panel, check_indices, check_panels, clean_prices
+from alphazoo.data.clean import (
+    BadPrices,
+    Indices,
+    Panel,
+    check_indices,
+    check_panels,
+    clean_prices,
+)
 from alphazoo.data.segments import bound
 from alphazoo.data.strays import describe_days, find_stray_days, lost_labels
 from alphazoo.errors import InputError, did_you_mean
@@ -65,7 +72,7 @@ class Market:
         factor: Panel | None = None,
         notes: Sequence[str] = (),
         indices: Indices | None = None,
-        bad_prices: str = "missing",
+        bad_prices: BadPrices = "missing",
         **extra: Any,
     ) -> Self:
         """Check and clean panels and make a market of them; every source ends here.

@@ -21,7 +21,7 @@ from alphazoo.data.labels import Label
 from alphazoo.data.losses import count_losses, describe_losses, stray_losses
 from alphazoo.data.market import Market
 from alphazoo.data.scaling import Scaler
-from alphazoo.data.segments import Segment, split_days
+from alphazoo.data.segments import Segment, read_segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
 from alphazoo.seeds import ShuffledDays
@@ -81,6 +81,10 @@ class MarketDataModule(L.LightningDataModule):
         self.embargo = embargo
         self.min_stocks = min_stocks
         self._concepts = concepts
+        for name, segment in self.dates.items():
+            read_segment(name, segment)
+        if embargo < 0:
+            raise InputError(f"data.embargo is 0 days or more, got {embargo}")
         if min_stocks < 1:
             raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
 

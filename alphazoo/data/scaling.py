@@ -2,15 +2,17 @@
 
 import copy
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from annotated_types import Le
 from torch import Tensor
 
 from alphazoo.data.features import Windows
@@ -158,7 +160,7 @@ class ZScore(FittedScaler):
         max_rows: See `FittedScaler`.
     """
 
-    def __init__(self, clip: float, max_rows: int) -> None:
+    def __init__(self, clip: Annotated[float, Le(math.inf)], max_rows: int) -> None:
         super().__init__(max_rows)
         self.bounds = _symmetric(clip)
 
@@ -200,7 +202,7 @@ class DayZScore(Scaler):
         clip: Largest absolute value after scaling.
     """
 
-    def __init__(self, clip: float) -> None:
+    def __init__(self, clip: Annotated[float, Le(math.inf)]) -> None:
         self.bounds = _symmetric(clip)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -229,7 +231,7 @@ class DayRank(Scaler):
         return scaled_ranks(x.transpose(1, 2)).transpose(1, 2).nan_to_num(0.0)
 
 
-def _symmetric(clip: float) -> tuple[float, float]:
+def _symmetric(clip: Annotated[float, Le(math.inf)]) -> tuple[float, float]:
     if not clip > 0:
         raise InputError(f"scaler.clip is above 0, got {clip}")
     return -clip, clip

@@ -5,6 +5,7 @@ import re
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
+from typing import Annotated
 
 import pandas as pd
 
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 FIRST, LAST = date(1700, 1, 1), date(2200, 1, 1)  # of an open period; pandas reaches 1678 to 2261
 ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
-Segment = Sequence[object]  # [from, to]: dates, years or None for an open end
+# dates, months, years, or None for an open end
+Segment = Annotated[Sequence[object], "[from, to]"]
 
 
 def split_days(
@@ -36,8 +38,6 @@ def split_days(
         InputError: A segment is not a pair of dates, is reversed, overlaps the one before, has no
             trading day or none that is left.
     """
-    if embargo < 0:
-        raise InputError(f"data.embargo is 0 days or more, got {embargo}")
     rows: dict[str, range] = {}
     before = ""
     *_, last = segments
@@ -61,14 +61,7 @@ def split_days(
 
 
 def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
-    if not isinstance(segment, list | tuple) or len(segment) != 2:
-        raise InputError(f"data.{name} is [from, to], got {segment!r}")
-    first, last = (
-        bound(end, side, f"data.{name}")
-        for end, side in zip(segment, ("left", "right"), strict=True)
-    )
-    if first is not None and last is not None and first > last:
-        raise InputError(f"data.{name}={_text(segment)} ends before it starts")
+    first, last = read_segment(name, segment)
     start = 0 if first is None else int(dates.searchsorted(first, side="left"))
     stop = len(dates) if last is None else int(dates.searchsorted(last, side="right"))
     if start >= stop:
@@ -79,6 +72,21 @@ def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
     if first is not None and start == 0 and (dates[0] - first).days > 7:
         log.info("data.%s starts with the data, on %s", name, f"{dates[0]:%Y-%m-%d}")
     return range(start, stop)
+
+
+def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    """First and last day of a segment; None for an open end.
+
+    Raises:
+        InputError: It is not a pair of dates, or is reversed.
+    """
+    if not isinstance(segment, list | tuple) or len(segment) != 2:
+        raise InputError(f"data.{name} is [from, to], got {segment!r}")
+    ends = zip(segment, ("left", "right"), strict=True)
+    first, last = (bound(end, side, f"data.{name}") for end, side in ends)
+    if first is not None and last is not None and first > last:
+        raise InputError(f"data.{name}={_text(segment)} ends before it starts")
+    return first, last
 
 
 def bound(end: object, side: str, key: str) -> pd.Timestamp | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from alphazoo.errors import InputError, did_you_mean
 Rows = npt.NDArray[np.int64]
 
 
+@runtime_checkable
 class ArrowStream(Protocol):
     """A table that Arrow can read, such as one of pyarrow or polars."""
 
@@ -103,7 +104,7 @@ def open_table(table: AnyTable, key: str) -> Path | pd.DataFrame:
         raise InputError(f"{file} is a folder, expected a .parquet, .csv or .csv.gz file")
     if not file.is_file():
         hint = f" (a name like 2026_01_01 needs quotes: {key}=\"'NAME'\")"
-        raise InputError(f"no file {file}{hint if isinstance(table, int) else ''}")
+        raise InputError(f"no file {file}{hint if file.name.isdigit() else ''}")
     return file
 
 

@@ -9,6 +9,7 @@ benchmark.
 import torch
 from torch import Tensor, nn
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
@@ -34,13 +35,13 @@ class ALSTM(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        n_features: PositiveInt,
         cell: str,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        lr: float,
-        weight_decay: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        dropout: Probability,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         self.input = nn.Linear(n_features, hidden_size)

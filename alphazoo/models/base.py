@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.files import read_checkpoint
@@ -54,7 +55,7 @@ class StockModel(L.LightningModule, ABC):
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
 
-    def __init__(self, *, lr: float, weight_decay: float) -> None:
+    def __init__(self, *, lr: PositiveFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.lr = lr

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
@@ -44,18 +45,18 @@ class GATs(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        n_features: PositiveInt,
         cell: str,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        heads: int,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        dropout: Probability,
+        heads: PositiveInt,
         slope: float,
-        attention_dropout: float,
+        attention_dropout: Probability,
         aggregate: str,
         graph: str,
-        lr: float,
-        weight_decay: float,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if hidden_size % heads:

@@ -6,6 +6,7 @@ translation", EMNLP 2014. https://arxiv.org/abs/1406.1078
 
 from torch import Tensor, nn
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
@@ -26,12 +27,12 @@ class GRU(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        lr: float,
-        weight_decay: float,
+        n_features: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        dropout: Probability,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         self.encoder = Encoder(

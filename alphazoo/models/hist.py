@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -54,16 +55,16 @@ class HIST(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        n_features: PositiveInt,
         cell: str,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        dropout: Probability,
         weighted: bool,
         own_concepts: bool,
         neighbours: int,
-        lr: float,
-        weight_decay: float,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if neighbours < 1:

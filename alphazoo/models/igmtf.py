@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch, Days
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -61,17 +62,17 @@ class IGMTF(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        n_features: PositiveInt,
         cell: str,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        dropout: Probability,
         k_day: int,
         n_neighbor: int,
         exclude_self: bool,
         causal_memory: bool,
-        lr: float,
-        weight_decay: float,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if k_day < 1 or n_neighbor < 1:

@@ -10,13 +10,15 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 import torch
+from annotated_types import Ge
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
+from alphazoo.bounds import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -73,15 +75,15 @@ class LightGBM(StockModel):
         self,
         *,
         trees_per_epoch: int,
-        num_leaves: int,
+        num_leaves: Annotated[int, Ge(2)],
         max_depth: int,
-        min_data_in_leaf: int,
-        feature_fraction: float,
-        bagging_fraction: float,
-        bagging_freq: int,
-        lambda_l1: float,
-        lr: float,
-        weight_decay: float,
+        min_data_in_leaf: NonNegativeInt,
+        feature_fraction: Fraction,
+        bagging_fraction: Fraction,
+        bagging_freq: NonNegativeInt,
+        lambda_l1: NonNegativeFloat,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if trees_per_epoch < 1:

@@ -7,6 +7,7 @@ https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 
 from torch import Tensor, nn
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 
@@ -21,7 +22,14 @@ class Linear(StockModel):
         weight_decay: L2 penalty.
     """
 
-    def __init__(self, *, n_features: int, window: int, lr: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        *,
+        n_features: PositiveInt,
+        window: PositiveInt,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
+    ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         self.head = nn.Linear(window * n_features, 1)
 

@@ -9,6 +9,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from alphazoo.bounds import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 
@@ -29,13 +36,13 @@ class MLP(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
-        window: int,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        lr: float,
-        weight_decay: float,
+        n_features: PositiveInt,
+        window: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: NonNegativeInt,
+        dropout: Probability,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         sizes = [window * n_features, *[hidden_size] * num_layers]

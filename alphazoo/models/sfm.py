@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -50,15 +51,15 @@ class SFM(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
-        hidden_size: int,
+        n_features: PositiveInt,
+        hidden_size: PositiveInt,
         n_frequencies: int,
-        output_size: int,
-        dropout: float,
-        recurrent_dropout: float,
+        output_size: PositiveInt,
+        dropout: Probability,
+        recurrent_dropout: Probability,
         modulus: bool,
-        lr: float,
-        weight_decay: float,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         if n_frequencies < 1:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 
@@ -61,13 +62,13 @@ class TCN(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
-        hidden_size: int,
-        num_layers: int,
-        kernel_size: int,
-        dropout: float,
-        lr: float,
-        weight_decay: float,
+        n_features: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        kernel_size: PositiveInt,
+        dropout: Probability,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         widths = [n_features] + [hidden_size] * num_layers

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
@@ -127,17 +128,17 @@ class Transformer(StockModel):
     def __init__(
         self,
         *,
-        n_features: int,
-        hidden_size: int,
-        num_layers: int,
-        heads: int,
-        feedforward_size: int,
-        dropout: float,
+        n_features: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        heads: PositiveInt,
+        feedforward_size: PositiveInt,
+        dropout: Probability,
         causal: bool,
         pre_norm: bool,
         pooling: str,
-        lr: float,
-        weight_decay: float,
+        lr: PositiveFloat,
+        weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         check_choice("model.pooling", pooling, ("last", "mean"))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from alphazoo.errors import AlphazooError, InputError, PrunedError
 from alphazoo.files import write_json
+from alphazoo.settings import check_settings
 from alphazoo.sweep.locks import take_gpu
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,27 @@ class Job:
         """Values of the overrides by key."""
         pairs = (override.lstrip("+").partition("=") for override in self.overrides)
         return {key: value for key, _, value in pairs}
+
+
+def check_job(config: DictConfig) -> None:
+    """Check the settings of a job before any job starts.
+
+    Settings that refer to values known only when the job starts, such as its number, are skipped;
+    the job checks them itself.
+
+    Raises:
+        InputError: A setting is invalid.
+    """
+    from alphazoo.fit import try_nodes
+
+    known = config.copy()
+    if OmegaConf.is_interpolation(known, "folder"):
+        known.folder = "."
+    try:
+        check_settings(known)
+        try_nodes(known)
+    except InterpolationResolutionError as error:
+        log.debug("not checked until the job starts: %s", error)
 
 
 def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from alphazoo.config import check_complete
 from alphazoo.errors import InputError
 from alphazoo.facts import settings_digest
 from alphazoo.sweep.combine import (
@@ -19,6 +18,7 @@ from alphazoo.sweep.combine import (
     read_single,
     read_values,
 )
+from alphazoo.sweep.jobs import check_job
 
 Compose = Callable[[Sequence[str]], DictConfig]
 
@@ -66,7 +66,6 @@ class Plan:
     """The jobs of a benchmark; invalid settings raise an error before any job runs.
 
     Args:
-        folder: Folder of the benchmark.
         overrides: Overrides by key, including the keys of `COMBINED`.
         settings: Settings of the sweeper, see ``configs/hydra/sweeper/benchmark.yaml``.
         published: Names of the published settings, ``configs/experiment``.
@@ -77,7 +76,7 @@ class Plan:
         budget: Fraction of the published epochs.
         recipes: Recipes of the requested pairs and of their bases.
         absent: Requested pairs without published settings.
-        entries: The jobs; each follows its base.
+        entries: The jobs; each follows its base. Empty until `place` assigns their folders.
 
     Raises:
         InputError: A key cannot be set or combined, a value is invalid, a model or feature set is
@@ -86,7 +85,6 @@ class Plan:
 
     def __init__(
         self,
-        folder: Path,
         overrides: Mapping[str, Override],
         settings: DictConfig,
         published: Collection[str],
@@ -103,13 +101,17 @@ class Plan:
         for seed in self.seeds:
             if not seed.isdecimal():
                 raise InputError(f"seed must be an integer of at least 0, got seed={seed}")
-        pairs, self.absent = read_pairs(sets, models, published)
-        self.recipes = {pair: self._recipe(*pair) for pair in pairs}
+        self._pairs, self.absent = read_pairs(sets, models, published)
+        self.recipes = {pair: self._recipe(*pair) for pair in self._pairs}
         for (features, _), recipe in [*self.recipes.items()]:
             if recipe.base and (features, recipe.base) not in self.recipes:
                 self.recipes[features, recipe.base] = self._recipe(features, recipe.base, base=True)
         self._digests: dict[Pair, str] = {}
-        self.entries = self._entries(folder, pairs)
+        self.entries: Sequence[Entry] = ()
+
+    def place(self, folder: Path) -> None:
+        """Create the jobs, with folders inside the folder of the benchmark."""
+        self.entries = self._entries(folder, self._pairs)
 
     def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:
         """Return the recipe of a model.
@@ -128,7 +130,7 @@ class Plan:
             given = {k: text for k, text in given.items() if _model_argument(k) in (None, *known)}
         overrides = [experiment, *given.values()]
         config = self._compose(overrides)
-        check_complete(config)
+        check_job(config)
         added = [*self._scaled(config), *self._concepts(model, config)]
         overrides += added
         final = self._compose(overrides) if added else config

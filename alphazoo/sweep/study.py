@@ -26,6 +26,15 @@ from alphazoo.sweep.storage import find_trial, open_storage, quiet
 POLL = 2.0  # seconds between two checks of the trials of other workers
 
 
+def check_monitor(monitor: str) -> None:
+    """Raise an `InputError` unless the metric of a search is a validation metric."""
+    if not monitor.startswith("val/"):
+        raise InputError(
+            f"a search needs a validation metric such as val/ic, got monitor={monitor}: "
+            "choosing settings by test metrics would bias them"
+        )
+
+
 class Study:
     """A study that several worker processes may share.
 
@@ -36,16 +45,11 @@ class Study:
         mode: ``"max"`` if a higher metric is better, ``"min"`` if a lower one is.
 
     Raises:
-        InputError: The metric is not a validation metric, the name of the study cannot be part of a
-            folder name, or the existing study of this name has another space.
+        InputError: The name of the study cannot be part of a folder name, or the existing study of
+            this name has another space.
     """
 
     def __init__(self, settings: DictConfig, space: Space, monitor: str, mode: str) -> None:
-        if not monitor.startswith("val/"):
-            raise InputError(
-                f"a search needs a validation metric such as val/ic, got monitor={monitor}: "
-                "choosing settings by test metrics would bias them"
-            )
         check_choice("mode", mode, ["max", "min"])
         if not re.fullmatch(r"[\w.-]+", settings.study):  # prefix of folder names
             raise InputError(

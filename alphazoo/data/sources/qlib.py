@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from alphazoo.data.clean import REQUIRED, Indices, Panel, index_symbols
+from alphazoo.data.clean import REQUIRED, BadPrices, Indices, Panel, index_symbols
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
 from alphazoo.data.symbols import parse_symbols, setting_text
@@ -31,7 +31,7 @@ def read_qlib(
     universe: str,
     benchmark: str | None = None,
     indices: Sequence[str] = (),
-    bad_prices: str = "missing",
+    bad_prices: BadPrices = "missing",
 ) -> Market:
     """Read the stocks of a universe from a Qlib data folder.
 

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from alphazoo.bounds import NonNegativeInt
 from alphazoo.data.clean import Panel, index_symbols
 from alphazoo.data.concepts import Concepts, always, from_data
 from alphazoo.data.labels import forward_return
@@ -79,7 +80,7 @@ def make_market(
     n_sectors: int,
     reversal: float,
     lead_lag: float,
-    seed: int,
+    seed: NonNegativeInt,
     start: str = "2015-01-01",
     indices: Sequence[str] = (),
 ) -> SyntheticMarket:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphazoo.data.adjust import adjust_prices
-from alphazoo.data.clean import REQUIRED, Panel, index_symbols
+from alphazoo.data.clean import REQUIRED, BadPrices, Panel, index_symbols
 from alphazoo.data.dates import DateRules, parse_dates
 from alphazoo.data.market import Market
 from alphazoo.data.symbols import find_symbol, parse_symbols, setting_text
@@ -29,7 +29,7 @@ def read_table(
     extra: Sequence[str] = (),
     benchmark: str | None = None,
     indices: Sequence[str] = (),
-    bad_prices: str = "missing",
+    bad_prices: BadPrices = "missing",
     date_format: str | None = None,
     timezone: str | None = None,
 ) -> Market:

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.errors import InputError
 
@@ -47,14 +47,25 @@ class AlphazooSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def begin(self, arguments: list[str]) -> tuple[Path, dict[str, Override]]:
-        """Create the folder and parse the overrides by key; the last one of a key counts."""
+    def parse(self, arguments: list[str]) -> dict[str, Override]:
+        """Parse the overrides by key; the last one of a key counts."""
+        given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return {o.get_key_element(): o for o in parser.parse_overrides(given)}
+
+    def make_folder(self) -> Path:
+        """Create the folder of the sweep, once no job has an invalid setting."""
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        return folder, {o.get_key_element(): o for o in parser.parse_overrides(given)}
+        return folder
+
+    def check(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Raise an error if a setting of any job is invalid."""
+        from alphazoo.sweep.jobs import check_job
+
+        for overrides in jobs:
+            check_job(self.compose(overrides))
 
     def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
         """Run jobs; each writes its status into its folder."""
@@ -92,12 +103,12 @@ class AlphazooSweeper(Sweeper):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the config of a job, without Hydra's own node."""
+        from alphazoo.config import take_run
+
         config: DictConfig = self.hydra_context.config_loader.load_sweep_config(
             master_config=self.config, sweep_overrides=[*overrides]
         )
-        with open_dict(config):
-            del config["hydra"]
-        return config
+        return take_run(config)
 
 
 class Grid(AlphazooSweeper):
@@ -116,10 +127,10 @@ class Grid(AlphazooSweeper):
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.table import conclude
 
-        folder, overrides = self.begin(arguments)
+        overrides = self.parse(arguments)
         combinations = BasicSweeper.split_arguments([*overrides.values()], None)[0]
-        # an unknown key raises an error before any job starts
-        self.validate_batch_is_legal(combinations)
+        self.check(combinations)
+        folder = self.make_folder()
         with only_here(folder):
             jobs = assign(folder, combinations)
             self.launch_missing(jobs, self.find_outdated(jobs))
@@ -151,9 +162,11 @@ class Benchmark(AlphazooSweeper):
         from alphazoo.sweep.locks import only_here
         from alphazoo.sweep.plan import Plan
 
-        folder, overrides = self.begin(arguments)
+        overrides = self.parse(arguments)
         published = self.hydra_context.config_loader.get_group_options("experiment")
-        plan = Plan(folder, overrides, self.config.hydra.sweeper, published, self.compose)
+        plan = Plan(overrides, self.config.hydra.sweeper, published, self.compose)
+        folder = self.make_folder()
+        plan.place(folder)
         with only_here(folder):
             data = read_data(plan)
             alone = {e.folder: e.overrides for e in plan.entries if not e.base}
@@ -194,17 +207,19 @@ class Search(AlphazooSweeper):
         from alphazoo.sweep.jobs import STATUS
         from alphazoo.sweep.space import corner, parse_space
         from alphazoo.sweep.storage import storage_errors
-        from alphazoo.sweep.study import Study
+        from alphazoo.sweep.study import Study, check_monitor
         from alphazoo.sweep.table import conclude
 
-        folder, overrides = self.begin(arguments)
+        overrides = self.parse(arguments)
         fixed = [
             f"{key}={given.get_value_element_as_str()}"
             for key, given in overrides.items()
             if not given.is_sweep_override()
         ]
         space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
-        self.validate_batch_is_legal([[*fixed, *corner(space)]])
+        check_monitor(self.config.monitor)
+        self.check([[*fixed, *corner(space)]])
+        folder = self.make_folder()
         ran: dict[Path, Sequence[str]] = {}
         settings = self.config.hydra.sweeper
         with storage_errors(settings.storage):
