@@ -31,8 +31,8 @@ def fit_and_score(
     tables = []
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
-        figures = summary(run.model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in figures.items()}
+        values = summary(run.model.scores(LOGGED_AS[split]))
+        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in values.items()}
     metrics |= seen_before(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)
     return Outcome(metrics, scores, run.data, run.data.concepts)
@@ -40,6 +40,6 @@ def fit_and_score(
 
 @rank_zero_only
 def write_results(folder: Path, metrics: dict[str, float], scores: pd.DataFrame) -> None:
-    """Write ``scores.parquet`` and ``metrics.json``, in which undefined figures are null."""
+    """Write ``scores.parquet`` and ``metrics.json``, in which undefined metrics are null."""
     write_table(scores, folder / "scores.parquet")
     write_json(folder / "metrics.json", metrics)  # the last: it says that the run has ended
