@@ -261,7 +261,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "scaler.max_rows=0"], "scaler.max_rows is 1 or more, got 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
         (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DATE]"),
-        (["data", "export", *TRAIN, "out=f.csv"], "out is a file with the ending .parquet"),
+        (["data", "export", *TRAIN, "out=f.csv"], "out must be a file that ends in .parquet"),
         (["data", "adit"], "unknown command 'data adit'; did you mean 'data audit'?"),
         (["models", "all"], "unknown model 'all'; available: alstm, gats, gru"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),

@@ -292,7 +292,7 @@ def test_a_sweep_extends_what_grew_and_refuses_what_changed(
     set_table(tables, "changed")
     code = str(alphazoo(*command).code)
     assert "the data have changed since sweep/" in code
-    assert "the data were of 2015-01-01 to 2015-07-15, now they are of" in code
+    assert "the data covered 2015-01-01 to 2015-07-15, now they cover" in code
     assert "\n" not in code
 
 
