@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from alphazoo.evaluation.metrics import backtest_figures, training_figures
 from conftest import SMALL, Alphazoo, small_config, small_frame
 
 from alphazoo.commands.job import train
@@ -19,6 +18,7 @@ from alphazoo.errors import InputError
 from alphazoo.evaluation.compare import compare
 from alphazoo.evaluation.ensemble import average_scores
 from alphazoo.evaluation.evaluate import evaluate, write_evaluation
+from alphazoo.evaluation.figures import backtest_figures, training_figures
 from alphazoo.evaluation.signals import t_statistic
 from alphazoo.market.market import Market
 from alphazoo.runs.replicates import find_runs, group_replicates
@@ -132,7 +132,7 @@ def test_results_of_a_run_are_not_replaced(runs: list[Run], alphazoo: Alphazoo) 
     before = (run / "metrics.json").read_bytes()
     data = [override for override in SMALL if override.startswith("data.")]
     told = [f"scores={run / 'scores.parquet'}", *data, *REPORT[1:]]
-    message = f"error: {run} is the folder of a run, whose results would be replaced"
+    message = f"error: {run} is the folder of a run, whose results would be overwritten"
     assert str(alphazoo("evaluate", *told, f"out={run}").code).startswith(message)
     members = [str(member.folder) for member in runs]
     assert str(alphazoo("ensemble", *members, f"out={run}").code).startswith(message)
