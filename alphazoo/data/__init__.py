@@ -1,1 +1,1 @@
-"""From market files to trading days: sources, market, features, labels, scaling, days."""
+"""Turns market data into trading days: sources, market, features, labels, scaling, days."""

@@ -1,4 +1,4 @@
-"""One trading day is one item: `DayBatch` holds it, `Days` yields it."""
+"""Trading days as items of a dataset: `Days` yields each day as a `DayBatch`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,17 +17,17 @@ from alphazoo.market.concepts import Concepts
 
 
 class DayBatch(NamedTuple):
-    """All stocks of one trading day: the members of the universe that have a price.
+    """The stocks of one trading day: the universe members with a price.
 
     Attributes:
-        features: [N, T, F], scaled, oldest day first.
-        labels: [N], scaled for learning; NaN where unknown.
-        returns: [N], raw forward return, for IC; NaN where unknown.
-        stocks: [N], columns of the universe, increasing.
-        concepts: [N, C], weight of the stock in each concept, 0 for no member; C = 0 without
-            concepts.
+        features: [N, T, F], scaled; T runs from the oldest day to the newest.
+        labels: [N], scaled for training; NaN where unknown.
+        returns: [N], raw forward return, for the IC; NaN where unknown.
+        stocks: [N], columns of the market's panels, in ascending order.
+        concepts: [N, C], weight of each stock in each concept, 0 if it is not a member; C = 0
+            without concepts.
         date: [], row of the calendar.
-        market: [M], state of the market, scaled, see `alphazoo.data.state`; M = 0 without indices.
+        market: [M], scaled market state, see `alphazoo.data.state`; M = 0 without indices.
     """
 
     features: Tensor
@@ -40,7 +40,7 @@ class DayBatch(NamedTuple):
 
     @property
     def memberships(self) -> Tensor:
-        """``concepts``, for a model that cannot do without.
+        """``concepts``, for models that require them.
 
         Raises:
             InputError: The data have no concepts.
@@ -48,24 +48,24 @@ class DayBatch(NamedTuple):
         if self.concepts.shape[1] == 0:
             raise InputError(
                 "the model needs concepts: set data.concepts=FILE (columns symbol and concept), or "
-                "data/concepts=correlation to make groups from the train days"
+                "data/concepts=correlation to derive groups from the training days"
             )
         return self.concepts
 
 
 @dataclass(frozen=True, eq=False)
 class DayPanels:
-    """What days are made of; a day is made where these tensors are.
+    """The tensors from which days are assembled; a day is on the device of these tensors.
 
     Attributes:
-        windows: The features, unscaled.
-        scaler: FitResult on the train days.
-        labels: [D, S].
-        returns: [D, S].
-        present: [D, S] bool.
-        concepts: Who belongs to what, and when.
-        market: What its indices did.
-        key: Tells them from all other panels; a copy on another device has the same.
+        windows: The unscaled features.
+        scaler: Scaler of the features, fitted on the training days.
+        labels: [D, S], scaled labels.
+        returns: [D, S], raw forward returns.
+        present: [D, S] bool, universe members with a price.
+        concepts: Memberships of stocks in concepts.
+        market: The market state.
+        key: Unique key; a copy on another device keeps it.
     """
 
     windows: FeatureWindows
@@ -78,7 +78,7 @@ class DayPanels:
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def day(self, row: int) -> DayBatch:
-        """Make the day at a row of the calendar."""
+        """Assemble the day at a row of the calendar."""
         stocks = self.present[row].nonzero().squeeze(1)  # [N]
         features = self.scaler(self.windows(row, stocks)).transpose(0, 1)  # [N, T, F]
         return DayBatch(
@@ -92,7 +92,7 @@ class DayPanels:
         )
 
     def to(self, device: torch.device) -> "DayPanels":
-        """Copy on that device."""
+        """Return a copy on the device."""
         return replace(
             self,
             windows=self.windows.to(device),
@@ -106,17 +106,17 @@ class DayPanels:
 
 
 class Repeat(NamedTuple):
-    """Asks for a day once more, only so that all processes have as many: it has no labels."""
+    """Index of a day that is repeated, without labels, so that all processes have equally many."""
 
     item: int
 
 
 class Days(Dataset[DayBatch]):
-    """Trading days: item i is one day with all its stocks.
+    """A dataset of trading days: each item is one day with all its stocks.
 
     Args:
         rows: Rows of the calendar, one per item.
-        panels: What the days are made of.
+        panels: The tensors from which days are assembled.
     """
 
     def __init__(self, rows: Sequence[int], panels: DayPanels) -> None:
@@ -128,12 +128,12 @@ class Days(Dataset[DayBatch]):
 
     @property
     def n_labels(self) -> int:
-        """R, stocks that have a label, over all days."""
+        """Number of labels over all days."""
         return int(self.panels.labels[self.rows].isfinite().sum())
 
     @property
     def origin(self) -> tuple[object, ...]:
-        """What the features are made of: panels, rows and statistics of the scaler, to compare."""
+        """What determines the features: panels, rows and scaler statistics; for comparison."""
         statistics = [
             (name, value.cpu().numpy().tobytes() if isinstance(value, Tensor) else value)
             for name, value in self.panels.scaler.state_dict().items()

@@ -1,4 +1,4 @@
-"""Features as a table, for any other tool."""
+"""Exports features to a Parquet table, for use in other tools."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from alphazoo.features.base import FeatureSet
 from alphazoo.files import write_atomically
 from alphazoo.market.market import Market
 
-DAYS = 100  # days of a row group: bounds the memory
+DAYS = 100  # number of days in a row group, to bound the memory
 
 
 def export_features(
@@ -25,30 +25,31 @@ def export_features(
     first: str | None = None,
     last: str | None = None,
 ) -> int:
-    """Write a Parquet file with a row per day and member that has a price, sorted by both.
+    """Write a Parquet file with one row per day and universe member with a price, sorted by both.
 
-    Columns ``date``, ``symbol``, the unscaled features in float32 and ``label``, the raw forward
-    return; NaN where unknown. Features that are relative to the last day of their window have a
-    column for each lag, named as ``close_59`` ... ``close_0``; of others, the earlier days of the
-    window are the rows of earlier days.
+    The columns are ``date``, ``symbol``, the unscaled features in float32, and ``label``, the raw
+    forward return; NaN where unknown. Features that are relative to the last day of their window
+    have one column per lag, ``close_59`` to ``close_0``. Other features have one column; the
+    earlier days of a window are in the rows of these days.
 
     Args:
-        market: Where they are from.
-        features: What to compute.
-        label: Gives the holding period of the return.
-        file: To write; replaced where it is there already.
-        first: The first day; default is that of the market.
-        last: The last day; default is that of the market.
+        market: The market.
+        features: The feature set to compute.
+        label: Gives the holding period of the forward return.
+        file: The file to write; an existing file is replaced.
+        first: The first day; defaults to the first day of the market.
+        last: The last day; defaults to the last day of the market.
 
     Returns:
         The number of rows.
 
     Raises:
-        InputError: The file is no Parquet file by its name, an end is no date, or no day is left.
+        InputError: The name of the file does not end in .parquet, ``first`` or ``last`` is not a
+            date, or the range contains no day.
     """
     file = Path(file)
     if file.suffix != ".parquet":
-        raise InputError(f"out is a file with the ending .parquet, got {file}")
+        raise InputError(f"out must be a file that ends in .parquet, got {file}")
     rows = market.rows(first, last)
     file.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(file) as beside:

@@ -54,7 +54,7 @@ class MarketState:
 
     @property
     def columns(self) -> list[str]:
-        """[M], column names."""
+        """The names of the M columns."""
         return state_columns(self.indices)
 
     def fit(self, days: Iterable[int]) -> None:

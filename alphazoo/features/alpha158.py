@@ -1,6 +1,6 @@
 """Alpha158: candlestick shapes, price levels and rolling statistics of price and volume.
 
-The features of Qlib's benchmarks of the same name, from the formulas of
+These are the features of Qlib's benchmarks of the same name. The formulas follow
 ``qlib.contrib.data.loader.Alpha158DL`` (pyqlib 0.9.7), which explains each name.
 """
 
@@ -15,8 +15,8 @@ from alphazoo.features.rolling import Maximum, Moments, Ordered, Position, Rank,
 
 EPSILON = 1e-12
 DAYS = (5, 10, 20, 30, 60)
-LONGEST = max(DAYS)  # a column depends on so many days before its own
-BLOCK = 2**16  # values of a panel computed at a time, so that a group of them stays in the cache
+LONGEST = max(DAYS)  # the number of earlier days that a column depends on
+BLOCK = 2**16  # values of a panel computed at a time, so that a group of panels fits in the cache
 
 CANDLE = ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2")
 PRICES = ("OPEN0", "HIGH0", "LOW0", "VWAP0")
@@ -29,44 +29,44 @@ COLUMNS = (*CANDLE, *PRICES, *(f"{name}{n}" for name in ROLLING for n in DAYS))
 
 FIELDS = ("open", "high", "low", "close", "volume", "vwap")
 
-Fields = Mapping[str, Tensor]  # of those names, [D, S] each
-Formulas = dict[str, Callable[[int], Tensor]]  # by name without n: [D, S] from n
+Fields = Mapping[str, Tensor]  # panels [D, S] by name, see FIELDS
+Formulas = dict[str, Callable[[int], Tensor]]  # by name without n: returns [D, S] for n days
 
 
 def compute(fields: Fields, columns: Sequence[str], out: Tensor) -> None:
-    """Compute columns of the last days of a market, on the device of the fields.
+    """Compute columns for the last days of a market, on the device of the fields.
 
-    A block of stocks at a time, on as many threads as torch has.
+    Blocks of stocks are computed in parallel, on as many threads as torch uses.
 
     Args:
         fields: [D, S] each; without ``vwap``, ``VWAP0`` is NaN.
         columns: [F], some of `COLUMNS`.
-        out: [F, d, S], filled with the last d days, d at most D; NaN where unknown.
+        out: [F, d, S], filled with the values of the last d days, where d <= D; NaN where unknown.
     """
     n_days, n_stocks = fields["close"].shape
-    place = {column: index for index, column in enumerate(columns)}
+    position = {column: index for index, column in enumerate(columns)}
     width = max(1, BLOCK // n_days)
     names = [name for name in FIELDS if name in fields]
 
     def fill(first: int) -> None:
-        some = slice(first, first + width)
-        stocks = {name: fields[name][:, some].contiguous() for name in names}
-        stocks.setdefault("vwap", torch.full_like(stocks["close"], torch.nan))
-        for column, values in _compute(stocks, place):
-            out[place[column], :, some] = values[n_days - out.shape[1] :]
+        stocks = slice(first, first + width)
+        block = {name: fields[name][:, stocks].contiguous() for name in names}
+        block.setdefault("vwap", torch.full_like(block["close"], torch.nan))
+        for column, values in _compute(block, position):
+            out[position[column], :, stocks] = values[n_days - out.shape[1] :]
 
     if fields["close"].device.type == "cpu":
-        keep_freed_memory()  # a third of the time goes into pages that are given back and asked for
+        keep_freed_memory()  # returning pages to the system takes a third of the time
     n_threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as threads:
-            list(threads.map(fill, range(0, n_stocks, width)))  # a fault comes out here
+            list(threads.map(fill, range(0, n_stocks, width)))  # list raises errors of threads
     finally:
-        torch.set_num_threads(n_threads)  # else later threads have one, too
+        torch.set_num_threads(n_threads)  # otherwise, new threads would inherit a setting of 1
 
 
 def _compute(f: Fields, wanted: Container[str]) -> Iterator[tuple[str, Tensor]]:
-    """Columns with their values, group by group: what a group shares is freed before the next."""
+    """Yield columns and their values by group, and free what a group shares before the next."""
     for column, values in _today(f).items():
         if column in wanted:
             yield column, values
@@ -128,7 +128,7 @@ def _order(f: Fields) -> Formulas:
 
 def _extremes(f: Fields) -> Formulas:
     close = f["close"]
-    high, low = Maximum(f["high"], LONGEST), Maximum(-f["low"], LONGEST)  # minus the lowest low
+    high, low = Maximum(f["high"], LONGEST), Maximum(-f["low"], LONGEST)  # low: -(lowest low)
     high_day, low_day = Position(f["high"], LONGEST), Position(-f["low"], LONGEST)
     return {
         "MAX": lambda n: high.value(n) / close,
@@ -151,10 +151,11 @@ def _joint(f: Fields) -> Formulas:
 
 def _days(f: Fields) -> Formulas:
     close, before = f["close"], lagged(f["close"], 1)
-    listed = close.isfinite().cumsum(0) > 0  # from the first price a day without one counts as no
+    # after a stock's first price, a day without a price counts as a day without a move
+    listed = close.isfinite().cumsum(0) > 0
     rises, falls = (
-        Sums(yes.float().where(listed, torch.nan), LONGEST)
-        for yes in (close > before, close < before)
+        Sums(moved.float().where(listed, torch.nan), LONGEST)
+        for moved in (close > before, close < before)
     )
     return {
         "CNTP": rises.mean,
@@ -181,7 +182,7 @@ def _volume_sums(f: Fields) -> Formulas:
 
 
 def _sums(x: Tensor, prefix: str) -> Formulas:
-    """Rises and falls as shares of all moves."""
+    """Return the formulas for rises and falls as shares of all moves."""
     change = x - lagged(x, 1)
     rises, falls = Sums(change.clamp(min=0), LONGEST), Sums((-change).clamp(min=0), LONGEST)
     moves = Sums(change.abs(), LONGEST)

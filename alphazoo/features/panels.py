@@ -1,4 +1,4 @@
-"""Features that are computed once, a panel per column: Alpha158, those of the user, both mixed."""
+"""Features computed as one panel per column: Alpha158, the user's own, or a mix of both."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -15,17 +15,17 @@ Function = Callable[[Market], Mapping[str, Tensor]]  # [D, S] by name of the col
 
 
 class Panels(FeatureSet):
-    """Columns by name, in any order and mixture.
+    """A feature set that consists of named columns, in any order.
 
-    A column is one of `alphazoo.features.alpha158.COLUMNS`, one that a function of the user gives, or a
-    field of the market beside its prices, such as a fundamental of the user's table.
+    A column is one of `alphazoo.features.alpha158.COLUMNS`, the result of a user's function, or an
+    extra field of the market, such as a fundamental from the user's table.
 
     Args:
-        columns: [F], names.
-        window: T, days per window, today included.
-        functions: Each makes panels [D, S] from a market; all of them by name, NaN where unknown.
-            What it says of a day must depend on days up to that one; ``alphazoo data audit`` looks.
-        cache: Folder that keeps the columns of Alpha158, as they take seconds; None or empty: none.
+        columns: [F], names of the columns.
+        window: T, number of days in a window, today included.
+        functions: Each returns panels [D, S] of a market by name; NaN where unknown. The values of
+            a day must depend only on days up to that day; ``alphazoo data audit`` checks this.
+        cache: Folder in which computed columns of Alpha158 are stored; None or empty for no cache.
     """
 
     def __init__(
@@ -40,48 +40,48 @@ class Panels(FeatureSet):
         self.cache = cache or None
 
     def bind(self, market: Market) -> "PanelWindows":
-        """Compute the columns of a market: 4 bytes per column, day and stock.
+        """Compute the columns of a market; they take 4 bytes per column, day and stock.
 
         Raises:
-            InputError: A column is unknown or given twice, a function gives something else than
-                panels [D, S], or the window is longer than the calendar.
+            InputError: A column is unknown or defined twice, a function returns something other
+                than panels [D, S], or the window is longer than the calendar.
         """
         self.check_history(market)
-        own = self._own(market)
+        custom = self._custom_panels(market)
         published = [name for name in self.columns if name in alpha158.COLUMNS]
         for name in self.columns:
-            if name not in own and name not in published:
-                hint = did_you_mean(name, [*own, *alpha158.COLUMNS])
-                raise InputError(f"features.columns: nothing gives {name!r}; {hint}")
-        rest = [name for name in self.columns if name in own]
-        parts = [self._published(market, published)] if published else []
-        if rest:
-            parts.append(torch.stack([own[name] for name in rest]))
-        made = [*published, *rest]
-        return PanelWindows(parts, [made.index(name) for name in self.columns], self.window)
+            if name not in custom and name not in published:
+                hint = did_you_mean(name, [*custom, *alpha158.COLUMNS])
+                raise InputError(f"features.columns: unknown column {name!r}; {hint}")
+        others = [name for name in self.columns if name in custom]
+        parts = [self._alpha158_panels(market, published)] if published else []
+        if others:
+            parts.append(torch.stack([custom[name] for name in others]))
+        computed = [*published, *others]
+        return PanelWindows(parts, [computed.index(name) for name in self.columns], self.window)
 
-    def _own(self, market: Market) -> dict[str, Tensor]:
-        """Fields of the market and what the functions give: [D, S] by name."""
-        found = {name: x for name, x in market.fields.items() if name not in alpha158.FIELDS}
-        for name in found:
+    def _custom_panels(self, market: Market) -> dict[str, Tensor]:
+        """Return extra fields of the market and results of the functions, [D, S] by name."""
+        panels = {name: x for name, x in market.fields.items() if name not in alpha158.FIELDS}
+        for name in panels:
             if name in alpha158.COLUMNS:
-                raise InputError(f"a field of the market has the name of a column: {name!r}")
+                raise InputError(f"the market has a field named like a column: {name!r}")
         for function in self.functions:
-            maker = getattr(getattr(function, "func", function), "__qualname__", repr(function))
+            title = getattr(getattr(function, "func", function), "__qualname__", repr(function))
             for name, panel in function(market).items():
-                if name in found or name in alpha158.COLUMNS:
-                    raise InputError(f"features.functions: {maker} gives {name!r} a second time")
+                if name in panels or name in alpha158.COLUMNS:
+                    raise InputError(f"features.functions: {title} defines {name!r} again")
                 shape = getattr(panel, "shape", None)
                 if not isinstance(panel, Tensor) or shape != market.members.shape:
                     raise InputError(
-                        f"features.functions: {maker} gives {name!r} as {type(panel).__name__} "
+                        f"features.functions: {title} returns {name!r} as {type(panel).__name__} "
                         f"{tuple(shape or ())}, expected Tensor {tuple(market.members.shape)}"
                     )
-                found[name] = panel.float()
-        return found
+                panels[name] = panel.float()
+        return panels
 
-    def _published(self, market: Market, columns: Sequence[str]) -> Tensor:
-        """Columns of Alpha158: [F, D, S]."""
+    def _alpha158_panels(self, market: Market, columns: Sequence[str]) -> Tensor:
+        """Return columns of Alpha158, [F, D, S]."""
         if self.cache is None:
             panel = market.field("close").new_empty(len(columns), *market.members.shape)
             alpha158.compute(market.fields, columns, panel)
@@ -98,12 +98,12 @@ class Panels(FeatureSet):
 
 
 class PanelWindows(FeatureWindows):
-    """Windows that are cut from panels.
+    """Windows that are sliced from panels.
 
     Args:
-        parts: [f, D, S] each, a panel per column: written, scaled and read one column at a time.
-        order: [F], which of the columns of all parts each feature is.
-        window: T.
+        parts: [f, D, S] each, one panel per column, so that a column is contiguous in memory.
+        order: [F], index of each feature in the concatenated parts.
+        window: T, number of days in a window.
     """
 
     def __init__(self, parts: Sequence[Tensor], order: Sequence[int], window: int) -> None:
@@ -113,11 +113,11 @@ class PanelWindows(FeatureWindows):
         self._panels = [panel for part in parts for panel in part]
 
     def __call__(self, day: int, stocks: Tensor) -> Tensor:
-        """[T, N, F]; NaN before the calendar."""
+        """Return the windows [T, N, F]; NaN before the first day of the calendar."""
         first = day - self.window + 1
         days = slice(max(first, 0), day + 1)
-        known = torch.cat([part[:, days].index_select(2, stocks) for part in self.parts])
-        windows = known.permute(1, 2, 0)[..., self.order].contiguous()  # [t, N, F]
+        panels = torch.cat([part[:, days].index_select(2, stocks) for part in self.parts])
+        windows = panels.permute(1, 2, 0)[..., self.order].contiguous()  # [t, N, F]
         if first < 0:
             windows = torch.nn.functional.pad(windows, (0, 0, 0, 0, -first, 0), value=torch.nan)
         return windows
@@ -133,5 +133,5 @@ class PanelWindows(FeatureWindows):
         return 1, len(self.order)
 
     def to(self, device: torch.device) -> "PanelWindows":
-        """Copy with the panels on that device."""
+        """Return a copy with the panels on the device."""
         return PanelWindows([part.to(device) for part in self.parts], self.order, self.window)

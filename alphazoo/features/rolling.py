@@ -1,12 +1,12 @@
-"""Rolling statistics: of the last n days of every stock, today included.
+"""Rolling statistics over the last n days of every stock, today included.
 
-Panels are [D, S], not finite where a day is missing. A statistic is known as soon as the window has
-a day to make it from. The conventions are those of pandas' ``rolling(n, min_periods=1)`` and, for
-regression, correlation and positions, of the expression engine of Qlib 0.9.7.
+Panels are [D, S]; values that are not finite are missing. A statistic uses the known values of its
+window, and is NaN if they are too few. Conventions follow pandas' ``rolling(n, min_periods=1)``
+and, for regression, correlation and positions, the expression engine of Qlib 0.9.7.
 
-Two adjacent windows make a longer one (`Fold`): a window of n days takes about 2 log2(n) steps on
-whole panels, and nothing cancels as in differences of running totals. What is made for one length
-is kept for the others; ``longest`` is the longest that will be asked for.
+`Fold` merges two adjacent windows into a longer one. A window of n days takes about 2 log2(n) steps
+on whole panels, without the cancellation errors of differences of running totals. Intermediate
+windows are kept, and shared by all lengths up to ``longest``.
 """
 
 from abc import ABC, abstractmethod
@@ -14,28 +14,28 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-FLAT = 2e-5  # Qlib takes a standard deviation up to this for none
+FLAT = 2e-5  # like Qlib, treat a series with a standard deviation up to this as constant
 
 State = tuple[Tensor, ...]  # panels that describe the windows of some length
 
 
 class Fold(ABC):
-    """Windows of several lengths, each made of two of half the length.
+    """Windows of several lengths, each merged from two windows of half the length.
 
     Args:
         days: State of the windows of one day, panels [D, S].
-        empty: What fills a panel before the first day.
-        longest: The largest n that will be asked for.
+        empty: Value that pads a panel before the first day.
+        longest: The largest n that will be requested.
     """
 
     def __init__(self, *days: Tensor, empty: float, longest: int) -> None:
         self._n_days = len(days[0])
-        # windows of n days begin at day n - 1 of the padded panels: joining them copies nothing
+        # windows of n days start at row n - 1 of the padded panels, so merging needs no copies
         before = days[0].new_full((longest - 1, days[0].shape[1]), empty)
         self._windows: dict[int, State] = {1: tuple(torch.cat([before, day]) for day in days)}
 
     def over(self, n: int) -> State:
-        """State of the windows of n days, [D, S] each."""
+        """Return the state of the windows of n days, [D, S] each."""
         return tuple(panel[-self._n_days :] for panel in self._join(n))
 
     def _join(self, n: int) -> State:
@@ -51,11 +51,11 @@ class Fold(ABC):
 
     @abstractmethod
     def merge(self, newer: State, older: State, recent: int) -> State:
-        """Join windows of ``recent`` days with those that end right before them."""
+        """Merge windows of ``recent`` days with the windows that end just before them."""
 
 
 class Sums(Fold):
-    """Sum and mean."""
+    """Rolling sum and mean."""
 
     def __init__(self, x: Tensor, longest: int) -> None:
         known = x.isfinite()
@@ -66,61 +66,64 @@ class Sums(Fold):
         return newer[0] + older[0], newer[1] + older[1]
 
     def sum(self, n: int) -> Tensor:
-        """[D, S]; NaN without a value."""
+        """Return the sums over n days, [D, S]; NaN without a value."""
         count, total = self.over(n)
         return total.where(count > 0, torch.nan)
 
     def mean(self, n: int) -> Tensor:
-        """[D, S]; NaN without a value."""
+        """Return the means over n days, [D, S]; NaN without a value."""
         count, total = self.over(n)
         return total / count
 
 
 class Maximum(Fold):
-    """The largest value."""
+    """Rolling maximum."""
 
     def __init__(self, x: Tensor, longest: int) -> None:
         known = x.isfinite()
         super().__init__(x.where(known, -torch.inf), empty=-torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
-        """Take the larger."""
+        """Take the larger value."""
         return (torch.maximum(newer[0], older[0]),)
 
     def value(self, n: int) -> Tensor:
-        """[D, S]; NaN without a value."""
+        """Return the maxima over n days, [D, S]; NaN without a value."""
         (largest,) = self.over(n)
         return largest.where(largest > -torch.inf, torch.nan)
 
 
 class Position(Fold):
-    """Where in the window the largest value is.
+    """Position of the largest value in the window.
 
-    Qlib has it from numpy's ``argmax``, to which a missing day is larger than any value, and
-    begins to count on the stock's first day.
+    As in Qlib, which uses numpy's ``argmax``, a missing day counts as larger than any value, and a
+    window starts no earlier than the stock's first day.
     """
 
     def __init__(self, x: Tensor, longest: int) -> None:
         known = x.isfinite()
         listed = known.cumsum(0) > 0
-        self._length = listed.cumsum(0)  # days since the first value
+        self._length = listed.cumsum(0)  # number of days since the first value, which is included
         self._known = Sums(known.float(), longest)
         level = x.where(known, torch.inf).where(listed, -torch.inf)
         super().__init__(level, torch.zeros_like(x), empty=-torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
-        """Take the larger, of equal ones the older."""
+        """Take the larger value, or the older one of two equal values."""
         age = torch.where(older[0] >= newer[0], older[1] + recent, newer[1])
         return torch.maximum(newer[0], older[0]), age
 
     def position(self, n: int) -> Tensor:
-        """[D, S] in 1 (the oldest day) to n, of the oldest among equals; NaN without a value."""
+        """Return the positions, [D, S], from 1 (the oldest day) to n; NaN without a value.
+
+        Of several equal values, the oldest one counts.
+        """
         position = self._length.clamp(max=n) - self.over(n)[1]
         return position.where(self._known.sum(n) > 0, torch.nan)
 
 
 class Ordered(Fold):
-    """The values of the window in ascending order, in n panels."""
+    """The sorted values of the window, as n panels in ascending order."""
 
     def __init__(self, x: Tensor, longest: int) -> None:
         known = x.isfinite()
@@ -128,7 +131,7 @@ class Ordered(Fold):
         super().__init__(x.where(known, torch.inf), empty=torch.inf, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
-        """Batcher's odd-even merge.
+        """Merge sorted panels by Batcher's odd-even merge.
 
         Knuth, "The art of computer programming", volume 3, section 5.3.4.
         """
@@ -145,37 +148,38 @@ class Ordered(Fold):
         return *merged, *odd[n_pairs:], *rest[n_pairs:]
 
     def quantile(self, n: int, level: float) -> Tensor:
-        """[D, S], interpolated linearly; NaN without a value.
+        """Return the quantiles, interpolated linearly, [D, S]; NaN without a value.
 
         Args:
-            n: Days.
+            n: Number of days.
             level: In [0, 1].
         """
         ordered, count = self.over(n), self._known.sum(n)
-        place = level * (n - 1)
-        below, above = ordered[int(place)], ordered[min(int(place) + 1, n - 1)]
-        full = torch.lerp(below, above, place - int(place)).where(count == n, torch.nan)
-        some = ((count > 0) & (count < n)).flatten().nonzero().squeeze(1)  # windows with gaps
-        values = torch.stack([panel.flatten()[some] for panel in ordered])  # [n, windows]
-        places = level * (count.flatten()[some] - 1)
-        lower = places.floor()
+        position = level * (n - 1)
+        below, above = ordered[int(position)], ordered[min(int(position) + 1, n - 1)]
+        result = torch.lerp(below, above, position - int(position)).where(count == n, torch.nan)
+        gaps = ((count > 0) & (count < n)).flatten().nonzero().squeeze(1)  # windows with gaps
+        values = torch.stack([panel.flatten()[gaps] for panel in ordered])  # [n, windows]
+        positions = level * (count.flatten()[gaps] - 1)
+        lower = positions.floor()
         low, high = (
-            values.gather(0, at.clamp(max=n - 1).long().unsqueeze(0)).squeeze(0)
-            for at in (lower, lower + 1)
+            values.gather(0, index.clamp(max=n - 1).long().unsqueeze(0)).squeeze(0)
+            for index in (lower, lower + 1)
         )
-        full.view(-1)[some] = low + (high.where(places > lower, low) - low) * (places - lower)
-        return full
+        share = positions - lower
+        result.view(-1)[gaps] = low + (high.where(share > 0, low) - low) * share
+        return result
 
 
 class Moments(Fold):
-    """Means and sums of products of deviations, in float64; exact for constant series.
+    """Rolling means and sums of products of deviations, in float64; exact for constant series.
 
-    Windows are joined as by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm
-    for computing sample variances", 1979.
+    Windows are merged by the formulas of Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    algorithm for computing sample variances", 1979.
 
     Args:
-        series: One or two panels [D, S]; a day counts if all have a value.
-        longest: The largest n that will be asked for.
+        series: One or two panels [D, S]; only days on which all have a value are used.
+        longest: The largest n that will be requested.
     """
 
     def __init__(self, *series: Tensor, longest: int) -> None:
@@ -187,7 +191,7 @@ class Moments(Fold):
         super().__init__(known.double(), *means, *products, empty=0.0, longest=longest)
 
     def merge(self, newer: State, older: State, recent: int) -> State:
-        """Weigh the means by count; what lies between them adds to the products."""
+        """Weight the means by count, and add the deviation between them to the products."""
         size = 1 + self._size
         count = newer[0] + older[0]
         weight = older[0] / count.clamp(min=1)
@@ -201,22 +205,25 @@ class Moments(Fold):
         return count, *means, *products
 
     def std(self, n: int) -> Tensor:
-        """[D, S], sample standard deviation of the last series; NaN with fewer than two values."""
+        """Return the sample standard deviations of the last series, [D, S].
+
+        NaN with fewer than two values.
+        """
         state = self.over(n)
         return (state[-1] / (state[0] - 1)).sqrt().where(state[0] > 1, torch.nan)
 
     def correlation(self, n: int) -> Tensor:
-        """[D, S], Pearson's, of two series; NaN where one of them is flat."""
+        """Return the Pearson correlations of two series, [D, S]; NaN if one of them is constant."""
         count, _, _, xx, xy, yy = self.over(n)
         flat = FLAT**2 * (count - 1)
         return (xy / (xx * yy).sqrt()).where((xx > flat) & (yy > flat), torch.nan)
 
 
 class Trend(Moments):
-    """The least-squares line through the window.
+    """Rolling least-squares regression of the values on the days.
 
-    Days are counted from the last day of each window, so that a window has the same bits wherever
-    in the history it is.
+    Days are counted from the last day of each window, so that the result of a window does not
+    depend on its place in the history, to the last bit.
     """
 
     def __init__(self, x: Tensor, longest: int) -> None:
@@ -228,36 +235,36 @@ class Trend(Moments):
         return super().merge(newer, (older[0], older[1] - recent, *older[2:]), recent)
 
     def slope(self, n: int) -> Tensor:
-        """[D, S], rise per day; NaN with fewer than two values."""
+        """Return the slopes, per day, [D, S]; NaN with fewer than two values."""
         _, _, _, days, product, _ = self.over(n)
         return product / days
 
     def r_squared(self, n: int) -> Tensor:
-        """[D, S], share of the variance that is on the line; NaN where the series is flat."""
+        """Return the shares of explained variance, [D, S]; NaN if the series is constant."""
         return self.correlation(n).square()
 
     def residual(self, n: int) -> Tensor:
-        """[D, S], today's value above the line; NaN with fewer than two values."""
+        """Return today's values minus the fitted ones, [D, S]; NaN with fewer than two values."""
         _, day, mean, *_ = self.over(n)
         return self._x - mean + self.slope(n) * day
 
 
 class Rank:
-    """Percentile rank of today's value; equal values share the mean of their ranks.
+    """Rolling percentile rank of today's value; equal values share the mean of their ranks.
 
     Args:
         x: [D, S].
-        longest: The largest n that will be asked for.
+        longest: The largest n that will be requested.
     """
 
     def __init__(self, x: Tensor, longest: int) -> None:
         self._x = x
         self._known = Sums(x.isfinite().float(), longest)
-        # by n: the days of the window below today, and those not above it
+        # by n: number of values in the window below today's, plus number not above it
         self._passed = {1: x.isfinite().to(torch.int16)}
 
     def rank(self, n: int) -> Tensor:
-        """[D, S] in (0, 1]; NaN where today is missing."""
+        """Return the ranks, [D, S] in (0, 1]; NaN where today's value is missing."""
         rank = (self._count(n) + 1) / 2
         return (rank / self._known.sum(n)).where(self._x.isfinite(), torch.nan)
 
@@ -274,6 +281,6 @@ class Rank:
 
 
 def lagged(x: Tensor, days: int, fill: float = torch.nan) -> Tensor:
-    """[D, S], the value some days earlier; ``fill`` before the first day."""
+    """Return the values some days earlier, [D, S]; ``fill`` before the first day."""
     head = x.new_full((min(days, len(x)), *x.shape[1:]), fill)
     return torch.cat([head, x[: len(x) - len(head)]])

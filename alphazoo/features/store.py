@@ -1,11 +1,11 @@
-"""Store: panels of features, computed once and mapped into the memory of every process.
+"""A store of feature panels, which are computed once and memory-mapped by every process.
 
-An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which says what it
-was computed from: a checksum of every day of the market. What a new market has in common with it,
-from the first day on, is kept; only later days are computed, from the days that they depend on. An
-entry has the same bits whether its days were computed at once or in any number of steps. Its key is
-a digest of the columns, the code that computes them, this module, the version of torch, the
-symbols, the names of the fields and the start of the history.
+An entry is a folder with ``panel.f32``, float32 [F, D, S], and ``meta.json``, which holds a
+checksum of the market data of every day. If a new market agrees with the entry on the first days,
+these days are reused, and only later days are computed. An entry is bit-identical whether its days
+are computed at once or in several steps. Its key is a digest of the columns, the code that computes
+them, this module, the version of torch, the symbols, the names of the fields and the start of the
+history.
 """
 
 import hashlib
@@ -29,12 +29,13 @@ from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
 
-START = 60  # days of the history that tell one market from another with the same symbols
+START = 60  # number of first days in the key, to distinguish markets with the same symbols
 
-BUFFER = 2**26  # values computed at a time: a page of the file is written to a few times, not often
+BUFFER = 2**26  # number of values computed at a time; larger blocks write to each page less often
 
-# fills [F, d, s] with the features of the last d days of fields [D, s] of some stocks; beyond its
-# lookback a feature may depend only on whether a stock had a value, see `_recent`
+# Computes the features of the last d days from fields [D, s] of some stocks, into a tensor
+# [F, d, s]. On days before the lookback, a feature may depend only on whether a stock had a value;
+# see `_recent`.
 Compute = Callable[[Mapping[str, Tensor], Tensor], None]
 
 
@@ -48,24 +49,24 @@ def stored_panel(
     lookback: int,
     compute: Compute,
 ) -> Tensor:
-    """The features of a market, computed where they are not stored yet.
+    """Return the features of a market, and compute and store those that are not stored yet.
 
-    Processes that ask at the same time wait for the first one; all share the pages of the file.
+    Concurrent processes wait for the first one; all share the memory of the file.
 
     Args:
-        folder: Where entries are; made when missing.
-        market: The panels that the features are computed from.
-        name: Of the feature set.
-        columns: [F], its columns.
-        code: Files of the code that computes them: another text is another entry.
-        lookback: Days before a day whose values its features depend on.
-        compute: Does it for the last days of a history of some of the stocks.
+        folder: The folder of all entries; created if missing.
+        market: The market from which the features are computed.
+        name: Name of the feature set.
+        columns: [F], names of the features.
+        code: Source files of the computation; if their text changes, there is a new entry.
+        lookback: Number of earlier days that the features of a day depend on.
+        compute: Computes the features of the last days for a block of stocks.
 
     Returns:
         [F, D, S] float32; writing to it does not change the file.
 
     Raises:
-        InputError: The folder cannot be written to, or has no room.
+        InputError: The folder is not writable, or the disk is full.
     """
     days = _checksums(market)
     key = {
@@ -93,7 +94,7 @@ def stored_panel(
 
 
 def _checksums(market: Market) -> list[int]:
-    """One number per day, of all fields: [D]."""
+    """Return a checksum over all fields for each day, [D]."""
     sums = [0] * len(market.dates)
     for field in sorted(market.fields):
         rows = market.fields[field].numpy()
@@ -102,23 +103,23 @@ def _checksums(market: Market) -> list[int]:
 
 
 def _common(old: Sequence[int], new: Sequence[int]) -> int:
-    """How many days from the first on are the same."""
+    """Return the number of first days that have the same checksums."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
 
 
 def _read(entry: Path) -> dict[str, Any] | None:
-    """What the entry says of itself, or None where there is none or it is damaged."""
+    """Read the metadata of an entry; None if it does not exist or is damaged."""
     panel, meta = entry / "panel.f32", entry / "meta.json"
     if not (panel.exists() and meta.exists()):
         return None
     try:
         found: dict[str, Any] = json.loads(meta.read_text())
-        whole = panel.stat().st_size == 4 * math.prod(found["shape"])
-        if whole and _panel_checksum(_map(panel, found["shape"])) == found["checksum"]:
+        complete = panel.stat().st_size == 4 * math.prod(found["shape"])
+        if complete and _panel_checksum(_map(panel, found["shape"])) == found["checksum"]:
             return found
     except (KeyError, TypeError, ValueError):
         pass
-    log.warning("%s is damaged: its features are computed again", entry)
+    log.warning("%s is damaged, its features are computed again", entry)
     return None
 
 
@@ -132,10 +133,10 @@ def _write(
     lookback: int,
     compute: Compute,
 ) -> dict[str, Any]:
-    """Compute what is not known, write it beside what is there, and take its place."""
+    """Compute the unknown days, and replace the entry by one with the known and the new days."""
     n_bytes = 4 * math.prod(shape)
     log.info(
-        "computing %d features of %d stocks on %d of %d days, to be kept in %s (%.2g GB)",
+        "computing %d features of %d stocks on %d of %d days, stored in %s (%.2g GB)",
         shape[0],
         shape[2],
         len(days) - known,
@@ -147,7 +148,7 @@ def _write(
     with write_atomically(entry / "panel.f32") as beside:
         with beside.open("wb") as file:
             file.truncate(n_bytes)
-            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a crash later
+            if hasattr(os, "posix_fallocate"):  # raises if the disk is full; writing would crash
                 os.posix_fallocate(file.fileno(), 0, n_bytes)
         panel = _map(beside, shape, shared=True)
         if old is not None and known:
@@ -155,12 +156,12 @@ def _write(
         width = max(1, BUFFER // (shape[0] * (shape[1] - known)))
         for first in range(0, shape[2], width):
             stocks = slice(first, first + width)
-            some = {name: field[:, stocks] for name, field in fields.items()}
+            block = {name: field[:, stocks] for name, field in fields.items()}
             values = panel.new_empty(shape[0], shape[1] - known, len(market.symbols[stocks]))
-            compute(some, values)
+            compute(block, values)
             panel[:, known:, stocks] = values
         checksum = _panel_checksum(panel)
-        (entry / "meta.json").unlink(missing_ok=True)  # it speaks of the old panel
+        (entry / "meta.json").unlink(missing_ok=True)  # it describes the old panel
     meta = {"shape": shape, "checksum": checksum, "days": days}
     with write_atomically(entry / "meta.json") as beside:
         beside.write_text(json.dumps(meta))
@@ -168,9 +169,9 @@ def _write(
 
 
 def _recent(field: Tensor, row: int) -> Tensor:
-    """Days from a row on, preceded by one that is 1 where a stock had a value before, else NaN.
+    """Return the days from a row on, after a row that marks stocks with earlier values by 1.
 
-    Without it a stock that is suspended for longer than ``lookback`` looks like one not yet listed.
+    Without it, a stock that is suspended for longer than the lookback would look unlisted.
     """
     if row <= 0:
         return field

@@ -1,7 +1,8 @@
-"""Concepts that a run has computed from its train days, as its checkpoint keeps them.
+"""Saves the concepts that a training run computed in its checkpoint, and restores them.
 
-Symbols and dates take the place of columns and rows, so that they mean the same on a market that
-has grown: symbols that are gone are left out, new ones have no concept.
+A checkpoint stores symbols and dates instead of columns and rows, so that concepts can be restored
+on a market that has grown. Symbols that have left the market are dropped, and new ones have no
+concept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,11 @@ from alphazoo.market.market import Market
 
 
 def concepts_state(concepts: Concepts, market: Market) -> dict[str, Any]:
-    """Plain lists of the memberships of a market.
+    """Return the memberships as plain lists.
 
     Returns:
         ``names`` [C]; ``symbols``, ``concepts``, ``first``, ``last`` and ``weights`` [M], where
-        ``first`` and ``last`` are dates, None at the ends of the calendar.
+        ``first`` and ``last`` are dates, or None for the first or last day of the calendar.
     """
     dates = [*market.dates.strftime("%Y-%m-%d")]
     ends = {0: None}, {len(dates) - 1: None}
@@ -39,35 +40,35 @@ def concepts_state(concepts: Concepts, market: Market) -> dict[str, Any]:
 
 
 def restore_concepts(state: Mapping[str, Any], market: Market) -> Concepts:
-    """The concepts of a state on a market, which may be another than the one they are of."""
+    """Restore the concepts of a state on a market, which may differ from the original one."""
     stocks = pd.Index(market.symbols).get_indexer(pd.Index(state["symbols"], dtype=object))
     first, last = (pd.to_datetime(pd.Series(state[end], dtype=object)) for end in ("first", "last"))
     starts = market.dates.searchsorted(first.fillna(market.dates[0]), "left")
     stops = market.dates.searchsorted(last.fillna(market.dates[-1]), "right") - 1
-    there = stocks >= 0
+    known = stocks >= 0
     return Concepts(
         names=tuple(state["names"]),
         n_stocks=len(market.symbols),
-        stocks=torch.from_numpy(stocks[there].astype(np.int64)),
-        concepts=torch.tensor(state["concepts"], dtype=torch.long)[there],
-        first=torch.from_numpy(starts.astype(np.int64)[there]),
-        last=torch.from_numpy(stops.astype(np.int64)[there]),
-        weights=torch.tensor(state["weights"], dtype=torch.float32)[there],
+        stocks=torch.from_numpy(stocks[known].astype(np.int64)),
+        concepts=torch.tensor(state["concepts"], dtype=torch.long)[known],
+        first=torch.from_numpy(starts.astype(np.int64)[known]),
+        last=torch.from_numpy(stops.astype(np.int64)[known]),
+        weights=torch.tensor(state["weights"], dtype=torch.float32)[known],
     )
 
 
 def join_concepts(parts: Mapping[str, tuple[Concepts, range]]) -> Concepts:
-    """Concepts of several runs on one market, each on its own days alone.
+    """Join the concepts of several runs on one market, each limited to its own days.
 
     Args:
-        parts: By a prefix for their names: the concepts, and the rows of the calendar on which
-            they hold.
+        parts: For each prefix of the concept names, the concepts of a run and the rows of the
+            calendar on which they apply.
     """
     cut: list[Concepts] = []
     for concepts, rows in parts.values():
         first = concepts.first.clamp(min=rows.start)
         last = concepts.last.clamp(max=rows.stop - 1)
-        cut.append(_choose(concepts, first, last))
+        cut.append(_limit(concepts, first, last))
     offsets = np.cumsum([0, *(len(part.names) for part in cut)])
     names: Sequence[str] = [
         f"{prefix} {name}" for prefix, (part, _) in parts.items() for name in part.names
@@ -85,15 +86,15 @@ def join_concepts(parts: Mapping[str, tuple[Concepts, range]]) -> Concepts:
     )
 
 
-def _choose(concepts: Concepts, first: torch.Tensor, last: torch.Tensor) -> Concepts:
-    """The memberships that hold on some day from ``first`` to ``last``."""
-    holds = first <= last
+def _limit(concepts: Concepts, first: torch.Tensor, last: torch.Tensor) -> Concepts:
+    """Replace the first and last rows of all memberships [M], and drop those without a day."""
+    kept = first <= last
     return Concepts(
         names=concepts.names,
         n_stocks=concepts.n_stocks,
-        stocks=concepts.stocks[holds],
-        concepts=concepts.concepts[holds],
-        first=first[holds],
-        last=last[holds],
-        weights=concepts.weights[holds],
+        stocks=concepts.stocks[kept],
+        concepts=concepts.concepts[kept],
+        first=first[kept],
+        last=last[kept],
+        weights=concepts.weights[kept],
     )

@@ -1,9 +1,9 @@
-"""Fingerprints of data: whether data are those of an earlier run, have grown since, or changed.
+"""Fingerprints of data, which tell whether data have grown or changed since an earlier run.
 
-A market is hashed month by month, each month with the stocks that have been a member by its end:
-the digests of a month do not depend on what comes after it. So the data of now are cut at the
-last day of an earlier record, and compared with it. Stocks that are never a member are left out,
-as nothing is computed from them.
+A market is hashed month by month. The digest of a month covers the stocks that have been universe
+members by its end, so it does not depend on later months. To compare data with an earlier record,
+the data are truncated at the last day of the record. Stocks that are never members are ignored,
+because nothing is computed from them.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 
 Record = dict[str, Any]  # plain values, for JSON and checkpoints
-Parts = dict[str, bytes]
+Parts = dict[str, bytes]  # digests by name of the part, such as "close" or "calendar"
 
 SAME, GROWN, CHANGED, UNKNOWN = "same", "grown", "changed", "unknown"
-WHOLE = ("calendar", "symbols")  # where one of them differs, every panel does
+AXES = ("calendar", "symbols")  # if one of them differs, so does every panel
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Difference:
 
     Attributes:
         kind: ``"same"``; ``"grown"``: the same up to the last day of the record, with more days
-            after it; ``"changed"``; ``"unknown"``: the record has no digests to compare.
-        what: What differs, in words.
-        last: The last day of the record, YYYY-MM-DD; empty where unknown.
+            after it; ``"changed"``; or ``"unknown"``: the record has no digests.
+        what: Describes what differs.
+        last: The last day of the record, YYYY-MM-DD; empty if unknown.
     """
 
     kind: str
@@ -48,12 +48,12 @@ class Difference:
 
 
 class Fingerprint:
-    """Digests of a market and of its concepts.
+    """Digests of a market and its concepts.
 
     Args:
-        market: The market; hashed once, however many fingerprints are made of it.
-        concepts: Concepts that are data, such as those of a table; None where there are none or
-            where they are computed from the market.
+        market: The market; its hashes are cached and shared by all of its fingerprints.
+        concepts: Concepts that were read as data, such as from a table; None if there are none or
+            they are computed from the market.
     """
 
     def __init__(self, market: Market, concepts: Concepts | None = None) -> None:
@@ -62,19 +62,19 @@ class Fingerprint:
 
     @cached_property
     def record(self) -> Record:
-        """What a later run needs to compare its data with these.
+        """The record that a later run compares its data with.
 
-        ``market``, ``fingerprint`` (of all parts of the market), ``days``, ``stocks``, ``first``
-        and ``last`` day, ``parts`` (a digest of each field, and of calendar, symbols, members,
-        benchmark, factor, indices and concepts) and ``months`` (a digest of each month).
+        Its keys are ``market``, ``fingerprint`` (of all parts of the market), ``days``, ``stocks``,
+        ``first`` and ``last`` (days), ``parts`` (digests of each field, and of calendar, symbols,
+        members, benchmark, factor, indices and concepts) and ``months`` (a digest of each month).
         """
         market = self.market
         months = _hash_months(market)
         parts = _join(months.values())
-        print_ = _digest(json.dumps(sorted((k, v.hex()) for k, v in parts.items())).encode())
+        whole = _digest(json.dumps(sorted((k, v.hex()) for k, v in parts.items())).encode())
         return {
             "market": market.name,
-            "fingerprint": print_.hex(),
+            "fingerprint": whole.hex(),
             "days": len(market.dates),
             "stocks": len(market.symbols),
             "first": f"{market.dates[0]:%Y-%m-%d}",
@@ -92,7 +92,7 @@ class Fingerprint:
         if not n_days or market.dates[-1] < pd.Timestamp(last):
             now = f"{market.dates[0]:%Y-%m-%d} to {market.dates[-1]:%Y-%m-%d}"
             then = f"{record['first']} to {last}"
-            return Difference(CHANGED, f"the data were of {then}, now they are of {now}", last)
+            return Difference(CHANGED, f"the data covered {then}, now they cover {now}", last)
         months = _hash_months(market, n_days)
         parts = self._name(_join(months.values()), n_days - 1)
         known = {name: digest for name, digest in record["parts"].items() if self._counts(name)}
@@ -107,11 +107,11 @@ class Fingerprint:
         return Difference(CHANGED, what, last)
 
     def _counts(self, part: str) -> bool:
-        """Concepts of a record count where there are some: a model may do without."""
+        """Whether to compare a part: concepts only if this run has some, as models may not."""
         return part != "concepts" or self.concepts is not None
 
     def _name(self, parts: Parts, row: int) -> dict[str, str]:
-        """Parts of the market and, up to a row of the calendar, of the concepts, as text."""
+        """Return hexadecimal digests of the market's parts, and of the concepts up to a row."""
         named = {name: digest.hex() for name, digest in parts.items()}
         if self.concepts is not None:
             named["concepts"] = concepts_digest(self.concepts, self.market, row)
@@ -119,27 +119,27 @@ class Fingerprint:
 
 
 def concepts_digest(concepts: Concepts, market: Market, row: int | None = None) -> str:
-    """A digest of who belongs to what, and when.
+    """Return a digest of the memberships of stocks in concepts.
 
     Args:
-        concepts: Of the market.
-        market: Gives the names of stocks and days.
-        row: The last row of the calendar that counts; None: all do.
+        concepts: Concepts of the market.
+        market: Gives the symbols.
+        row: The last row of the calendar to include; None includes all rows.
     """
     row = len(market.dates) - 1 if row is None else row
-    counts = (concepts.first <= row) & (_first_rows(market)[concepts.stocks] <= row)
-    stocks, names = concepts.stocks[counts].numpy(), concepts.concepts[counts].numpy()
-    first, last = concepts.first[counts].numpy(), concepts.last[counts].clamp(max=row).numpy()
-    known_stocks, stocks = np.unique(stocks, return_inverse=True)
-    known_names, names = np.unique(names, return_inverse=True)
-    told = {
-        "stocks": [market.symbols[stock] for stock in known_stocks],
-        "names": [concepts.names[name] for name in known_names],
+    used = (concepts.first <= row) & (_first_rows(market)[concepts.stocks] <= row)
+    stocks, names = concepts.stocks[used].numpy(), concepts.concepts[used].numpy()
+    first, last = concepts.first[used].numpy(), concepts.last[used].clamp(max=row).numpy()
+    used_stocks, stocks = np.unique(stocks, return_inverse=True)
+    used_names, names = np.unique(names, return_inverse=True)
+    labels = {
+        "stocks": [market.symbols[stock] for stock in used_stocks],
+        "names": [concepts.names[name] for name in used_names],
     }
     order = np.lexsort((first, names, stocks))
     columns = [part[order].astype(np.int64).tobytes() for part in (stocks, names, first, last)]
-    weights = concepts.weights[counts].numpy()[order].tobytes()
-    return _digest(json.dumps(told).encode(), *columns, weights).hex()
+    weights = concepts.weights[used].numpy()[order].tobytes()
+    return _digest(json.dumps(labels).encode(), *columns, weights).hex()
 
 
 _MONTHS: WeakKeyDictionary[Market, dict[str, Parts]] = WeakKeyDictionary()
@@ -147,7 +147,7 @@ _FIRST_ROWS: WeakKeyDictionary[Market, Tensor] = WeakKeyDictionary()
 
 
 def _hash_months(market: Market, n_days: int | None = None) -> dict[str, Parts]:
-    """Digests of the parts of each month, of the first days of a market; None: of all days."""
+    """Return the digests of each month's parts, for the first ``n_days`` days or all days."""
     starts = _month_starts(market.dates)
     if market not in _MONTHS:
         stops = [*[*starts.values()][1:], len(market.dates)]
@@ -163,7 +163,7 @@ def _hash_months(market: Market, n_days: int | None = None) -> dict[str, Parts]:
 
 
 def _month_starts(dates: pd.DatetimeIndex) -> dict[str, int]:
-    """The first row of each month that has a day."""
+    """Return the first row of each month."""
     starts: dict[str, int] = {}
     for row, month in enumerate(dates.strftime("%Y-%m")):
         starts.setdefault(month, row)
@@ -171,7 +171,7 @@ def _month_starts(dates: pd.DatetimeIndex) -> dict[str, int]:
 
 
 def _first_rows(market: Market) -> Tensor:
-    """[S], the first row on which each stock is a member; D for one that never is."""
+    """Return the first row on which each stock is a member, [S]; D if it never is."""
     if market not in _FIRST_ROWS:
         members = market.members
         first = members.to(torch.uint8).argmax(dim=0)
@@ -180,7 +180,7 @@ def _first_rows(market: Market) -> Tensor:
 
 
 def _hash_month(market: Market, start: int, stop: int) -> Parts:
-    """Digests of some rows, and of the whole history of the stocks that become a member there."""
+    """Return digests of some rows, and of the full history of stocks that become members there."""
     first = _first_rows(market)
     old = (first < start).nonzero().squeeze(1)
     new = ((first >= start) & (first < stop)).nonzero().squeeze(1)
@@ -211,7 +211,7 @@ def _hash_month(market: Market, start: int, stop: int) -> Parts:
 
 
 def _plain(values: Tensor) -> npt.NDArray[Any]:
-    """Values whose missing ones have the same bits."""
+    """Return values in which all NaN have the same bits."""
     found = values.contiguous().numpy()
     return (
         np.where(np.isnan(found), np.float32(np.nan), found) if found.dtype.kind == "f" else found
@@ -226,7 +226,7 @@ def _digest(*contents: bytes | npt.NDArray[Any]) -> bytes:
 
 
 def _join(months: Iterable[Parts]) -> Parts:
-    """Digests of each part over months."""
+    """Return the digest of each part over all months."""
     found: dict[str, list[bytes]] = {}
     for parts in months:
         for name, digest in parts.items():
@@ -235,25 +235,27 @@ def _join(months: Iterable[Parts]) -> Parts:
 
 
 def _fold(parts: Parts) -> str:
-    """A short digest over the parts of a month."""
+    """Return a short digest over the parts of a month."""
     return _digest(*parts.values()).hex()[:8]
 
 
 def _explain(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Which parts differ from those of a record."""
+    """Describe the parts that differ from those of a record."""
     missing, added = [n for n in then if n not in now], [n for n in now if n not in then]
     differ = [name for name in now if name in then and now[name] != then[name]]
-    said = []
-    if whole := [name for name in WHOLE if name in differ]:
-        said.append(_name_whole(whole))
+    faults = []
+    if axes := [name for name in AXES if name in differ]:
+        faults.append(_describe_axes(axes))
     elif differ:
         verb = "differ" if len(differ) > 1 or differ == ["concepts"] else "differs"
-        said.append(f"{shorten(differ, 8)} {verb}, {' and '.join(WHOLE)} are the same")
-    said += [f"{shorten(missing)} no longer there"] * bool(missing)
-    said += [f"{shorten(added)} new"] * bool(added)
-    return "; ".join(said)
+        faults.append(f"{shorten(differ, 8)} {verb}, {' and '.join(AXES)} are the same")
+    if missing:
+        faults.append(f"{shorten(missing)} missing")
+    if added:
+        faults.append(f"{shorten(added)} new")
+    return "; ".join(faults)
 
 
-def _name_whole(parts: Sequence[str]) -> str:
-    known = {"calendar": "the calendar differs", "symbols": "the stocks that are members differ"}
-    return " and ".join(known[name] for name in parts)
+def _describe_axes(parts: Sequence[str]) -> str:
+    texts = {"calendar": "the calendar differs", "symbols": "the universe members differ"}
+    return " and ".join(texts[name] for name in parts)

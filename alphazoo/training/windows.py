@@ -1,4 +1,4 @@
-"""Stretches: the segments of a walk forward, one set for every training of it."""
+"""Computes the windows of a walk forward: the segments of each of its training runs."""
 
 from collections.abc import Mapping
 from itertools import count, pairwise, takewhile
@@ -20,50 +20,55 @@ def split_windows(
     rolling: bool,
     shortest: int,
 ) -> list[dict[str, list[str]]]:
-    """Cut the test segment, and give each stretch the train and valid days before it.
+    """Split the test segment into windows, each with the training and validation days before it.
 
     Args:
         dates: [D], the calendar.
-        segments: ``[from, to]`` of ``train``, ``valid`` and ``test``: those of the first stretch.
-        months: Length of a stretch; train and valid end so much later for every next one.
-        rolling: Whether train begins later, too.
-        shortest: A last stretch with fewer days belongs to the one before.
+        segments: ``[from, to]`` of ``train`` and ``valid`` for the first window, and of ``test``
+            for all windows together.
+        months: Length of a window; also how far ``train`` and ``valid`` shift from one window to
+            the next.
+        rolling: Whether the start of ``train`` shifts, too; otherwise ``train`` grows.
+        shortest: If the last window has fewer days, it is merged with the one before.
 
     Returns:
-        ``[from, to]`` of each segment by name, for each stretch.
+        For each window, ``[from, to]`` of each segment by name.
 
     Raises:
-        InputError: The length is below 1, or an end between the segments is open.
+        InputError: ``months`` is below 1, or an inner end of a segment is null.
     """
     if months < 1:
-        raise InputError(f"walk_forward.months is 1 or more, got {months}")
-    known = _ends(dates, segments)
+        raise InputError(f"walk_forward.months must be at least 1, got {months}")
+    original = _ends(dates, segments)
 
     def later(day: pd.Timestamp, count: int) -> pd.Timestamp:
         return day + pd.DateOffset(months=months * count)
 
-    first, last = known["test"]
+    first, last = original["test"]
     stop = min(last, dates[-1]) + DAY
     starts = [*takewhile(lambda day: day < stop, (later(first, n) for n in count()))]
     if len(starts) > 1 and ((dates >= starts[-1]) & (dates < stop)).sum() < shortest:
         starts.pop()
-    found = []
+    windows = []
     for index, (start, after) in enumerate(pairwise([*starts, stop])):
-        moved = {
-            name: [later(known[name][0], index), later(known[name][1] + DAY, index) - DAY]
+        ends = {
+            name: [later(original[name][0], index), later(original[name][1] + DAY, index) - DAY]
             for name in ("train", "valid")
         }
         if not rolling:
-            moved["train"][0] = known["train"][0]
-        moved["test"] = [start, after - DAY]
-        found.append({name: [f"{day:%Y-%m-%d}" for day in pair] for name, pair in moved.items()})
-    return found
+            ends["train"][0] = original["train"][0]
+        ends["test"] = [start, after - DAY]
+        windows.append({name: [f"{day:%Y-%m-%d}" for day in pair] for name, pair in ends.items()})
+    return windows
 
 
 def _ends(
     dates: pd.DatetimeIndex, segments: Mapping[str, Segment]
 ) -> dict[str, list[pd.Timestamp]]:
-    """First and last day of each segment; outer ends that are open are those of the calendar."""
+    """Return the first and last day of each segment.
+
+    A null start of ``train`` or end of ``test`` is replaced by the end of the calendar.
+    """
     ends = {
         name: [
             parse_bound(end, side, f"data.{name}")
@@ -75,5 +80,5 @@ def _ends(
     ends["test"][1] = ends["test"][1] or dates[-1]
     for name, pair in ends.items():
         if None in pair:
-            raise InputError(f"walk_forward needs both ends of data.{name}, one of them is null")
+            raise InputError(f"walk_forward needs both ends of data.{name}, but one is null")
     return {name: [day.normalize() for day in pair if day] for name, pair in ends.items()}

@@ -48,7 +48,7 @@ def test_an_export_has_a_row_per_day_and_present_member(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"file": "f.csv"}, "ending .parquet, got"),
+        ({"file": "f.csv"}, "ends in .parquet, got"),
         ({"first": "2031"}, "no trading day from 2031 to None: market"),
         ({"first": "yesterdai"}, "from: 'yesterdai' is not a date: expected YYYY-MM-DD"),
     ],

@@ -77,16 +77,16 @@ def wrong_name(market: Market) -> Mapping[str, Tensor]:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Panels(["RSQ5"], 1), "nothing gives 'RSQ5'; did you mean 'RSQR5'?"),
+        (lambda: Panels(["RSQ5"], 1), "unknown column 'RSQ5'; did you mean 'RSQR5'?"),
         (lambda: Panels(["momentun"], 1, [momentum]), "did you mean 'momentum'?"),
         (lambda: Panels([], 1), "features.columns is empty"),
         (lambda: Panels(["KMID"], 0), "features.window is 1 day or more, got 0"),
         (lambda: Panels(["KMID", "KMID"], 1), "duplicate names: KMID"),
         (lambda: Panels(["KMID"], 600), "window is 600 days, but market 'random' has only 130"),
-        (lambda: Panels(["mine"], 1, [wrong_shape]), "wrong_shape gives 'mine' as Tensor (3, 3)"),
-        (lambda: Panels(["mine"], 1, [wrong_type]), "wrong_type gives 'mine' as list ()"),
-        (lambda: Panels(["KMID"], 1, [wrong_name]), "wrong_name gives 'KMID' a second time"),
-        (lambda: Panels(["KMID"], 1, [momentum] * 2), "momentum gives 'momentum' a second time"),
+        (lambda: Panels(["mine"], 1, [wrong_shape]), "wrong_shape returns 'mine' as Tensor (3, 3)"),
+        (lambda: Panels(["mine"], 1, [wrong_type]), "wrong_type returns 'mine' as list ()"),
+        (lambda: Panels(["KMID"], 1, [wrong_name]), "wrong_name defines 'KMID' again"),
+        (lambda: Panels(["KMID"], 1, [momentum] * 2), "momentum defines 'momentum' again"),
     ],
 )
 def test_columns_that_cannot_be_are_refused(make: Callable[[], Panels], message: str) -> None:

@@ -93,17 +93,17 @@ def test_calendar_symbols_fields_and_ends_are_compared(
     without = grown[grown["date"] != DAYS[30]]
     assert compare(record, without).what == "the calendar differs (from 2015-02 on)"
     renamed = grown.assign(symbol=grown["symbol"].replace("ST3", "ST33"))
-    expected = "the stocks that are members differ (from 2015-01 on)"
+    expected = "the universe members differ (from 2015-01 on)"
     assert compare(record, renamed).what == expected
     backfilled = grown.assign(member=grown["member"].mask(grown["symbol"] == "ZZZ", 1))
     assert compare(record, backfilled).what == expected
     shorter = compare(record, grown[grown["date"] < DAYS[LAST]])
-    assert shorter.what.startswith("the data were of 2015-01-01 to 2015-05-21, now they are of ")
+    assert shorter.what.startswith("the data covered 2015-01-01 to 2015-05-21, now they cover ")
     market = read(grown)
     more = replace(market, fields={**market.fields, "vwap": market.field("close")})
     assert "vwap new" in Fingerprint(more).compare(record).what
     none = replace(market, benchmark=None)
-    assert "benchmark no longer there" in Fingerprint(none).compare(record).what
+    assert "benchmark missing" in Fingerprint(none).compare(record).what
     assert Fingerprint(market).compare({"fingerprint": "f00d"}).kind == UNKNOWN
 
 

@@ -116,7 +116,7 @@ def test_a_run_on_the_same_data_has_ended(
     before = content(run)
     with caplog.at_level("INFO"):
         train(told(tables, "old", run, "ckpt=last"))
-    assert "has ended already" in caplog.text
+    assert "is already finished" in caplog.text
     assert content(run) == before
 
 
@@ -294,7 +294,7 @@ def test_a_sweep_extends_what_grew_and_refuses_what_changed(
     set_table(tables, "changed")
     code = str(alphazoo(*command).code)
     assert "the data have changed since sweep/" in code
-    assert "the data were of 2015-01-01 to 2015-07-15, now they are of" in code
+    assert "the data covered 2015-01-01 to 2015-07-15, now they cover" in code
     assert "\n" not in code
 
 

@@ -78,7 +78,7 @@ def test_a_last_stretch_that_is_too_short_belongs_to_the_one_before(last: str, c
 
 
 def test_lengths_and_ends_are_checked() -> None:
-    with pytest.raises(InputError, match="walk_forward.months is 1 or more, got 0"):
+    with pytest.raises(InputError, match="walk_forward.months must be at least 1, got 0"):
         split_windows(DATES, SEGMENTS, months=0, rolling=False, shortest=3)
     with pytest.raises(InputError, match="both ends of data.valid"):
         split_windows(

@@ -1,1 +1,1 @@
-"""Where markets come from: one file per source."""
+"""Sources of markets, one module per source."""
