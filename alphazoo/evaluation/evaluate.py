@@ -87,8 +87,8 @@ def evaluate_file(
 
     Args:
         config: Config with the data, the label and the backtest.
-        scores: A table, see `alphazoo.data.scores.read_scores`; if it has the split ``"test"``, only its
-            rows are used.
+        scores: A table, see `alphazoo.data.scores.read_scores`; if it has the split ``"test"``,
+            only the rows of that split are used.
         folder: Folder to write into.
         drop_unknown: See `alphazoo.data.scores.join_returns`.
 

@@ -70,8 +70,8 @@ def fit(
 ) -> FitResult:
     """Train a model.
 
-    Writes ``config.yaml``, ``provenance.json``, the logs and ``checkpoints/{best,last,previous}.ckpt``
-    into ``config.folder``. With ``config.ckpt`` it resumes a training run, which ends with the
+    Writes ``config.yaml``, ``provenance.json``, the logs and
+    ``checkpoints/{best,last,previous}.ckpt`` into ``config.folder``. With ``config.ckpt`` it resumes a training run, which ends with the
     weights of a run that was never interrupted.
 
     Args:

@@ -72,8 +72,8 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         the first test day of the window.
 
     Raises:
-        InputError: See `split_windows` and `alphazoo.training.fit.fit`; or ``ckpt`` names a file, or the data
-            have changed since a window was trained.
+        InputError: See `split_windows` and `alphazoo.training.fit.fit`; or ``ckpt`` names a file,
+            or the data have changed since a window was trained.
     """
     check_settings(config)
     if config.get("ckpt") not in (None, "last"):
