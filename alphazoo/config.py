@@ -1,4 +1,4 @@
-"""Configs: where the yaml files are, and how to compose them outside the command line."""
+"""Find, compose, change and instantiate configs, and explain errors in them."""
 
 import re
 import sys
@@ -19,9 +19,9 @@ from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import new_folder
 
 VERSION_BASE = "1.3"
-NO_CHOICE = "Config group override must be a string or a list"  # Hydra of GROUP=null
+NO_CHOICE = "Config group override must be a string or a list"  # Hydra's error for GROUP=null
 
-# keys of a run that say where its files are, where its data are, and what other keys say, too
+# keys of a run that locate its files, that locate its data, and that repeat other keys
 FILES = (
     *("folder", "ckpt", "logger", "features.cache", "datamodule.features.cache"),
     *("trainer.default_root_dir", "trainer.logger"),
@@ -29,12 +29,12 @@ FILES = (
 SOURCES = ("data.path", "data.market", "datamodule.market")
 REPEATS = ("datamodule", "trainer.plugins", "trainer.callbacks")
 
-# Hydra takes sweepers from the namespace hydra_plugins alone, which may have several folders
+# Hydra finds sweepers only in the namespace package hydra_plugins, which may span several folders
 sys.path.append(str(Path(__file__).parent / "sweep" / "plugins"))
 
 
 OmegaConf.register_new_resolver("len", len, replace=True)
-# once per config: the folder is made when Hydra first asks for its name
+# cached per config, so that the folder is created once
 OmegaConf.register_new_resolver(
     "new_folder", lambda name: str(new_folder(name)), replace=True, use_cache=True
 )
@@ -46,7 +46,7 @@ OmegaConf.register_new_resolver(
 
 
 def better(metric: object) -> str:
-    """Whether a metric is better where it is lower, ``"min"``, or higher, ``"max"``."""
+    """Return ``"min"`` if a lower value of a metric is better, otherwise ``"max"``."""
     return "min" if str(metric).endswith("loss") else "max"
 
 
@@ -54,14 +54,14 @@ OmegaConf.register_new_resolver("better", better, replace=True)
 
 
 def config_dir() -> Path:
-    """Folder of the yaml files: inside an installed wheel, or beside the package in a checkout."""
+    """Return the folder of the yaml files, in an installed wheel or at the root of a checkout."""
     package = Path(__file__).parent
     inside, beside = package / "configs", package.parent / "configs"
     return inside if inside.is_dir() else beside
 
 
 def compose(*overrides: str) -> DictConfig:
-    """Compose a run's config, for notebooks and tests.
+    """Compose the config of a run, for notebooks and tests.
 
     Args:
         overrides: As on the command line: ``compose("model=lstm", "trainer.max_epochs=2")``.
@@ -73,11 +73,11 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def take_run(config: DictConfig) -> DictConfig:
-    """The config of a run without what Hydra knows of itself.
+    """Remove Hydra's own node from the config of a run.
 
     Raises:
-        InputError: ``backtest=`` names none. To Hydra it is optional, as a user's own data may have
-            no backtest of their name.
+        InputError: ``backtest=`` names an unknown choice. Hydra accepts it, because the group is
+            optional: the user's own data may have no backtest of the same name.
     """
     chosen = config.hydra.runtime.choices
     if "backtest" not in config and chosen.get("backtest") not in (None, chosen.get("data")):
@@ -89,14 +89,14 @@ def take_run(config: DictConfig) -> DictConfig:
 
 
 def override(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Set keys of a config that is composed already, such as that of a finished run.
+    """Change keys of a config that is already composed, such as that of a finished run.
 
     Args:
-        config: Changed in place.
+        config: The config, changed in place.
         overrides: As on the command line: ``["data.path=FOLDER", "+trainer.profiler=simple"]``.
 
     Raises:
-        InputError: A key is unknown, or names a group: which files a config is made of is chosen.
+        InputError: A key is unknown, or names a group, whose choice is fixed after composition.
     """
     for given in OverridesParser.create().parse_overrides([*overrides]):
         key, value = given.key_or_group, given.value()
@@ -106,18 +106,18 @@ def override(config: DictConfig, overrides: Sequence[str]) -> None:
         chosen = OmegaConf.select(config, key)
         if OmegaConf.is_dict(chosen) and chosen and not isinstance(value, dict):
             raise InputError(
-                f"{given.input_line}: the groups of this config are chosen; set keys, such as "
-                f"{key}.{min(map(str, chosen))}=..."
+                f"{given.input_line}: this config is already composed, so groups cannot be chosen; "
+                f"set keys such as {key}.{min(map(str, chosen))}=..."
             )
         OmegaConf.update(config, key, value, force_add=True)
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
-    """Make the object that a config node describes.
+    """Instantiate the object that a config node describes.
 
     Args:
-        node: With a ``_target_`` and its arguments, which arrive as plain Python objects.
-        arguments: Used instead of those of the node, as they are.
+        node: A node with ``_target_`` and arguments, which are passed as plain Python objects.
+        arguments: Objects passed unchanged instead of the node's own arguments.
 
     Raises:
         InputError: The object refuses its arguments.
@@ -133,10 +133,10 @@ def instantiate(node: Any, **arguments: Any) -> Any:
 
 def _instantiate(node: Any, arguments: Mapping[str, Any]) -> Any:
     if not arguments:
-        # without _convert_ lists reach checkpoints as OmegaConf objects, which safe loading refuses
+        # without _convert_, checkpoints would hold OmegaConf lists, which safe loading refuses
         return hydra_instantiate(node, _convert_="all")
     rest = node.copy()
-    rest._set_parent(node._get_parent())  # interpolations look there
+    rest._set_parent(node._get_parent())  # needed to resolve interpolations
     OmegaConf.set_struct(rest, False)
     for name in arguments:
         rest.pop(name, None)
@@ -144,11 +144,11 @@ def _instantiate(node: Any, arguments: Mapping[str, Any]) -> Any:
 
 
 def flatten(config: DictConfig, without: Sequence[str] = ()) -> dict[str, Any]:
-    """Values by dotted key, interpolations resolved.
+    """Return the values of a config by dotted key, with interpolations resolved.
 
     Args:
-        config: Of a run; what Hydra knows of itself is left out.
-        without: Keys that are left out, with all below them.
+        config: Config of a run; Hydra's own node is left out.
+        without: Keys that are left out, including all keys below them.
     """
     found: dict[str, Any] = {}
 
@@ -171,7 +171,7 @@ def _plain(value: Any) -> Any:
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Say in one line what is wrong with a config; name the near match of an unknown name."""
+    """Describe an error in a config in one line, with the closest match of an unknown name."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
@@ -190,27 +190,27 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _explain_null(overrides: Sequence[str]) -> str:
-    """Hydra refuses GROUP=null without naming the group."""
+    """Describe the error of GROUP=null, in which Hydra does not name the group."""
     for given in overrides:
         group, _, value = given.partition("=")
         options = sorted(file.stem for file in (config_dir() / group).glob("*.yaml"))
         if options and value == "null":
             return f"{given}: expected a choice of the group {group}: {', '.join(options)}"
-    return "null is no choice of a group"
+    return "null is not a choice of a config group"
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:
-    """Dotted keys of the config that the choices of groups among some overrides make."""
+    """Return the dotted keys of a config with the groups that some overrides choose."""
     groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
     choices = [o.partition(",")[0] for o in overrides if o.partition("=")[0] in groups]
     try:
         return _keys(compose(*choices))
-    except MissingConfigException:  # a choice from a folder of the user
+    except MissingConfigException:  # a choice from the user's --config-dir
         return _keys(compose())
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    """Dotted keys, without those behind an interpolation."""
+    """Return the dotted keys of a config; interpolations are not followed."""
     keys: list[str] = []
     for name in map(str, config):
         keys.append(f"{prefix}{name}")

@@ -60,15 +60,15 @@ def write_atomically(file: Path) -> Iterator[Path]:
     """
     place = f"{os.getpid()}@{socket.gethostname()}"
     _remove_orphans(file)
-    beside = file.with_name(f".{file.name}.{place}.{secrets.token_hex(4)}")
-    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    temporary = file.with_name(f".{file.name}.{place}.{secrets.token_hex(4)}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
-        yield beside
-        _flush(beside)
-        beside.replace(file)
+        yield temporary
+        _flush(temporary)
+        temporary.replace(file)
         _flush(file.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
@@ -125,17 +125,17 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"tables are .parquet or .csv files, got {file}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(file) as beside:
+    with write_atomically(file) as temporary:
         if file.suffix == ".csv":
-            table.to_csv(beside, index=False)
+            table.to_csv(temporary, index=False)
         else:
-            table.to_parquet(beside, index=False)
+            table.to_parquet(temporary, index=False)
 
 
 def write_json(file: Path, content: Any) -> None:
     """Write plain values as JSON; numbers that are not finite become null."""
-    with write_atomically(file) as beside:
-        beside.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    with write_atomically(file) as temporary:
+        temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(content: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-Panel = npt.NDArray[np.float64]  # [D, N], NaN where there is no value
+Panel = npt.NDArray[np.float64]  # [D, N], NaN for no value
 Rows = npt.NDArray[np.integer]
 
 

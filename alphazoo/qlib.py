@@ -156,8 +156,8 @@ def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(model)
-    with write_atomically(target) as beside:
-        trainer.save_checkpoint(beside)
+    with write_atomically(target) as temporary:
+        trainer.save_checkpoint(temporary)
 
 
 def convert_scores(file: str | Path, out: str | Path) -> None:
@@ -188,8 +188,8 @@ def convert_scores(file: str | Path, out: str | Path) -> None:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     target.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(target) as beside:
-        scores.to_parquet(beside, index=False)
+    with write_atomically(target) as temporary:
+        scores.to_parquet(temporary, index=False)
 
 
 def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Arguments of a command: its own, and those of the config."""
+"""Parse the arguments of a command: its own, and overrides of the config."""
 
 import os
 import sys
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
-    """Arguments ``name=value`` of the command itself, and the others."""
+    """Split arguments into the command's own values by name, and all others."""
     pairs = [argument.split("=", 1) for argument in arguments]
     own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
     return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]
 
 
 def flags_as_keys(arguments: list[str], *names: str) -> list[str]:
-    """``--name value`` and ``--name=value`` as ``name=value``."""
+    """Rewrite ``--name value`` and ``--name=value`` to ``name=value``."""
     found: list[str] = []
     rest = iter(arguments)
     for argument in rest:
@@ -27,7 +27,11 @@ def flags_as_keys(arguments: list[str], *names: str) -> list[str]:
 
 
 def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
-    """Find the user's modules beside their yaml, in ``--config-dir``; the rest, and that folder."""
+    """Remove ``--config-dir`` from arguments, and make the modules in its folder importable.
+
+    Returns:
+        The other arguments, and the folder if there is one.
+    """
     parts = [part for argument in arguments for part in argument.split("=", 1)]
     for flag, folder in pairwise(parts):
         if flag in ("--config-dir", "-cd"):
@@ -38,7 +42,7 @@ def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
 
 
 def compose_config(arguments: list[str], *groups: str) -> Any:
-    """The config of a command that is not Hydra's own; the groups that it needs are checked."""
+    """Compose the config of a command that does not start through Hydra; check some groups."""
     from alphazoo.config import compose
     from alphazoo.runs.settings import check_settings
 

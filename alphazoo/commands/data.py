@@ -5,7 +5,7 @@ from alphazoo.errors import InputError, shorten
 
 
 def check(arguments: list[str]) -> None:
-    """Print what a source holds and what looks odd in it."""
+    """Print a summary of a data source and possible problems in it."""
     from alphazoo.config import instantiate
     from alphazoo.market.check import check_market
 
@@ -17,7 +17,7 @@ def check(arguments: list[str]) -> None:
 
 
 def audit(arguments: list[str]) -> None:
-    """Fail if features or the state of the market look ahead."""
+    """Raise an error if features or the market state look ahead."""
     from alphazoo.config import instantiate
     from alphazoo.data.audit import find_look_ahead
     from alphazoo.data.state import state_columns
@@ -27,11 +27,11 @@ def audit(arguments: list[str]) -> None:
     found = find_look_ahead(market, features)
     count = f"{len(features.columns)} features"
     if market.indices:
-        count += f" and {len(state_columns(market.indices))} columns of the market's state"
+        count += f" and {len(state_columns(market.indices))} columns of the market state"
     if found:
         columns = shorten(f"{name} (on {shorten(dates, 2)})" for name, dates in found.items())
         raise InputError(f"{len(found)} of {count} look ahead: {columns}")
-    print(f"none of {count} changes without the days that follow")
+    print(f"none of {count} looks ahead: removing later days changes no value")
 
 
 def export(arguments: list[str]) -> None:

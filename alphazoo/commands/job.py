@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
-    """Train a model and score the valid and test days with its best weights.
+    """Train a model and score the validation and test days with the weights of its best epoch.
 
-    Writes into ``config.folder``: what `fit` or `walk_forward` writes, ``metrics.json``,
-    ``scores.parquet`` and, with ``config.report``, what `write_evaluation` writes; what becomes of
-    it is told to the trackers of ``config.logger``, too.
+    Writes into ``config.folder``: the files of `fit` or `walk_forward`, ``metrics.json``,
+    ``scores.parquet`` and, with ``config.report``, the files of `write_evaluation`. The trackers of
+    ``config.logger`` log the run as well.
 
     Args:
-        config: All that the run is told.
-        callbacks: Beside those of the config, for the one fit; a walk forward has several.
+        config: Config of the run.
+        callbacks: Callbacks in addition to those of the config; not used by a walk forward.
 
     Returns:
         The metrics of ``metrics.json``: ``val/ic``, ``test/ic``, ...
@@ -46,7 +46,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     folder = Path(config.folder)
     with locked_run(folder), open_trackers(config) as trackers:
         if has_ended(config):
-            log.info("%s has ended already: its metrics are as they were", folder)
+            log.info("%s is already finished: its metrics are returned unchanged", folder)
             return {
                 name: math.nan if value is None else value
                 for name, value in Run.open(folder).metrics.items()
@@ -66,7 +66,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
 
 @rank_zero_only
 def print_metrics(metrics: dict[str, float], folder: str) -> None:
-    """Print the metrics of valid and test side by side."""
+    """Print the validation and test metrics of a run."""
     splits = {"valid": "val", "test": "test"}
     names = ("loss", "ic", "icir", "rank_ic", "rank_icir", "days")
     table = pd.DataFrame(

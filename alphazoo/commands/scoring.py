@@ -1,4 +1,4 @@
-"""alphazoo predict, evaluate, compare and ensemble: what is done with runs and scores."""
+"""alphazoo predict, evaluate, compare and ensemble: commands on runs and scores."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from alphazoo.runs.folders import results_folder
 
 
 def predict(arguments: list[str]) -> None:
-    """Score the newest day, or others, by a finished run; write and print the scores."""
+    """Score the newest day or other days with a finished run; write and print the scores."""
     from alphazoo.files import write_table
     from alphazoo.serving.predict import predict as predict_days
     from alphazoo.serving.predict import print_ranking
@@ -25,18 +25,18 @@ def predict(arguments: list[str]) -> None:
             "model_uri=models:/NAME/VERSION instead of run"
         )
     silence_libraries()
-    with _opened(own, rest) as (run, place):
+    with _open(own, rest) as (run, folder):
         scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
     days = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
-    file = Path(own.get("out", place / f"{days}.parquet"))
+    file = Path(own.get("out", folder / f"{days}.parquet"))
     write_table(scores, file)
     print_ranking(scores)
     print(f"{file}: {len(scores):,} scores")
 
 
 @contextmanager
-def _opened(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
-    """The run in a folder or a registry, and where its predictions go by default."""
+def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
+    """Open a run from a folder or a registry; also yield the default folder of its predictions."""
     from alphazoo.runs.run import Run
 
     rest, folders = own_folder(overrides)
@@ -69,7 +69,7 @@ def evaluate(arguments: list[str]) -> None:
 
 
 def compare(arguments: list[str]) -> None:
-    """Put runs side by side."""
+    """Compare runs; write and print the table."""
     from alphazoo.evaluation.compare import write_comparison
     from alphazoo.runs.replicates import find_runs, group_replicates
 
@@ -84,7 +84,7 @@ def compare(arguments: list[str]) -> None:
 
 
 def ensemble(arguments: list[str]) -> None:
-    """Average the scores of runs, and evaluate them like those of a run."""
+    """Average the scores of runs, and evaluate them like the scores of a run."""
     from alphazoo.evaluation.ensemble import write_ensemble
     from alphazoo.runs.replicates import find_runs
 
@@ -98,19 +98,20 @@ def ensemble(arguments: list[str]) -> None:
 
 
 def spare_run(folder: Path, save: str = "") -> None:
-    """Refuse to replace the results of a run.
+    """Refuse to overwrite the results of a run.
 
     Args:
-        folder: That a command is about to write to.
-        save: A key of the config that tells runs which may be replaced.
+        folder: Folder that a command is about to write to.
+        save: Key of the config that marks runs which may be overwritten.
 
     Raises:
-        InputError: A run is there.
+        InputError: The folder holds a run.
     """
     from omegaconf import OmegaConf
 
     file = folder / "config.yaml"
     if file.is_file() and (not save or save not in OmegaConf.load(file)):
         raise InputError(
-            f"{folder} is the folder of a run, whose results would be replaced: give another as out"
+            f"{folder} is the folder of a run, whose results would be overwritten: choose another "
+            "folder as out"
         )

@@ -15,7 +15,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def train(arguments: list[str]) -> None:
-    """Train a model, or several with ``-m``; go on with a training that was stopped."""
+    """Train a model, or several with ``-m``; ``run=FOLDER`` resumes a training run."""
     own, rest = split(arguments, "run")
     if "run" in own:
         _resume(own["run"], rest)
@@ -25,18 +25,18 @@ def train(arguments: list[str]) -> None:
     from alphazoo.commands.refusal import RefusedError
     from alphazoo.config import VERSION_BASE, config_dir
 
-    command_line, told = sys.argv, os.environ.get(FULL_ERROR)
-    faults: list[Exception] = []
+    command_line, full_error = sys.argv, os.environ.get(FULL_ERROR)
+    errors: list[Exception] = []
 
     def job(config: Any) -> None:
         from alphazoo.sweep.jobs import run_in_sweep
 
-        sys.argv = command_line  # Lightning starts further processes with it, and what follows
-        with _environment(FULL_ERROR, told):
+        sys.argv = command_line  # Lightning starts its other processes with these arguments
+        with _environment(FULL_ERROR, full_error):
             try:
                 run_in_sweep(config, _train)
-            except Exception as error:  # Hydra would have a word on it, too
-                faults.append(error)
+            except Exception as error:  # raised below, so that Hydra does not print it as well
+                errors.append(error)
 
     own_folder(arguments)
     _check_folder(arguments)
@@ -45,17 +45,17 @@ def train(arguments: list[str]) -> None:
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
     try:
-        with _environment(FULL_ERROR, "1"):  # else Hydra prints a traceback itself and exits
+        with _environment(FULL_ERROR, "1"):  # else Hydra prints errors itself and exits
             start(job)()
     except RefusedError as refusal:
         raise refusal.error from None
-    for fault in faults:
-        raise fault
+    for error in errors:
+        raise error
 
 
 @contextmanager
 def _environment(name: str, value: str | None) -> Iterator[None]:
-    """Set a variable, or unset it, for a while."""
+    """Set an environment variable, or unset it, within a context."""
     before = os.environ.pop(name, None)
     if value is not None:
         os.environ[name] = value
@@ -68,10 +68,10 @@ def _environment(name: str, value: str | None) -> Iterator[None]:
 
 
 def _check_folder(arguments: list[str]) -> None:
-    """Processes that torchrun or srun has started cannot agree on a folder of now."""
+    """Require a folder if torchrun or srun starts several processes, which need the same one."""
     count = max(int(os.environ.get(name) or 1) for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
     if count > 1 and not any(argument.startswith("hydra.run.dir=") for argument in arguments):
-        raise InputError(f"{count} processes train one model: give hydra.run.dir=FOLDER for all")
+        raise InputError(f"{count} processes train one model: set hydra.run.dir=FOLDER for all")
 
 
 def _train(config: Any) -> None:
@@ -83,7 +83,7 @@ def _train(config: Any) -> None:
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
     if getattr(rank_zero_only, "rank", 0):
-        logging.getLogger("alphazoo").setLevel(logging.WARNING)  # the first process says it
+        logging.getLogger("alphazoo").setLevel(logging.WARNING)  # rank zero logs the rest
     silence_libraries()
     callbacks = []
     settings = HydraConfig.get().sweeper if HydraConfig.initialized() else None
@@ -93,12 +93,12 @@ def _train(config: Any) -> None:
         callbacks.append(Pruning(settings, config.monitor))
     try:
         print_metrics(train(config, callbacks), config.folder)
-    except MisconfigurationException as error:  # Lightning's word for an unusable setting
+    except MisconfigurationException as error:  # an invalid setting of the trainer
         raise InputError(" ".join(str(error).split())) from error
 
 
 def _resume(folder: str, arguments: list[str]) -> None:
-    """Train on in the folder of a run, without Hydra, whose part of the config is settled."""
+    """Resume the training run in a folder, without Hydra, since its config is already composed."""
     from alphazoo.runs.run import Run
     from alphazoo.runs.settings import check_settings
 
@@ -111,12 +111,12 @@ def _resume(folder: str, arguments: list[str]) -> None:
 
 
 def benchmark(arguments: list[str]) -> None:
-    """Train models on feature sets with seeds, as published, and write the table of them."""
+    """Train models on feature sets and seeds with published settings, and write their table."""
     own, rest = split(flags_as_keys(arguments, "budget", "out"), "budget", "out", "run")
     if "run" in own or any(argument.startswith("sweep=") for argument in rest):
         raise InputError(
             "expected: alphazoo benchmark [model=...] [features=...] [seed=...] [budget=0.05] "
             "[out=FOLDER] [data=...]"
         )
-    told = {"budget": "hydra.sweeper.budget", "out": "hydra.sweep.dir"}
-    train(["sweep=benchmark", *rest, *(f"{told[key]}={value}" for key, value in own.items())])
+    keys = {"budget": "hydra.sweeper.budget", "out": "hydra.sweep.dir"}
+    train(["sweep=benchmark", *rest, *(f"{keys[name]}={value}" for name, value in own.items())])

@@ -77,10 +77,8 @@ def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.T
     """
     if not isinstance(segment, list | tuple) or len(segment) != 2:
         raise InputError(f"data.{name} is [from, to], got {segment!r}")
-    first, last = (
-        parse_bound(end, side, f"data.{name}")
-        for end, side in zip(segment, ("left", "right"), strict=True)
-    )
+    ends = zip(segment, ("left", "right"), strict=True)
+    first, last = (parse_bound(end, side, f"data.{name}") for end, side in ends)
     if first is not None and last is not None and first > last:
         raise InputError(f"data.{name}={_text(segment)} ends before it starts")
     return first, last

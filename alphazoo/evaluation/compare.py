@@ -114,8 +114,8 @@ def write_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     flat = table.set_axis([" ".join(filter(None, pair)) for pair in table.columns], axis=1)
     write_table(flat.reset_index(), folder / f"{file}.csv")
-    with write_atomically(folder / f"{file}.md") as beside:
-        beside.write_text(_markdown(shown, notes), encoding="utf-8")
+    with write_atomically(folder / f"{file}.md") as temporary:
+        temporary.write_text(_markdown(shown, notes), encoding="utf-8")
     labels = {name: name if isinstance(name, str) else " ".join(name) for name in groups}
     ics = {labels[name]: _mean_ic(group) for name, group in groups.items()}
     values = {labels[name]: _mean_value(group) for name, group in groups.items()}

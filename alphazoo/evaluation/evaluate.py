@@ -1,4 +1,4 @@
-"""Evaluate scores: signal analysis, backtest, report; of a run or of any other tool."""
+"""Evaluate the scores of a run or of any other tool: signal analysis, backtest, report."""
 
 import logging
 import platform
@@ -37,11 +37,11 @@ PACKAGES = ("alphazoo", "torch", "lightning", "numpy", "pandas")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What scores are worth.
+    """The evaluation of a score table.
 
     Attributes:
-        analysis: What they say about raw returns.
-        backtest: What trading by them earns; None without one.
+        analysis: Signal analysis of the scores against raw forward returns.
+        backtest: Backtest of the scores, or None.
     """
 
     analysis: Analysis
@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """All figures by name: ``test/...`` of the analysis, ``backtest/...``."""
+        """All metrics by name: ``test/...`` of the analysis, ``backtest/...`` of the backtest."""
         metrics = {f"test/{name}": value for name, value in self.analysis.metrics.items()}
         if self.backtest is not None:
             metrics |= {f"backtest/{name}": x for name, x in self.backtest.metrics.items()}
@@ -64,14 +64,14 @@ def evaluate(
     backtest: partial[Backtest] | None,
     concepts: Concepts | None = None,
 ) -> Evaluation:
-    """Analyse scores and trade by them.
+    """Analyse scores and backtest them.
 
     Args:
         scores: Columns ``date symbol score return``, such as the test rows of ``scores.parquet``.
-        market: Where they are of.
-        label: Gives the holding period of the returns.
-        backtest: A node of ``configs/backtest``, instantiated; None: no backtest.
-        concepts: For IC by concept.
+        market: The market of the scores.
+        label: The holding period of the returns.
+        backtest: An instantiated node of ``configs/backtest``; None for no backtest.
+        concepts: Concepts for the IC by concept.
 
     Raises:
         InputError: The scores do not fit the market, or are too few for the backtest.
@@ -86,9 +86,10 @@ def evaluate_file(
     """Evaluate a score file of any tool, and write what `write_evaluation` writes.
 
     Args:
-        config: Says where the data are and how to trade.
-        scores: A table, see `alphazoo.data.scores.read_scores`; of several splits the test rows count.
-        folder: Where to write.
+        config: Config with the data, the label and the backtest.
+        scores: A table, see `alphazoo.data.scores.read_scores`; if it has the split ``"test"``,
+            only the rows of that split are used.
+        folder: Folder to write into.
         drop_unknown: See `alphazoo.data.scores.join_returns`.
 
     Raises:
@@ -131,14 +132,15 @@ def write_evaluation(
 ) -> None:
     """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest.
 
-    Those of an earlier evaluation are deleted first. ``notes`` are caveats beside those of the
-    market.
+    The files of an earlier evaluation are deleted first. ``notes`` are caveats in addition to those
+    of the market and the backtest.
     """
     clear(folder, WRITTEN)
     write_analysis(folder / "analysis", found.analysis)
     if found.backtest is not None:
         found.backtest.write(folder)
-    facts = {**facts, "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "versions": _versions()}
+    created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    facts = {**facts, "created": created, "versions": _versions()}
     write_report(
         folder,
         title,
@@ -153,35 +155,37 @@ def write_evaluation(
 
 
 def market_details(market: Market) -> dict[str, str]:
-    """What the data are."""
+    """Describe the data for the report, as names and values."""
     return {"market": market.name} | describe_market(market)
 
 
 def label_details(config: DictConfig) -> dict[str, str]:
-    """What the returns are, and how it is traded on them."""
+    """Describe the returns and the portfolio for the report, as names and values."""
     buy, sell = config.label.buy, config.label.sell
-    facts = {"return": f"from the close of t+{buy} to that of t+{sell}, for the score of day t"}
+    described = {
+        "return": f"from the close of t+{buy} to the close of t+{sell}, for the score of day t"
+    }
     if config.backtest:
-        kind, *settings = config.backtest.strategy.items()
+        target, *settings = config.backtest.strategy.items()
         settings += [pair for pair in config.backtest.exchange.items() if pair[0] != "_target_"]
-        facts["portfolio"] = f"{kind[1].rpartition('.')[2]}: " + ", ".join(
+        described["portfolio"] = f"{target[1].rpartition('.')[2]}: " + ", ".join(
             f"{name} {value}" for name, value in settings
         )
-    return facts
+    return described
 
 
 def caveats(market: Market, backtest: Backtest | None = None) -> Sequence[str]:
-    """What makes results on these data look better, or other, than they are."""
+    """List the limitations of the data and the backtest that may bias results."""
     found = [f"{note}." for note in market.notes]
     if backtest is not None:
         found += backtest.caveats
     if not (market.members.any(dim=0) & ~market.members[-1]).any():
         found.append(
-            "No stock ever leaves the universe: it seems to be of survivors, whose past returns "
-            "are better than those of the stocks one could have chosen then."
+            "No stock ever leaves the universe, which suggests survivorship bias: past returns of "
+            "today's members are better than those of the stocks one could have chosen then."
         )
     if "vwap" not in market.fields:
-        found.append("The data have no vwap: features of it are 0.")
+        found.append("The data have no vwap: features based on it are 0.")
     return found
 
 

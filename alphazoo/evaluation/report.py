@@ -153,8 +153,8 @@ def write_page(
         definitions=[*definitions.items()],
         config=config,
     )
-    with write_atomically(file) as beside:
-        beside.write_text(page, encoding="utf-8")
+    with write_atomically(file) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def text_table(frame: pd.DataFrame, formats: Mapping[str, Format]) -> Table:

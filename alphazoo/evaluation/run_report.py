@@ -32,53 +32,54 @@ def report(
     data: MarketDataModule,
     concepts: Concepts | None,
 ) -> None:
-    """Evaluate the test days of a run; add the figures to its metrics.
+    """Evaluate the test days of a run, write its report and add to its metrics.
 
-    Scores that cannot be traded by, or analysed, are a warning: the run itself is well.
+    If the scores cannot be analysed or backtested, a warning says so and the run remains valid.
     """
     folder = Path(config.folder)
     test = scores[scores["split"] == "test"]
-    judge = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
+    evaluate_test = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
     try:
         try:
-            found = judge(backtest=instantiate(config.get("backtest")) or None)
+            found = evaluate_test(backtest=instantiate(config.get("backtest")) or None)
         except InputError as error:
             log.warning("no backtest: %s", error)
-            found = judge(backtest=None)
+            found = evaluate_test(backtest=None)
     except InputError as error:
         log.warning("no report: %s", error)
         return
     metrics |= found.metrics
     write_json(folder / "metrics.json", metrics)
-    told = folder / "config.yaml"
+    saved_config = folder / "config.yaml"
     logged = folder / "logs" / "metrics.csv"
     write_evaluation(
         folder,
         found,
         f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
-        facts=_facts(config, data),
+        facts=_describe(config, data),
         market=data.market,
         training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
-        config=told.read_text(),
+        config=saved_config.read_text(),
         notes=_leaks(metrics),
     )
 
 
 def _leaks(metrics: Mapping[str, float]) -> list[str]:
-    """What a checkpoint that the model came from has seen of the days it is judged by."""
+    """Return notes on validation and test days that an ancestor of the model has seen."""
     notes = []
     for name, days in (("val", "validation"), ("test", "test")):
         count = metrics.get(f"{name}/{SEEN_BEFORE}", 0.0)
         if count:
-            many = "an unknown number" if math.isnan(count) else f"{count:.0f}"
+            seen = "an unknown number" if math.isnan(count) else f"{count:.0f}"
             notes.append(
-                f"The model came from a checkpoint that had seen {many} of the {days} days: "
+                f"The model started from a checkpoint that had seen {seen} of the {days} days: "
                 f"{days} metrics are better than they would be on new days."
             )
     return notes
 
 
-def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+def _describe(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
+    """Describe a run, its data and settings for the report, as names and values."""
     days = {name: data.segments[name] for name in ("train", "valid", "test")}
     spans = {
         name: f"{len(rows):,} days, {data.market.dates[rows[0]]:%Y-%m-%d} to "
@@ -98,12 +99,12 @@ def _facts(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
     }
 
 
-def _origin(facts: dict[str, Any]) -> dict[str, str]:
-    """Which data and which code; an ensemble has those of its runs."""
+def _origin(provenance: dict[str, Any]) -> dict[str, str]:
+    """Return the data fingerprint and, if recorded, the git commit."""
     found = {}
-    if facts:
-        found["data fingerprint"] = facts["data"]["fingerprint"]
-    if facts.get("git"):
-        changed = ", with changes" if facts["git"]["changed"] else ""
-        found["git commit"] = facts["git"]["commit"] + changed
+    if provenance:
+        found["data fingerprint"] = provenance["data"]["fingerprint"]
+    if provenance.get("git"):
+        changed = ", with changes" if provenance["git"]["changed"] else ""
+        found["git commit"] = provenance["git"]["commit"] + changed
     return found

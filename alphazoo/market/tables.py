@@ -111,7 +111,7 @@ def open_table(table: AnyTable, key: str) -> Path | pd.DataFrame:
         raise InputError(f"{file} is a folder, expected a .parquet, .csv or .csv.gz file")
     if not file.is_file():
         hint = f" (a name like 2026_01_01 needs quotes: {key}=\"'NAME'\")"
-        raise InputError(f"no file {file}{hint if isinstance(table, int) else ''}")
+        raise InputError(f"no file {file}{hint if file.name.isdigit() else ''}")
     return file
 
 

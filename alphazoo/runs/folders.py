@@ -46,14 +46,14 @@ def locked(folder: Path, doing: str = "writes to it", *, new: bool = False) -> I
 
 
 @contextmanager
-def results_folder(asked: str | None) -> Iterator[Path]:
+def results_folder(name: str | None) -> Iterator[Path]:
     """Lock the folder that a command writes to; by default a new one, named by the time.
 
     Raises:
         InputError: Another process writes to the folder.
     """
-    folder = Path(asked) if asked else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
-    with locked(folder, new=not asked):
+    folder = Path(name) if name else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
+    with locked(folder, new=not name):
         yield folder
 
 

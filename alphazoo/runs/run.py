@@ -52,8 +52,8 @@ class Run:
             raise InputError(f"{file} is not the config of a run")
         if (path / EARLIER).is_file():
             raise InputError(
-                f"{path} was written by an earlier version of alphazoo: it has {EARLIER} instead of "
-                f"{PROVENANCE}. Train it again, or open it with the version that wrote it"
+                f"{path} was written by an earlier version of alphazoo: it has {EARLIER} instead "
+                f"of {PROVENANCE}. Train it again, or open it with the version that wrote it"
             )
         override(config, overrides)
         config.folder = str(path)

@@ -1,4 +1,4 @@
-"""Scores of the newest day, or of any days, by a finished run."""
+"""Score the newest day, or any other days, with a finished run."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -33,24 +33,26 @@ MAX_AGE = GAP  # calendar days
 def predict(
     run: Run, *, date: str | None = None, first: str | None = None, last: str | None = None
 ) -> pd.DataFrame:
-    """Score days with the weights and the scaling of a run; no label is needed.
+    """Score days with the weights and the scaling statistics of a run; labels are not needed.
 
     Args:
-        run: The run; its config says where the data are, which may have grown since.
-        date: One day, or ``"latest"``: the newest of the data, which must be whole and no older
-            than `MAX_AGE`. The default without ``first`` and ``last``.
+        run: The run; the data that its config names may have grown since training.
+        date: One day, or ``"latest"`` for the newest day of the data, which must be complete and at
+            most `MAX_AGE` days old. Without ``first`` and ``last``, the default is ``"latest"``.
         first: The first of several days.
-        last: The last of them.
+        last: The last of several days.
 
     Returns:
         Columns ``date``, ``symbol``, ``score``, sorted by date and symbol.
 
     Raises:
-        InputError: There is no such day, the newest is old or lacks most of its members, or the
-            run has no checkpoint, or one that was made with other features.
+        InputError: There is no such day, the newest day is old or incomplete, or the run has no
+            checkpoint or one with other features.
     """
     if date and (first or last):
-        raise InputError(f"give date, or from and to: got date={date}, from={first}, to={last}")
+        raise InputError(
+            f"expected either date or from and to, got date={date}, from={first}, to={last}"
+        )
     if "ensemble" in run.config:
         members = [Run.open(member, run.overrides) for member in run.config.ensemble.runs]
         tables = [predict(member, date=date, first=first, last=last) for member in members]
@@ -76,12 +78,12 @@ def predict(
     data.predict_days(rows)
     start = f"{market.dates[rows[0]]:%Y-%m-%d}"
     if seen is not None and start <= seen:
-        log.warning("the run was trained or chosen by days up to %s: those are no forecasts", seen)
+        log.warning("the run has seen days up to %s: scores of these days are not forecasts", seen)
 
     model: StockModel = instantiate(run.config.model)
     trainer: L.Trainer = instantiate(
         run.config.trainer,
-        devices=1,  # also of a run that had several
+        devices=1,  # even if training used several
         num_nodes=1,
         strategy="auto",
         logger=False,
@@ -93,14 +95,14 @@ def predict(
 
 
 def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
-    """Warn where the data that a run was trained on are others now; new days are not others."""
+    """Warn if the data have changed since the run was trained; added days are not a change."""
     found = data.fingerprint.compare(record)
     if found.kind == UNKNOWN:
-        log.warning("%s does not say which data it was trained on: not compared", run.folder)
+        log.warning("%s does not record its data, so they are not compared", run.folder)
     if found.kind == CHANGED:
         log.warning(
-            "the data have changed since %s was trained: in market %r %s; scores of days that the "
-            "run has scored already may be others now",
+            "the data have changed since %s was trained: in market %r %s; scores of earlier days "
+            "may differ from those of the run",
             run.folder,
             data.market.name,
             found.what,
@@ -108,11 +110,11 @@ def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -
 
 
 def newest_day(market: Market) -> int:
-    """Row of the newest day, if a score of it is of use today.
+    """Return the calendar row of the newest day, after checking that it is recent and complete.
 
     Raises:
-        InputError: The day is older than `MAX_AGE`, half or more of its members have no price,
-            all of them repeat that of the day before, or an index has no close.
+        InputError: The day is older than `MAX_AGE`, at least half of the members have no price, all
+            prices repeat those of the previous day, or an index has no close.
     """
     row = len(market.dates) - 1
     day = f"{market.dates[row]:%Y-%m-%d}"
@@ -120,25 +122,25 @@ def newest_day(market: Market) -> int:
     if age > MAX_AGE:
         raise InputError(
             f"the newest day of market {market.name!r} is {day}, {age} days ago: are the data up "
-            f"to date? date={day} scores it all the same"
+            f"to date? date={day} scores it anyway"
         )
     members, present = market.members[row], market.present[row]
     if 2 * int(present.sum()) <= int(members.sum()):
         raise InputError(
             f"{day}: {int(present.sum())} of {int(members.sum())} members of market "
-            f"{market.name!r} have a price: is the day complete? date={day} scores it all the same"
+            f"{market.name!r} have a price: is the day complete? date={day} scores it anyway"
         )
     close = market.field("close")
     if row and bool((close[row] == close[row - 1])[present].all()):
         raise InputError(
-            f"{day}: every price of market {market.name!r} is that of the day before; date={day} "
-            "scores it all the same"
+            f"{day}: every price of market {market.name!r} repeats the previous day's; date={day} "
+            "scores it anyway"
         )
     late = [name for name, series in market.indices.items() if not series["close"][row].isfinite()]
     if late:
         raise InputError(
             f"{day}: no close of {shorten(late)} (data.indices) in market {market.name!r}: is the "
-            f"day complete? date={day} scores it all the same"
+            f"day complete? date={day} scores it anyway"
         )
     return row
 
@@ -147,7 +149,7 @@ def _row(market: Market, date: str) -> int:
     parse_bound(date, "left", "date")
     rows = market.rows(date, date)
     if len(rows) != 1:
-        raise InputError(f"date is one day, YYYY-MM-DD, got {date}")
+        raise InputError(f"date must be one day, YYYY-MM-DD, got {date}")
     return rows[0]
 
 

@@ -69,12 +69,12 @@ def read_pairs(
             hint = did_you_mean(name, {part[2] for part in parts})
             raise InputError(f"no published settings for model {name!r}; {hint}")
     pairs = [(f, model) for f in features for model in models]
-    asked = [pair for pair in pairs if "_".join(pair) in published]
-    absent = [pair for pair in pairs if pair not in asked]
-    if not asked:
+    present = [pair for pair in pairs if "_".join(pair) in published]
+    absent = [pair for pair in pairs if pair not in present]
+    if not present:
         known = [name for name in published if name.startswith(tuple(f"{f}_" for f in features))]
         raise InputError(
             f"no published settings for {shorten(map('_'.join, absent))}; available: "
             f"{shorten(sorted(known), 20)}"
         )
-    return asked, absent
+    return present, absent

@@ -48,12 +48,13 @@ class Job:
 
 
 def check_job(config: DictConfig) -> None:
-    """Refuse the settings of a job before any job begins.
+    """Check the settings of a job before any job starts.
 
-    What Hydra says when a job starts, such as its number, is not known yet: the job checks again.
+    Settings that refer to values known only when the job starts, such as its number, are skipped;
+    the job checks them itself.
 
     Raises:
-        InputError: A setting cannot be used.
+        InputError: A setting is invalid.
     """
     from alphazoo.training.fit import try_nodes
 
@@ -64,7 +65,7 @@ def check_job(config: DictConfig) -> None:
         check_settings(known)
         try_nodes(known)
     except InterpolationResolutionError as error:
-        log.debug("checked when the job starts: %s", error)
+        log.debug("not checked until the job starts: %s", error)
 
 
 def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> None:

@@ -76,7 +76,7 @@ class Plan:
         budget: Fraction of the published epochs.
         recipes: Recipes of the requested pairs and of their bases.
         absent: Requested pairs without published settings.
-        entries: The jobs, each after its base; empty until `place` is called.
+        entries: The jobs; each follows its base. Empty until `place` assigns their folders.
 
     Raises:
         InputError: A key cannot be set or combined, a value is invalid, a model or feature set is
@@ -110,7 +110,7 @@ class Plan:
         self.entries: Sequence[Entry] = ()
 
     def place(self, folder: Path) -> None:
-        """Place the jobs inside the folder of the benchmark."""
+        """Create the jobs, with folders inside the folder of the benchmark."""
         self.entries = self._entries(folder, self._pairs)
 
     def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:

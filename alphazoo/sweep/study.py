@@ -27,7 +27,7 @@ POLL = 2.0  # seconds between two checks of the trials of other workers
 
 
 def check_monitor(monitor: str) -> None:
-    """Raise an `InputError` unless a search may choose settings by this metric."""
+    """Raise an `InputError` unless the metric of a search is a validation metric."""
     if not monitor.startswith("val/"):
         raise InputError(
             f"a search needs a validation metric such as val/ic, got monitor={monitor}: "

@@ -1,4 +1,4 @@
-"""Fit one model: instantiate, train, score. Names no model and no market."""
+"""Fit one model: instantiate model and data, train, and score days."""
 
 import logging
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from alphazoo.training.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
-# files and folders of a run, deleted where another begins in its place
+# files and subfolders of a run, deleted when another run starts in the same folder
 RESULTS = (
     *("metrics.json", "scores.parquet", "windows.csv", "rows.parquet", PROVENANCE),
     *("report.html", "figures", "analysis"),
@@ -45,13 +45,13 @@ LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained model and what it was trained with.
+    """A trained model with its data and trainer.
 
     Attributes:
-        model: With the weights of the last epoch.
-        data: The market's days.
-        trainer: Chooses the device.
-        best: The checkpoint of the best epoch; None without one.
+        model: The model with the weights of the last epoch.
+        data: Data of the training run.
+        trainer: Trainer, which knows the device.
+        best: Checkpoint of the best epoch, or None.
     """
 
     model: StockModel
@@ -70,16 +70,16 @@ def fit(
 ) -> FitResult:
     """Train a model.
 
-    Writes into ``config.folder``: ``config.yaml``, ``provenance.json``, ``checkpoints/best.ckpt``,
-    ``last.ckpt`` and the one before, the logs. With ``config.ckpt`` it goes on from a checkpoint,
-    and ends with the weights of a training that was never stopped.
+    Writes ``config.yaml``, ``provenance.json``, the logs and
+    ``checkpoints/{best,last,previous}.ckpt`` into ``config.folder``. With ``config.ckpt`` it resumes a training run, which ends with the
+    weights of a run that was never interrupted.
 
     Args:
-        config: All that the run is settings.
-        market: Where it is read already.
-        start: A checkpoint of the same model whose weights to start from, as in a walk forward.
-        callbacks: Beside those of the config.
-        trackers: Loggers beside that of the trainer, see `alphazoo.tracking.open_trackers`.
+        config: Config of the run.
+        market: The market, if it has been read already.
+        start: Checkpoint of the same model whose weights to start from, as in a walk forward.
+        callbacks: Callbacks in addition to those of the config.
+        trackers: Additional loggers, see `alphazoo.tracking.open_trackers`.
 
     Raises:
         InputError: The data or a setting cannot be used; nothing is written.
@@ -88,7 +88,7 @@ def fit(
     L.seed_everything(config.seed, workers=True, verbose=False)
     other = {} if market is None else {"market": market}
     data: MarketDataModule = instantiate(config.datamodule, **other)
-    data.setup()  # bad data stops the run before there is a config.yaml or a checkpoint
+    data.setup()  # invalid data raise an error before anything is written
     model = _make_model(config)
     point = resume_point(config, data)
     if point:
@@ -110,7 +110,7 @@ def fit(
 
 
 def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
-    """Take the weights and the lineage of a checkpoint of the same model."""
+    """Load the weights and the lineage of a checkpoint of the same model."""
     checkpoint = read_checkpoint(file)
     how = "walk_forward.warm_start"
     lineage = descend(checkpoint, how, file)
@@ -120,10 +120,10 @@ def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_l
 
 
 def try_nodes(config: DictConfig) -> None:
-    """Make once what costs nothing, so that it refuses its settings before data are read.
+    """Instantiate the objects of a run that need no data, to find invalid settings early.
 
     Raises:
-        InputError: An object cannot be made.
+        InputError: An object cannot be instantiated.
     """
     for name in ("datamodule", "averaging", "backtest"):
         instantiate(config.get(name))
@@ -137,7 +137,7 @@ def _make_model(config: DictConfig) -> StockModel:
         raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
     model.optimizer = instantiate(config.optimizer)
     model.lr_scheduler = instantiate(config.scheduler) or None
-    model.configure_optimizers()  # a learning rate that is none stops the run now
+    model.configure_optimizers()  # an invalid learning rate raises an error now
     return model
 
 
@@ -147,7 +147,7 @@ def _make_trainer(
     trainer: L.Trainer = instantiate(config.trainer)
     if config.get("averaging"):
         averaging = instantiate(config.averaging)
-        trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set in its connector
+        trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set by a connector
     trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
     trainer.loggers = [*trainer.loggers, *trackers]
     return trainer
@@ -157,28 +157,29 @@ def _make_trainer(
 def begin_folder(
     config: DictConfig, point: ResumePoint | None = None, *, keep: bool = False
 ) -> None:
-    """Write ``config.yaml`` into the folder of a run; results of an earlier run are deleted.
+    """Delete the results of an earlier run in the folder, and write ``config.yaml``.
 
     Args:
-        config: Of the run.
-        point: Where its training goes on: checkpoints in the folder stay, and the log up to there.
-        keep: All that was trained stays.
+        config: Config of the run.
+        point: Checkpoint of a resumed run; if it lies in the folder, checkpoints and the log up to
+            that step are kept.
+        keep: Keep everything that was trained, including the windows of a walk forward.
     """
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     clear(folder, RESULTS)
-    for torn in (folder / "checkpoints").glob(".*.ckpt.*"):  # a process was killed that wrote it
-        torn.unlink()
+    for partial in (folder / "checkpoints").glob(".*.ckpt.*"):  # left by a killed process
+        partial.unlink()
     if point and point.inside:
         truncate_log(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:
         clear(folder, TRAINED)
-        if config.get("ckpt") != "last":  # stopped before the first checkpoint, it is the same run
+        if config.get("ckpt") != "last":  # a run killed before its first checkpoint stays the same
             clear(folder, [TRACKING])
-    settings = config.copy()
-    settings.folder = str(folder)  # known to Hydra alone; other interpolations stay alive
+    saved = config.copy()
+    saved.folder = str(folder)  # only Hydra can resolve it; other interpolations are kept
     with write_atomically(folder / "config.yaml") as file:
-        file.write_text(OmegaConf.to_yaml(settings))
+        file.write_text(OmegaConf.to_yaml(saved))
 
 
 def score_table(
@@ -192,11 +193,12 @@ def score_table(
     """Score every stock of every day of a split.
 
     Args:
-        trainer: Chooses the device.
-        model: The model, with the weights it has unless ``ckpt_path`` says otherwise.
-        data: The market's days.
+        trainer: Trainer, which knows the device.
+        model: The model.
+        data: The data.
         split: ``"valid"``, ``"test"`` or ``"predict"``.
-        ckpt_path: A checkpoint whose weights and statistics to use.
+        ckpt_path: Checkpoint whose weights and scaling statistics are loaded first; None uses those
+            that the model and the data have.
 
     Returns:
         Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
@@ -212,7 +214,7 @@ def score_table(
 
 
 def name_rows(rows: pd.DataFrame, market: Market, split: str) -> pd.DataFrame:
-    """The score table of a split from rows of `alphazoo.models.base.StockModel.scores`."""
+    """Convert rows of `alphazoo.models.base.StockModel.scores` to the score table of a split."""
     return pd.DataFrame(
         {
             "date": market.dates[rows["date"]],

@@ -31,8 +31,8 @@ def fit_and_score(
     tables = []
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
-        metrics = summary(run.model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in metrics.items()}
+        values = summary(run.model.scores(LOGGED_AS[split]))
+        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in values.items()}
     metrics |= count_seen_days(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)
     return Outcome(metrics, scores, run.data, run.data.concepts)

@@ -1,4 +1,4 @@
-"""Walk forward: a training for every stretch of the test segment; its scores, joined."""
+"""Walk forward: one training run per window of the test segment, with joined scores."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """What a run comes to.
+    """The outcome of a run.
 
     Attributes:
-        metrics: Of ``metrics.json``.
+        metrics: The metrics of ``metrics.json``.
         scores: The score table.
-        data: Of the training that knows most.
-        concepts: Those that the scored days were made with; None where there are none.
+        data: Data of the run; for a walk forward, those of the last window.
+        concepts: Concepts of the scored days, or None.
     """
 
     metrics: dict[str, float]
@@ -49,45 +49,48 @@ class Outcome(NamedTuple):
 
 
 def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcome:
-    """Train once for every stretch of the test segment, on the days before it.
+    """Train one model per window of the test segment, on the days before the window.
 
-    Each training is a run in a folder of its own, ``windows/<first test day>``; ``windows.csv``
-    compares them. No day of the test segment is left out between two stretches: a label that
-    reaches into the next one teaches nobody. With ``ckpt=last`` trainings that have ended are not
-    made again, and the one that was stopped goes on. Where the data have grown since, the days that
-    are new or whose returns were not known yet are scored by the trainings there are, and new
-    stretches trained. To trackers all of it is one run, with metrics
-    ``window/...`` by number of the training, whose curves are in the logs of its own folder alone.
+    Each window is a run in its own folder, ``windows/<first test day>``; ``windows.csv`` compares
+    them. Windows follow each other without a gap: test labels that reach into the next window leak
+    nothing, because no model is trained on them.
+
+    With ``ckpt=last``, finished windows are kept and the interrupted one is resumed. If the data
+    have grown since, existing models score the days that are new or whose returns were unknown, and
+    models are trained for new windows.
+
+    Trackers see a single run with metrics ``window/...`` by number of the window; the learning
+    curves are only in the logs of each window.
 
     Args:
-        config: All that the run is told.
+        config: Config of the run.
         trackers: See `alphazoo.tracking.open_trackers`.
 
     Returns:
-        Figures: ``val/...`` are means over the trainings, ``test/...`` those of all test days; the
-        scores of the test days; the data of the last training. Concepts that are computed from
-        train days are those of each training, named after it, on the days that it scores.
+        The outcome. Metrics ``val/...`` are means over windows, metrics ``test/...`` cover all test
+        days. Concepts that are computed from training days differ by window; their names then hold
+        the first test day of the window.
 
     Raises:
-        InputError: As `split_windows` and `alphazoo.training.fit.fit`, ``ckpt`` is that of one training, or the
-            data have changed since an earlier one.
+        InputError: See `split_windows` and `alphazoo.training.fit.fit`; or ``ckpt`` names a file,
+            or the data have changed since a window was trained.
     """
     check_settings(config)
     if config.get("ckpt") not in (None, "last"):
         raise InputError(
-            f"ckpt={config.ckpt} is of one training, and walk_forward makes several: ckpt=last "
-            "goes on with those in the folder"
+            f"ckpt={config.ckpt} resumes one training run, but walk_forward has several: ckpt=last "
+            "resumes those in the folder"
         )
     reader: MarketDataModule = instantiate(config.datamodule)
     now = reader.read_fingerprint()
     market = now.market
     cuts = _cut(config, market)
-    folder, again = Path(config.folder), config.get("ckpt") == "last"
-    if again:
+    folder, resumed = Path(config.folder), config.get("ckpt") == "last"
+    if resumed:
         check_same_settings(folder, config)
         for file in sorted(folder.glob("windows/*/config.yaml")):
             check_data(read_provenance(file.parent).get("data", {}), now, str(file.parent))
-    begin_folder(config, keep=again)
+    begin_folder(config, keep=resumed)
     log_settings(trackers, folder)
     windows: list[Window] = []
     for cut in cuts:
@@ -95,7 +98,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         start = windows[-1].best if windows and config.walk_forward.warm_start else None
         windows.append(run_window(config, cut, market, start))
         for tracker in trackers:
-            tracker.log_metrics(_figures(windows[-1], "window/"), len(windows))
+            tracker.log_metrics(_metrics(windows[-1], "window/"), len(windows))
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
     newest = windows[-1].data
@@ -120,7 +123,7 @@ def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
 
 
 def _seen_before(windows: Sequence[Window]) -> dict[str, float]:
-    """Days that models had seen before, see `alphazoo.data.lineage.count_seen_days`; over all windows."""
+    """Sum the counts of `alphazoo.data.lineage.count_seen_days` over windows."""
     found = [count_seen_days(window.lineage, window.data) for window in windows]
     names = sorted(set().union(*found))
     return {name: sum(counts.get(name, 0.0) for counts in found) for name in names}
@@ -129,7 +132,7 @@ def _seen_before(windows: Sequence[Window]) -> dict[str, float]:
 def _concepts(
     cuts: Sequence[Mapping[str, Sequence[str]]], windows: Sequence[Window], market: Market
 ) -> Concepts | None:
-    """Concepts of the test days: where trainings have computed some, each its own."""
+    """Return the concepts of the test days; computed ones come from the window of each day."""
     newest = windows[-1].data
     if not newest.computes_concepts:
         return newest.concepts
@@ -143,12 +146,12 @@ def _concepts(
 
 
 def _compare(cut: Mapping[str, Sequence[str]], window: Window) -> dict[str, Any]:
-    """A row of ``windows.csv``."""
+    """Return a row of ``windows.csv``."""
     ends = {f"{name} {end}": cut[name][end == "to"] for name in cut for end in ("from", "to")}
-    return {**ends, **_figures(window)}
+    return {**ends, **_metrics(window)}
 
 
-def _figures(window: Window, prefix: str = "") -> dict[str, float]:
+def _metrics(window: Window, prefix: str = "") -> dict[str, float]:
     metrics = {"val": summary(window.rows["valid"]), "test": summary(window.rows["test"])}
     return {
         f"{prefix}{split}/{name}": value

@@ -132,7 +132,7 @@ def test_results_of_a_run_are_not_replaced(runs: list[Run], alphazoo: Alphazoo) 
     before = (run / "metrics.json").read_bytes()
     data = [override for override in SMALL if override.startswith("data.")]
     told = [f"scores={run / 'scores.parquet'}", *data, *REPORT[1:]]
-    message = f"error: {run} is the folder of a run, whose results would be replaced"
+    message = f"error: {run} is the folder of a run, whose results would be overwritten"
     assert str(alphazoo("evaluate", *told, f"out={run}").code).startswith(message)
     members = [str(member.folder) for member in runs]
     assert str(alphazoo("ensemble", *members, f"out={run}").code).startswith(message)

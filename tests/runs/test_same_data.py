@@ -116,7 +116,7 @@ def test_a_run_on_the_same_data_has_ended(
     before = content(run)
     with caplog.at_level("INFO"):
         train(told(tables, "old", run, "ckpt=last"))
-    assert "has ended already" in caplog.text
+    assert "is already finished" in caplog.text
     assert content(run) == before
 
 

@@ -85,7 +85,7 @@ def test_the_newest_day_must_be_of_use(frame: pd.DataFrame) -> None:
         newest_day(market_until(half, 0))
     before = frame[frame["date"] == sorted(frame["date"].unique())[-2]]
     repeated = pd.concat([frame[~last], before.assign(date=frame["date"].max())])
-    with pytest.raises(InputError, match="every price .* is that of the day before"):
+    with pytest.raises(InputError, match="every price .* repeats the previous day's"):
         newest_day(market_until(repeated, 0))
     late = frame[~last | (frame["symbol"] != "ST7")]
     assert newest_day(market_until(late, 0, ["ST6"])) == 129
@@ -115,13 +115,13 @@ def test_predict_writes_and_prints_a_ranking(alphazoo: Alphazoo, tmp_path: Path)
         ([], "expected: alphazoo predict run=FOLDER"),
         (["run=nowhere"], "nowhere is not the folder of a run: it has no config.yaml"),
         (["run=out"], "days ago: are the data up to date"),
-        (["run=out", "date=2015-06"], "date is one day, YYYY-MM-DD, got 2015-06"),
+        (["run=out", "date=2015-06"], "date must be one day, YYYY-MM-DD, got 2015-06"),
         (["run=out", "date=2035-06-01"], "no trading day from 2035-06-01 to 2035-06-01"),
         (["run=out", "date=soon"], "date: 'soon' is not a date: expected YYYY-MM-DD"),
-        (["run=out", "date=2015-06-30", "to=2015-07"], "give date, or from and to"),
+        (["run=out", "date=2015-06-30", "to=2015-07"], "expected either date or from and to"),
         (["run=out", "date=2015-06-30", "features.window=10"], "made with features.window=20"),
         (["run=out", "data.pth=x"], "unknown config key 'data.pth'; did you mean 'data.test'"),
-        (["run=out", "data=table"], "data=table: the groups of this config are chosen"),
+        (["run=out", "data=table"], "data=table: this config is already composed"),
         (["run=out", "date=2015-06-30", "out=x.xls"], ".parquet or .csv files, got x.xls"),
     ],
 )

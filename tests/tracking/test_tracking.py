@@ -232,7 +232,7 @@ def test_a_version_predicts_like_its_run_and_an_older_one_rolls_back(
         pd.testing.assert_frame_equal(found, run, check_exact=True)
     alphazoo("predict", "model_uri=models:/small/2", DAY)
     assert (tmp_path / "predictions" / "small" / "2" / "2015-06-30.parquet").is_file()
-    assert "has ended already" in alphazoo("train", "run=runs/2").out
+    assert "is already finished" in alphazoo("train", "run=runs/2").out
     assert len(known.search_model_versions("name = 'small'")) == 2  # the same files are no third
 
 
@@ -506,7 +506,7 @@ def test_a_server_that_is_lost_costs_no_training(
     assert "the server is away" in str(result.code)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test/days"] > 0
     again = alphazoo("train", "run=out")
-    assert "has ended already" in again.out
+    assert "is already finished" in again.out
     assert "registered: models:/late/1" in again.out
     (run,) = runs_of(store)
     assert run.info.status == "FINISHED"

@@ -187,7 +187,7 @@ def test_fsdp_without_a_gpu_is_an_error(alphazoo: Alphazoo) -> None:
 @pytest.mark.parametrize("days", ["0", "1.5", "two"])
 def test_a_step_has_a_number_of_days(alphazoo: Alphazoo, days: str) -> None:
     result = alphazoo("train", *SMALL, f"days_per_step={days}")
-    assert result.code == f"error: days_per_step is 1 or more, got {days}"
+    assert result.code == f"error: days_per_step must be at least 1, got {days}"
 
 
 def test_processes_of_a_launcher_need_one_folder(
@@ -195,7 +195,7 @@ def test_processes_of_a_launcher_need_one_folder(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     result = alphazoo("train", *SMALL)
-    assert result.code == "error: 4 processes train one model: give hydra.run.dir=FOLDER for all"
+    assert result.code == "error: 4 processes train one model: set hydra.run.dir=FOLDER for all"
     assert not (tmp_path / "runs").exists()
 
 

@@ -200,7 +200,7 @@ def test_a_run_that_has_ended_is_left_as_it_is_unless_it_is_to_be_longer(
     files = [file for file in run.rglob("*.*") if file.name not in ("train.log", "run.lock")]
     before = {file: file.stat().st_mtime_ns for file in files}
     result = alphazoo("train", "run=run")
-    assert "run has ended already" in result.out
+    assert "run is already finished" in result.out
     assert "results: run" in result.out
     assert {file: file.stat().st_mtime_ns for file in files} == before
     (run / "scores.parquet").unlink()  # its process was killed before it wrote them
@@ -265,7 +265,7 @@ def test_a_walk_forward_goes_on_with_the_window_it_was_in(tmp_path: Path) -> Non
     assert again.metrics == whole.metrics
     tables = [pd.read_csv(run.folder / "windows.csv") for run in (whole, again)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
-    with pytest.raises(InputError, match="walk_forward makes several: ckpt=last"):
+    with pytest.raises(InputError, match="walk_forward has several: ckpt=last"):
         train(small_config(*WALK, f"folder={tmp_path / 'run'}", f"ckpt={first}"))
     for other in ("model.lr=0.5", "walk_forward.months=3"):
         with pytest.raises(InputError, match=f"other settings: .*{other}"):
