@@ -1,4 +1,4 @@
-"""Benchmark: the daily return that a portfolio is compared with."""
+"""The benchmark of a backtest: the daily return with which a portfolio is compared."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -14,14 +14,14 @@ Choice = Literal["index", "universe", "cash"]
 
 
 class Benchmark(NamedTuple):
-    """What a portfolio is compared with.
+    """The benchmark of some days.
 
     Attributes:
-        name: What it is, in words.
-        returns: [d], from the close before to that of the day.
-        universe: [d], beside an index the return of the equally weighted universe.
-        dividends: Beside an index those in the stocks' returns, see `mean_dividends`: most indices
-            are of prices alone. None where there is no index or nothing is known of them.
+        name: Describes the benchmark.
+        returns: [d], return from the previous close to the close of each day.
+        universe: [d], return of the equally weighted universe, if the benchmark is an index.
+        dividends: Mean dividend per day in the stocks' returns, see `mean_dividends`, because most
+            indices are price indices. None if the benchmark is not an index, or if unknown.
     """
 
     name: str
@@ -33,20 +33,20 @@ class Benchmark(NamedTuple):
 def find_benchmark(
     market: Market, rows: range, choice: Choice | None, *, neutral: bool
 ) -> Benchmark:
-    """The benchmark of some days.
+    """Return the benchmark of some days.
 
     Args:
-        market: Where it is from.
-        rows: Days of the calendar, the first of them not 0.
-        choice: ``"index"``: the level that the market has; ``"universe"``: its members, equally
-            weighted every day, without costs, a suspended one with return 0; ``"cash"``: 0;
-            None: cash where ``neutral``, else the index of a market that has one, else its
-            universe.
-        neutral: Whether the portfolio is as much short as long.
+        market: The market.
+        rows: Rows of the calendar, which do not include 0.
+        choice: ``"index"``: the benchmark of the market; ``"universe"``: universe members, equally
+            weighted every day, without costs, where suspended stocks have a return of 0;
+            ``"cash"``: a return of 0; None: cash if ``neutral``, else the index if the market has
+            one, else the universe.
+        neutral: Whether the strategy is market-neutral.
 
     Raises:
-        InputError: The market has no index or the index no level on one of the days or the one
-            before.
+        InputError: The index is chosen, but the market has none, or its level is missing on one of
+            the days or the day before.
     """
     if choice is None:
         choice = "universe" if market.benchmark is None else "index"
@@ -69,7 +69,7 @@ def _index(market: Market, rows: range) -> Values:
     if market.benchmark is None:
         raise InputError(
             f"market {market.name!r} has no benchmark: set data.benchmark to the symbol of an "
-            "index, or backtest.benchmark=universe"
+            "index, or set backtest.benchmark=universe"
         )
     days = range(rows.start - 1, rows.stop)
     level: Values = market.benchmark[days.start : days.stop].double().numpy()
@@ -88,7 +88,7 @@ def _index(market: Market, rows: range) -> Values:
 def _universe(market: Market, rows: range) -> Values:
     close = pd.DataFrame(market.field("close")[: rows.stop].numpy())
     last = close.ffill().to_numpy()[rows.start - 1 :].astype(np.float64)
-    # who belongs to it is known at the close before
+    # the members of the day before, because today's are unknown when the portfolio is formed
     members = market.members[rows.start - 1 : rows.stop - 1].numpy() & np.isfinite(last[:-1])
     returns = np.where(members, last[1:] / last[:-1] - 1, 0.0)
     mean: Values = returns.sum(axis=1) / np.maximum(members.sum(axis=1), 1)

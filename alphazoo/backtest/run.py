@@ -1,4 +1,4 @@
-"""The backtest: a strategy trades an account by the scores of the day before, day by day."""
+"""Runs a backtest: each day, a strategy trades an account by the scores of the day before."""
 
 import numpy as np
 import pandas as pd
@@ -27,25 +27,26 @@ def run_backtest(
 ) -> Backtest:
     """Trade by scores.
 
-    The score of a day is known after its close, so that it is traded on at the close of the next
-    day, and earns from there on: the timing of the label with ``buy=1, sell=2``. The first day is
-    the one after the first scores; the last is the second after the last scores, on which nothing
-    is traded, so that all trades have earned. A position whose price is missing keeps its last
-    one; if that was the last of all, it stays to the end and fills a place.
+    The score of a day is known after its close, so it is traded at the close of the next day and
+    earns the return after that, like the label with ``buy=1, sell=2``. The backtest starts on the
+    day after the first scores. It ends on the second day after the last scores, without trading on
+    this day, so that all trades earn a return. A position without a price is valued at its last
+    price; that of a delisted stock stays until the end, and counts as one of the stocks held.
 
     Args:
-        scores: Columns ``date``, ``symbol``, ``score``, such as ``scores.parquet`` of a run.
-        market: Prices, universe, benchmark.
-        strategy: What to trade.
-        exchange: What trades cost and which are possible.
-        account: Cash at the start.
+        scores: Columns ``date``, ``symbol`` and ``score``, such as ``scores.parquet`` of a run.
+        market: Gives prices, universe and benchmark.
+        strategy: Decides what to trade.
+        exchange: Trading costs and restrictions on trades.
+        account: Initial cash, in currency.
         benchmark: ``"index"``, ``"universe"``, ``"cash"`` or None, see `find_benchmark`.
         periods: Trading days per year.
-        split: Which rows of scores with a column ``split`` to take; None: all.
+        split: The value of column ``split`` to select, if ``scores`` has it; None selects all rows.
 
     Raises:
-        InputError: The scores do not fit the market, are too few or all equal on a day, no trading
-            day follows them, the benchmark is missing or short, or the account is lost.
+        InputError: The scores do not match the market, or are too few or all equal on a day; no
+            trading day follows them; the benchmark is missing on some day; or the account loses all
+            of its value.
     """
     scored, panel = score_panel(scores, market, split=split, least=strategy.least)
     rows = range(scored.start + 1, min(scored.stop + 2, len(market.dates)))
@@ -53,14 +54,17 @@ def run_backtest(
         raise InputError(
             f"no trading day follows the scores of {market.dates[scored.start]:%Y-%m-%d}"
         )
-    beside = find_benchmark(market, rows, benchmark, neutral=strategy.neutral)
+    compared = find_benchmark(market, rows, benchmark, neutral=strategy.neutral)
     quotes = exchange.quotes(market, rows)
-    book = Account(float(account), len(market.symbols), exchange)
+    state = Account(float(account), len(market.symbols), exchange)
     for day, row in enumerate(rows):
-        book.open_day(row, Quotes(*(field[day] for field in quotes)))
+        state.open_day(row, Quotes(*(field[day] for field in quotes)))
         if day < len(panel) and np.isfinite(panel[day]).any():
-            strategy.trade(book, panel[day])
-        book.close_day()
-        if not book.value > 0:
-            raise InputError(f"the account of {account} is lost on {market.dates[row]:%Y-%m-%d}")
-    return Backtest.of(book, market, cash=account, benchmark=beside, periods=periods)
+            strategy.trade(state, panel[day])
+        state.close_day()
+        if not state.value > 0:
+            raise InputError(
+                f"the account of {account} has lost all of its value on "
+                f"{market.dates[row]:%Y-%m-%d}"
+            )
+    return Backtest.of(state, market, cash=account, benchmark=compared, periods=periods)

@@ -1,6 +1,6 @@
-"""Strategies: what to trade on a day, given the scores of the day before.
+"""Trading strategies, which trade an account by the scores of the day before.
 
-Ties are broken by symbol: the first in the alphabet is the better one.
+Stocks with equal scores are ranked by symbol, in alphabetical order.
 """
 
 from dataclasses import dataclass
@@ -13,44 +13,44 @@ from alphazoo.backtest.exchange import Stocks, Values
 from alphazoo.bounds import NonNegativeInt
 from alphazoo.errors import InputError
 
-SLACK = 1e-9  # 0.29 * 100 is 28.999999999999996
+SLACK = 1e-9  # corrects rounding errors: 0.29 * 100 is 28.999999999999996
 
 
 class Strategy(Protocol):
     """Trades an account once a day.
 
     Attributes:
-        neutral: Whether it holds as much short as long, so that its benchmark is cash.
+        neutral: Whether the strategy is market-neutral, so that its default benchmark is cash.
     """
 
     neutral: ClassVar[bool]
 
     @property
     def least(self) -> int:
-        """Stocks that a day of scores must have."""
+        """Minimum number of scores that a day must have."""
 
     def trade(self, account: Account, scores: Values) -> None:
-        """Trade at today's close; scores [S] are known since yesterday's, NaN without one."""
+        """Trade at today's close by yesterday's scores, [S]; NaN where missing."""
 
 
 @dataclass(frozen=True)
 class TopkDropout:
-    """Holds the best stocks and replaces only a few of them a day.
+    """Holds the best stocks, and replaces only a few of them each day.
 
-    Of the stocks held and the best of the others together, the worst ``n_drop`` are to leave:
-    those of them that are held are sold, and the best of the others bought, each for the same
-    part of the cash. A stock that cannot be sold is kept, and still replaced: for a time there
-    may be up to ``topk + n_drop``. A stock without a score is worse than any with one.
+    The held stocks and the best of the others are ranked together. Held stocks among the worst
+    ``n_drop`` are sold, and replaced by the best of the others, each bought for an equal part of
+    the cash. A stock that cannot be sold is kept, but is replaced nevertheless, so that up to
+    ``topk + n_drop`` stocks may be held for a while. Stocks without a score rank last.
 
     Attributes:
-        topk: Stocks to hold.
-        n_drop: Most to replace a day.
-        hold_thresh: Closes that a position must have seen, that of its purchase included, before
-            it is sold.
-        risk_degree: Part of the cash that is spent; the costs come out of the rest.
-        only_tradable: Whether a stock that cannot be traded today is passed over when choosing what
-            leaves and what is bought. Else a suspended stock that is among the worst takes the
-            place of one that could be sold, every day until it trades again.
+        topk: Number of stocks to hold.
+        n_drop: Maximum number of stocks to replace per day.
+        hold_thresh: Minimum number of closes that a position is held before it may be sold, the
+            close of its purchase included.
+        risk_degree: Fraction of the cash that is spent; the rest covers costs.
+        only_tradable: Whether stocks that cannot be traded today are excluded from the ranking.
+            Otherwise, a suspended stock among the worst occupies one of the ``n_drop`` ranks every
+            day until it trades again, although it cannot be sold.
     """
 
     topk: int
@@ -70,22 +70,22 @@ class TopkDropout:
 
     @property
     def least(self) -> int:
-        """As many as are held."""
+        """The number of stocks to hold."""
         return self.topk
 
     def trade(self, account: Account, scores: Values) -> None:
-        """Sell the worst, buy the best."""
+        """Sell the worst held stocks, and buy the best others."""
         held = account.held
-        open_ = account.quotes.tradable | (not self.only_tradable)
-        others = np.setdiff1d(np.flatnonzero(np.isfinite(scores) & open_), held)
-        free = self.topk - len(held)  # below 0 while stocks that could not be sold are kept
+        eligible = account.quotes.tradable | (not self.only_tradable)
+        others = np.setdiff1d(np.flatnonzero(np.isfinite(scores) & eligible), held)
+        free = self.topk - len(held)  # negative while stocks that could not be sold are kept
         candidates = _best_first(others, scores)[: max(0, self.n_drop + free)]
-        together = _best_first(np.union1d(held, candidates), scores)
-        together = together[open_[together]]
-        leaving = np.intersect1d(held, together[max(0, len(together) - self.n_drop) :])
-        buys = candidates[: max(0, len(leaving) + free)]
-        ripe = leaving[account.days_held[leaving] >= self.hold_thresh]
-        account.sell(ripe, account.amounts[ripe])
+        ranked = _best_first(np.union1d(held, candidates), scores)
+        ranked = ranked[eligible[ranked]]
+        dropped = np.intersect1d(held, ranked[max(0, len(ranked) - self.n_drop) :])
+        buys = candidates[: max(0, len(dropped) + free)]
+        sales = dropped[account.days_held[dropped] >= self.hold_thresh]
+        account.sell(sales, account.amounts[sales])
         if len(buys):
             each = account.cash * self.risk_degree / len(buys)
             account.buy(buys, each / account.quotes.price[buys])
@@ -93,11 +93,11 @@ class TopkDropout:
 
 @dataclass(frozen=True)
 class EqualTopk:
-    """Holds the best stocks, each for the same part of the account, set anew every day.
+    """Holds the best stocks with equal weights, rebalanced every day.
 
     Attributes:
-        topk: Stocks to hold.
-        risk_degree: Part of the account that is in stocks.
+        topk: Number of stocks to hold.
+        risk_degree: Fraction of the account that is invested.
     """
 
     topk: int
@@ -107,15 +107,15 @@ class EqualTopk:
     def __post_init__(self) -> None:
         _check_part("risk_degree", self.risk_degree)
         if self.topk < 1:
-            raise InputError(f"strategy.topk is at least 1, got {self.topk}")
+            raise InputError(f"strategy.topk must be at least 1, got {self.topk}")
 
     @property
     def least(self) -> int:
-        """As many as are held."""
+        """The number of stocks to hold."""
         return self.topk
 
     def trade(self, account: Account, scores: Values) -> None:
-        """Move to equal weights of the best."""
+        """Rebalance to equal weights of the best stocks."""
         order = _best_first(np.flatnonzero(np.isfinite(scores)), scores)
         weights = np.zeros(len(scores))
         weights[order[: self.topk]] = self.risk_degree / self.topk
@@ -124,13 +124,13 @@ class EqualTopk:
 
 @dataclass(frozen=True)
 class LongShort:
-    """Half of the account long in the best quantile, as much short in the worst, every day anew.
+    """Holds half of the account long in the best quantile and half short in the worst.
 
-    Its return is (mean of the best - mean of the worst) / 2, less what cannot be traded. Shares
-    are borrowed for nothing, and cash earns nothing.
+    Positions are rebalanced every day. If all stocks can be traded, the return is (mean of the
+    best - mean of the worst) / 2. Borrowing shares is free, and cash earns no interest.
 
     Attributes:
-        quantile: Share of the scored stocks on either side, to 0.5.
+        quantile: Fraction of the scored stocks on each side, at most 0.5.
     """
 
     quantile: float
@@ -138,15 +138,17 @@ class LongShort:
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile <= 0.5:
-            raise InputError(f"strategy.quantile is above 0 and to 0.5, got {self.quantile}")
+            raise InputError(
+                f"strategy.quantile must be above 0 and at most 0.5, got {self.quantile}"
+            )
 
     @property
     def least(self) -> int:
-        """One stock a side."""
+        """The number of scores with which each side has one stock."""
         return int(np.ceil(1 / self.quantile - SLACK))
 
     def trade(self, account: Account, scores: Values) -> None:
-        """Move to equal weights on either side."""
+        """Rebalance to equal weights on each side."""
         order = _best_first(np.flatnonzero(np.isfinite(scores)), scores)
         side = max(1, int(len(order) * self.quantile + SLACK))
         weights = np.zeros(len(scores))
@@ -156,7 +158,7 @@ class LongShort:
 
 
 def _best_first(stocks: Stocks, scores: Values) -> Stocks:
-    """Increasing columns in the order of their scores; those without one last."""
+    """Return stocks, given in ascending order, by descending score; those without score last."""
     ranks = np.argsort(-scores[stocks], kind="stable")  # NaN last
     ordered: Stocks = stocks[ranks]
     return ordered
@@ -164,4 +166,4 @@ def _best_first(stocks: Stocks, scores: Values) -> Stocks:
 
 def _check_part(name: str, value: float) -> None:
     if not 0 < value <= 1:
-        raise InputError(f"strategy.{name} is a part above 0 and to 1, got {value}")
+        raise InputError(f"strategy.{name} must be a fraction above 0 and at most 1, got {value}")

@@ -1,1 +1,1 @@
-"""Turns market data into trading days: sources, market, features, labels, scaling, days."""
+"""Turns a market and its features into trading days: segments, labels, scaling and batches."""

@@ -1,4 +1,4 @@
-"""MarketDataModule: a market's days as train, valid, test and predict loaders."""
+"""`MarketDataModule`: loaders of training, validation, test and prediction days of a market."""
 
 import copy
 import logging
@@ -31,33 +31,31 @@ log = logging.getLogger(__name__)
 
 
 class MarketDataModule(L.LightningDataModule):
-    """Yields one trading day per batch, made on the device of the trainer.
-
-    There is nothing to prepare once for all processes: each reads the market in ``setup``.
+    """Yields one trading day per batch, on the device of the trainer.
 
     Args:
-        market: The market, or a function that reads it (called in ``setup``, in each process).
-        features: What a model sees of a stock.
-        label: What it learns.
-        scaler: How features are scaled. The data module has a copy of its own, fitted once on its
-            train days and kept in the checkpoint.
-        train: ``[from, to]``, dates, both included; None is an open end.
-        valid: Likewise, after ``train``.
-        test: Likewise, after ``valid``.
-        embargo: Days left out at the end of train and valid, besides those whose label reaches
-            beyond the segment.
-        min_stocks: Days with fewer stocks are left out.
-        concepts: Who belongs to which concept: a table, see `read_concepts`, or a function of the
-            market and the rows of its train days; None: there are none.
+        market: The market, or a function that reads it; each process calls it in ``setup``.
+        features: The feature set.
+        label: The training target.
+        scaler: The scaler of the features. The data module fits a copy on its training days, and
+            stores the statistics in the checkpoint.
+        train: ``[from, to]`` of the training days, both included; None is an open end.
+        valid: Likewise for the validation days, after ``train``.
+        test: Likewise for the test days, after ``valid``.
+        embargo: Number of days omitted at the end of ``train`` and ``valid``, in addition to those
+            whose labels reach beyond the segment.
+        min_stocks: Days with fewer stocks are omitted.
+        concepts: A table, see `read_concepts`, or a function of the market and the rows of its
+            training days; None for no concepts.
     """
 
     market: Market
     segments: dict[str, Sequence[int]]
     _panels: DayPanels
-    _moved: DayPanels | None = None  # on the device of the trainer, while it runs
-    _seed: int | None = None  # of the order of train days, likewise
-    _has_statistics: bool = False  # of the train days or a checkpoint, for the scaler
-    _restored: bool = False  # whether a checkpoint brought them
+    _moved: DayPanels | None = None  # the panels on the device of the trainer, while it runs
+    _seed: int | None = None  # seed of the order of training days, while the trainer runs
+    _has_statistics: bool = False  # whether the scaler is fitted or restored from a checkpoint
+    _restored: bool = False  # whether statistics and concepts come from a checkpoint
 
     def __init__(
         self,
@@ -85,19 +83,19 @@ class MarketDataModule(L.LightningDataModule):
         for name, segment in self.dates.items():
             read_segment(name, segment)
         if embargo < 0:
-            raise InputError(f"data.embargo is 0 days or more, got {embargo}")
+            raise InputError(f"data.embargo must be at least 0 days, got {embargo}")
         if min_stocks < 1:
-            raise InputError(f"data.min_stocks is 1 or more, got {min_stocks}")
+            raise InputError(f"data.min_stocks must be at least 1, got {min_stocks}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the market, make labels, find the days of each segment; the first time only.
+        """Read the market, compute the labels and find the days of each segment, once.
 
-        A Trainer that begins a fit does it again after a checkpoint was scored, whose statistics
-        and concepts may be of other days.
+        They are computed again if a checkpoint was loaded before a new fit, because its statistics
+        and concepts may come from other days.
         """
-        if stage is not None:  # a Trainer begins: one that failed has not torn down what it had
+        if stage is not None:  # a new Trainer; an earlier one may have failed before teardown
             self._moved = self._seed = None
-        if stage == "fit" and self._restored:  # a new fit has statistics and concepts of its own
+        if stage == "fit" and self._restored:
             del self._panels
             self._has_statistics = self._restored = False
         if hasattr(self, "_panels"):
@@ -120,10 +118,10 @@ class MarketDataModule(L.LightningDataModule):
         self.predict_days(range(rows["test"].start, len(market.dates)))
 
     def predict_days(self, rows: Sequence[int]) -> None:
-        """Choose the days of ``predict``: rows of the calendar, those with too few stocks left out.
+        """Set the days of ``predict`` to rows of the calendar, except days with too few stocks.
 
         Raises:
-            InputError: None is left.
+            InputError: No day has enough stocks.
         """
         self.setup()
         counts = self._panels.present.sum(dim=1)
@@ -131,18 +129,18 @@ class MarketDataModule(L.LightningDataModule):
         if not self.segments["predict"]:
             ends = " to ".join(f"{self.market.dates[row]:%Y-%m-%d}" for row in (rows[0], rows[-1]))
             raise InputError(
-                f"no day of {ends} has {self.min_stocks} members of market {self.market.name!r} "
-                "with a price"
+                f"no day from {ends} has {self.min_stocks} members of market "
+                f"{self.market.name!r} with a price"
             )
 
     def days(self, segment: str) -> Days:
-        """The days of ``train``, ``valid``, ``test`` or ``predict``, on the CPU.
+        """Return the days of ``train``, ``valid``, ``test`` or ``predict``, on the CPU.
 
-        ``predict`` are all days from the start of ``test`` to the newest, with label or without,
-        unless `predict_days` chose others.
+        By default, ``predict`` has all days from the first test day on, with and without labels;
+        `predict_days` changes this.
         """
         self.setup()
-        if not self._has_statistics:  # no checkpoint brought its statistics
+        if not self._has_statistics:
             panels, columns = self._panels, self.features.columns
             self.scaler.fit(panels.windows, self.segments["train"], panels.present, columns)
             self._has_statistics = True
@@ -152,55 +150,55 @@ class MarketDataModule(L.LightningDataModule):
 
     @property
     def concepts(self) -> Concepts | None:
-        """Who belongs to what; None where nobody belongs to anything."""
+        """The concepts; None if there are none."""
         self.setup()
         return self._panels.concepts if self._panels.concepts.names else None
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """What tells the data from others; computed concepts follow from the market."""
+        """The fingerprint of the market, and of the concepts unless they are computed from it."""
         return Fingerprint(self.market, None if self.computes_concepts else self.concepts)
 
     def read_fingerprint(self) -> Fingerprint:
-        """Read the market and the concepts that are data, and make no days of them."""
+        """Read the market, and concepts that are data, and return their fingerprint."""
         market = self._read()
         source = None if self.computes_concepts else self._concepts
         return Fingerprint(market, find_concepts(source, market, []))
 
     @property
     def computes_concepts(self) -> bool:
-        """Whether the concepts are computed from the train days, see `are_learned`."""
+        """Whether the concepts are computed from the training days, see `are_learned`."""
         return are_learned(self._concepts)
 
     @property
     def ends(self) -> dict[str, list[str]]:
-        """First day, and last day that a label reaches, of train and validation."""
+        """The first day, and the last day that a label uses, of ``train`` and ``valid``."""
         self.setup()
         return {name: self._ends(name) for name in ("train", "valid")}
 
     def train_days(self) -> Days:
-        """The train days in order, on the device of the trainer: what a model may remember."""
+        """Return the training days in order, on the device of the trainer."""
         return self._device_days("train")
 
     def train_dataloader(self) -> DataLoader[DayBatch]:
-        """Train days in random order, on the device of the trainer, like those of all loaders."""
-        if self._seed is None or self.trainer is None:  # later, each process has its own
+        """Return a loader of the training days in random order, on the device of the trainer."""
+        if self._seed is None or self.trainer is None:  # later, processes have different seeds
             self._seed = torch.initial_seed()
         days, (processes, rank) = self._device_days("train"), self._processes()
-        own = torch.Generator()  # else a loader draws from torch's, sooner or later than the epoch
+        own = torch.Generator()  # without it, the loader would draw from torch's global generator
         order = ShuffledDaySampler(days, seed=self._seed, processes=processes, rank=rank)
         return DataLoader(days, batch_size=None, sampler=order, generator=own)
 
     def val_dataloader(self) -> DataLoader[DayBatch]:
-        """Valid days in order."""
+        """Return a loader of the validation days in order."""
         return self._in_order("valid")
 
     def test_dataloader(self) -> DataLoader[DayBatch]:
-        """Test days in order."""
+        """Return a loader of the test days in order."""
         return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[DayBatch]:
-        """All days from the start of test to the newest."""
+        """Return a loader of the days of ``predict`` in order; see `days`."""
         return self._in_order("predict")
 
     def teardown(self, stage: str) -> None:
@@ -208,7 +206,7 @@ class MarketDataModule(L.LightningDataModule):
         self._moved = self._seed = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to make the same days again, and which data and days it saw."""
+        """Return what a checkpoint needs to reproduce the days, and a record of the data."""
         self.setup()
         computed = self.computes_concepts
         return {
@@ -222,17 +220,17 @@ class MarketDataModule(L.LightningDataModule):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the statistics of a checkpoint, and the concepts that its run has computed.
+        """Load the statistics of a checkpoint, and the concepts that its training run computed.
 
         Raises:
-            InputError: It was made with other features or indices.
+            InputError: The checkpoint was made with other features or indices.
         """
-        here = {"columns": list(self.features.columns), "window": self.features.window}
-        for name, value in here.items():
+        current = {"columns": list(self.features.columns), "window": self.features.window}
+        for name, value in current.items():
             if state_dict[name] != value:
                 raise InputError(
                     f"the checkpoint was made with features.{name}={state_dict[name]}, "
-                    f"here it is {value}"
+                    f"but this run has {value}"
                 )
         self.scaler.load_state_dict(state_dict["scaler"])
         self._has_statistics = True
@@ -243,7 +241,7 @@ class MarketDataModule(L.LightningDataModule):
         if self.computes_concepts and concepts is not None:
             self._restore_concepts(concepts)
         elif self.computes_concepts:
-            log.warning("the checkpoint does not hold its concepts: they are computed again")
+            log.warning("the checkpoint does not contain its concepts, so they are computed again")
         self._moved = None
 
     def _restore_concepts(self, state: Mapping[str, Any]) -> None:
@@ -257,11 +255,14 @@ class MarketDataModule(L.LightningDataModule):
         self._panels = replace(panels, concepts=concepts, labels=labels)
 
     def _processes(self) -> tuple[int, int]:
-        """How many share the days, and which this is."""
+        """Return the number of processes that share the days, and the rank of this one."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _in_order(self, segment: str) -> DataLoader[DayBatch]:
-        """Every process has as many; for that some days are in two, whose scores count once."""
+        """Return a loader in which all processes have equally many days.
+
+        Some days are therefore in two processes; score tables count them once.
+        """
         days, (processes, rank) = self._device_days(segment), self._processes()
         share: DistributedSampler[DayBatch] = DistributedSampler(
             days, num_replicas=processes, rank=rank, shuffle=False
@@ -269,7 +270,7 @@ class MarketDataModule(L.LightningDataModule):
         return DataLoader(days, batch_size=None, sampler=share if processes > 1 else None)
 
     def _ends(self, segment: str) -> list[str]:
-        """First day of a segment, and the last that its labels reach."""
+        """Return the first day of a segment, and the last day that its labels use."""
         rows = self.segments[segment]
         ends = rows[0], rows[-1] + self.label.sell
         return [f"{self.market.dates[row]:%Y-%m-%d}" for row in ends]
@@ -282,7 +283,7 @@ class MarketDataModule(L.LightningDataModule):
         except InputError:
             raise
         except (TypeError, ValueError) as error:
-            raise InputError(f"cannot make the market: {error}") from error
+            raise InputError(f"cannot create the market: {error}") from error
 
     def _device_days(self, segment: str) -> Days:
         days = self.days(segment)
@@ -292,38 +293,33 @@ class MarketDataModule(L.LightningDataModule):
         return Days(days.rows, self._moved)
 
     def _log_losses(self, market: Market, labels: Tensor, kept: dict[str, range]) -> None:
-        """Say how many labels are lost, and to what."""
+        """Log how many labels are missing, and why."""
         segments = split_days(market.dates, self.dates, purge=0, embargo=0)
         counts = count_losses(market, self.label, labels, segments, kept, self.min_stocks)
         log.info("%s", describe_losses(counts, self.label, self.min_stocks))
         days = [row for rows in kept.values() for row in rows]
         lost = stray_losses(market, self.label, days)
         if lost:
-            log.warning("%s labels are lost to days with few members, see above", f"{lost:,}")
+            log.warning("%s labels are lost to the days with few members above", f"{lost:,}")
 
     def _usable(self, name: str, days: range, counts: Tensor, labelled: Tensor) -> list[int]:
-        """Days of a segment with enough stocks and a label."""
+        """Return the days of a segment that have enough stocks and a label."""
         first, last = (f"{self.market.dates[day]:%Y-%m-%d}" for day in (days[0], days[-1]))
-        crowded = [day for day in days if counts[day] >= self.min_stocks]
-        if not crowded:
+        large = [day for day in days if counts[day] >= self.min_stocks]
+        if not large:
             raise InputError(
                 f"data.{name}: no day from {first} to {last} has {self.min_stocks} members of "
                 f"market {self.market.name!r} with a price"
             )
-        usable = [day for day in crowded if labelled[day]]
+        usable = [day for day in large if labelled[day]]
         if not usable:
             raise InputError(
                 f"data.{name}: no day from {first} to {last} has a label; the return from day "
-                f"{self.label.buy} to day {self.label.sell} ahead is missing for every member"
+                f"t+{self.label.buy} to day t+{self.label.sell} is missing for every member"
             )
         log.info(
-            "%s: %d days from %s to %s; left out: %d with fewer than %d stocks, %d without label",
-            name,
-            len(usable),
-            first,
-            last,
-            len(days) - len(crowded),
-            self.min_stocks,
-            len(crowded) - len(usable),
+            "%s: %d days from %s to %s; omitted: %d with fewer than %d stocks, %d without labels",
+            *(name, len(usable), first, last, len(days) - len(large), self.min_stocks),
+            len(large) - len(usable),
         )
         return usable

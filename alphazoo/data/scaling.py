@@ -1,4 +1,4 @@
-"""Scaling of features: by statistics of the train days, or among the stocks of each day."""
+"""Scales features, by statistics of the training days or within each day."""
 
 import copy
 import logging
@@ -25,7 +25,7 @@ Values = npt.NDArray[np.float32]
 
 
 class Scaler(ABC):
-    """Scales the windows of a day; whatever is not finite becomes 0."""
+    """Scales the windows of a day; values that are not finite become 0."""
 
     fitted = True
 
@@ -40,65 +40,65 @@ class Scaler(ABC):
         present: Tensor,
         names: Sequence[str] = (),
     ) -> None:
-        """Fit on the stocks that are present on some days, where there is something to fit.
+        """Fit statistics on the training days; scalers without statistics do nothing.
 
         Args:
-            windows: The features.
-            days: Rows of the calendar: the train days.
-            present: [D, S] bool.
-            names: [F], to say which features are 0 everywhere.
+            windows: The unscaled features.
+            days: Rows of the calendar, the training days.
+            present: [D, S] bool, the stocks of each day.
+            names: [F], names of the features, for the log.
         """
 
     def to(self, device: torch.device) -> Self:
-        """Copy with the statistics on that device."""
+        """Return a copy with the statistics on the device."""
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics, for a checkpoint."""
+        """Return the statistics, for a checkpoint."""
         return {"kind": type(self).__name__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the statistics of a checkpoint.
+        """Load the statistics of a checkpoint.
 
         Raises:
-            InputError: They are those of another kind of scaler.
+            InputError: They belong to another kind of scaler.
         """
         if state["kind"] != type(self).__name__:
             raise InputError(
-                f"the checkpoint was made with the scaler {state['kind']}, here it is "
+                f"the checkpoint was made with the scaler {state['kind']}, but this run has "
                 f"{type(self).__name__}"
             )
 
 
 class FittedScaler(Scaler):
-    """(x - center) / scale with statistics of each column, fitted on the train days.
+    """(x - center) / scale, with statistics of each column that are fitted on the training days.
 
-    Columns are fitted one at a time (one per thread), so that the table of all is never in memory.
-    A column without two different values on the train days is 0 on all days.
+    Each thread fits one column at a time, so the table of all columns is never in memory. A column
+    without two distinct values on the training days is scaled to 0 on all days.
 
     Args:
-        max_rows: Up to so many rows the statistics are exact; beyond, they come from evenly spaced
-            train days with about so many (the error of a median of a million rows is a thousandth
-            of its standard deviation).
+        max_rows: Maximum number of rows for exact statistics. With more rows, evenly spaced
+            training days with about this many rows are used. (The standard error of the median of a
+            million rows is about a thousandth of the standard deviation.)
     """
 
-    bounds: tuple[float, float]  # least and greatest value after scaling
+    bounds: tuple[float, float]  # smallest and largest value after scaling
     center: Tensor | None = None  # [T or 1, 1, F]
     scale: Tensor | None = None  # [T or 1, 1, F]
 
     def __init__(self, max_rows: int) -> None:
         if max_rows < 1:
-            raise InputError(f"scaler.max_rows is 1 or more, got {max_rows}")
+            raise InputError(f"scaler.max_rows must be at least 1, got {max_rows}")
         self.max_rows = max_rows
 
     @staticmethod
     @abstractmethod
     def statistics(values: Values) -> tuple[float, float]:
-        """Center and scale of the finite values [R] of a column, two of which differ."""
+        """Return center and scale of the finite values [R] of a column, which are not all equal."""
 
     @property
     def fitted(self) -> bool:  # type: ignore[override]
-        """Whether there are statistics, fitted or loaded."""
+        """Whether statistics have been fitted or loaded."""
         return self.center is not None
 
     def fit(
@@ -108,7 +108,7 @@ class FittedScaler(Scaler):
         present: Tensor,
         names: Sequence[str] = (),
     ) -> None:
-        """Fit on the stocks that are present on some days; see `Scaler`."""
+        """Fit the statistics of each column; see `Scaler`."""
         rows = torch.tensor([*days])
         step = max(1, round(int(present[rows].sum()) / self.max_rows))
         rows = rows[::step]
@@ -116,16 +116,19 @@ class FittedScaler(Scaler):
         columns = (column[mask] for column in windows.columns(rows))
         found: list[tuple[float, float]] = []
         n_threads = torch.get_num_threads()
-        with ThreadPoolExecutor(n_threads) as threads:  # numpy sorts without the lock
-            while few := [*islice(columns, n_threads)]:  # no more columns in memory than threads
-                found += threads.map(self._fit_column, few)
+        with ThreadPoolExecutor(n_threads) as threads:  # numpy releases the lock while sorting
+            while batch := [*islice(columns, n_threads)]:  # limits the columns in memory
+                found += threads.map(self._fit_column, batch)
         time, features = windows.statistics_shape
         statistics = torch.tensor(found).view(time, 1, features, 2)
         self.center = statistics[..., 0].contiguous()
         self.scale = statistics[..., 1].contiguous()
         empty = self.scale.isinf().all(dim=0).flatten()
-        if said := [name for name, nothing in zip(names, empty, strict=False) if nothing]:
-            log.info("unknown or constant on the train days, so 0 everywhere: %s", shorten(said))
+        if listed := [name for name, is_empty in zip(names, empty, strict=False) if is_empty]:
+            log.info(
+                "features that are unknown or constant on the training days are set to 0: %s",
+                shorten(listed),
+            )
 
     def __call__(self, x: Tensor) -> Tensor:
         """Scale windows [T, N, F]; infinite values count as NaN."""
@@ -136,20 +139,20 @@ class FittedScaler(Scaler):
         return scaled.clamp_(*self.bounds)
 
     def to(self, device: torch.device) -> Self:
-        """Copy with the statistics on that device."""
+        """Return a copy with the statistics on the device."""
         moved = copy.copy(self)
         if self.center is not None and self.scale is not None:
             moved.center, moved.scale = self.center.to(device), self.scale.to(device)
         return moved
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics, for a checkpoint."""
+        """Return the statistics, for a checkpoint."""
         if self.center is None or self.scale is None:
             return super().state_dict()
         return {**super().state_dict(), "center": self.center, "scale": self.scale}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the statistics of a checkpoint; see `Scaler`."""
+        """Load the statistics of a checkpoint; see `Scaler`."""
         super().load_state_dict(state)
         self.center, self.scale = state["center"], state["scale"]
 
@@ -174,7 +177,7 @@ class ZScore(FittedScaler):
 
     @staticmethod
     def statistics(values: Values) -> tuple[float, float]:
-        """Mean and standard deviation."""
+        """Return mean and standard deviation."""
         return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
 
 
@@ -183,13 +186,13 @@ class RobustZScore(ZScore):
 
     @staticmethod
     def statistics(values: Values) -> tuple[float, float]:
-        """Median, and 1.4826 times the median absolute deviation."""
+        """Return the median, and 1.4826 times the median absolute deviation."""
         median = np.median(values)
         return float(median), 1.4826 * (float(np.median(np.abs(values - median))) + 1e-12)
 
 
 class MinMax(FittedScaler):
-    """(x - least) / (greatest - least) of the train days, clipped to [0, 1].
+    """(x - minimum) / (maximum - minimum) with those of the training days, clipped to [0, 1].
 
     Args:
         max_rows: See `FittedScaler`.
@@ -199,12 +202,12 @@ class MinMax(FittedScaler):
 
     @staticmethod
     def statistics(values: Values) -> tuple[float, float]:
-        """Least value, and the distance to the greatest."""
+        """Return the minimum and the range."""
         return float(values.min()), float(values.max()) - float(values.min())
 
 
 class DayZScore(Scaler):
-    """(x - mean) / standard deviation among the stocks of the day, column by column, clipped.
+    """(x - mean) / standard deviation of each column among the stocks of the day, clipped.
 
     Args:
         clip: Largest absolute value after scaling.
@@ -214,12 +217,12 @@ class DayZScore(Scaler):
         self.bounds = _symmetric(clip)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Scale windows [T, N, F]; infinite values count as NaN, a constant column is 0."""
+        """Scale windows [T, N, F]; infinite values count as NaN, a constant column becomes 0."""
         known = x.isfinite()
         count = known.sum(dim=1, keepdim=True)
         low = torch.where(known, x, torch.inf).amin(dim=1, keepdim=True)
         high = torch.where(known, x, -torch.inf).amax(dim=1, keepdim=True)
-        # float32 cannot hold the square of a turnover of 1e20
+        # dividing first avoids overflow: the square of a turnover of 1e20 exceeds float32
         largest = torch.maximum(low.abs(), high.abs())
         unit = torch.where(known & (low < high), x / largest, torch.nan)
         centred = unit - unit.nanmean(dim=1, keepdim=True)
@@ -228,9 +231,9 @@ class DayZScore(Scaler):
 
 
 class DayRank(Scaler):
-    """(percentile rank - 0.5) * 3.46 among the stocks of the day, column by column.
+    """(percentile rank - 0.5) * 3.46 of each column among the stocks of the day.
 
-    On the scale of the label's ranks: close to unit variance.
+    This has about unit variance, like labels that are scaled to ranks.
     """
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -241,5 +244,5 @@ class DayRank(Scaler):
 
 def _symmetric(clip: Annotated[float, Le(math.inf)]) -> tuple[float, float]:
     if not clip > 0:
-        raise InputError(f"scaler.clip is above 0, got {clip}")
+        raise InputError(f"scaler.clip must be above 0, got {clip}")
     return -clip, clip

@@ -1,4 +1,4 @@
-"""Segments: train, valid and test days, in this order, with a gap that no label bridges."""
+"""Splits the calendar into training, validation and test days, so that no label crosses a split."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,27 +11,28 @@ from alphazoo.market.periods import parse_bound
 
 log = logging.getLogger(__name__)
 
-# dates, months, years, or None for an open end
+# both ends are dates, months or years, or None for an open end
 Segment = Annotated[Sequence[object], "[from, to]"]
 
 
 def split_days(
     dates: pd.DatetimeIndex, segments: Mapping[str, Segment], *, purge: int, embargo: int
 ) -> dict[str, range]:
-    """Give each segment the days whose label lies wholly inside it.
+    """Return the days of each segment whose labels lie entirely inside the segment.
 
     Args:
         dates: [D], the calendar.
-        segments: ``[from, to]`` by name, both ends included, in temporal order.
-        purge: Days that a label looks ahead: so many are left out at the end of every segment.
-        embargo: Further days left out at the end of every segment but the last.
+        segments: ``[from, to]`` by name, both ends included, in chronological order.
+        purge: Number of days that a label reaches ahead; this many days are omitted at the end of
+            every segment.
+        embargo: Number of further days omitted at the end of every segment but the last.
 
     Returns:
         Rows of the calendar by name.
 
     Raises:
-        InputError: A segment is not a pair of dates, is reversed, overlaps the one before, has no
-            trading day or none that is left.
+        InputError: A segment is not a pair of dates, is reversed, does not come after the one
+            before, or has no trading day, at all or after purge and embargo.
     """
     rows: dict[str, range] = {}
     before = ""
@@ -45,12 +46,13 @@ def split_days(
             )
         rows[name], before = found, name
     for name, found in rows.items():
-        left_out = purge + (embargo if name != last else 0)
-        rows[name] = found[: max(0, len(found) - left_out)]
+        n_omitted = purge + (embargo if name != last else 0)
+        rows[name] = found[: max(0, len(found) - n_omitted)]
         if not rows[name]:
             raise InputError(
-                f"data.{name}={_text(segments[name])} has {len(found)} trading days, none of which "
-                f"has its label inside: the last {left_out} are left out"
+                f"data.{name}={_text(segments[name])} has only {len(found)} trading days, of which "
+                f"the last {n_omitted} are omitted, because their labels reach beyond it or they "
+                "are in the embargo"
             )
     return rows
 
@@ -70,13 +72,13 @@ def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
 
 
 def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """First and last day of a segment; None for an open end.
+    """Return the first and last day of a segment; None for an open end.
 
     Raises:
-        InputError: It is not a pair of dates, or is reversed.
+        InputError: The segment is not a pair of dates, or is reversed.
     """
     if not isinstance(segment, list | tuple) or len(segment) != 2:
-        raise InputError(f"data.{name} is [from, to], got {segment!r}")
+        raise InputError(f"data.{name} must be [from, to], got {segment!r}")
     ends = zip(segment, ("left", "right"), strict=True)
     first, last = (parse_bound(end, side, f"data.{name}") for end, side in ends)
     if first is not None and last is not None and first > last:

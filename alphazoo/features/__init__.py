@@ -1,1 +1,1 @@
-"""Features: what a model sees of a stock, computed from the panels of a market."""
+"""Computes features, the model's input for each stock, from the panels of a market."""

@@ -1,12 +1,12 @@
-"""Features: what a model sees of each stock, gathered day by day from the market's panels.
+"""Base classes of features, the model's input for each stock, computed from a market's panels.
 
-Prices that a vendor adjusts backwards know later events: a split or dividend of next year divides
-every earlier price of the stock. Returns and ratios of prices do not change by that, but the level
-of a price does, and so does volume beside it: a feature of the level, such as the logarithm of the
-close, sees the future. No audit can tell, because the prices of a table of today never were those
-of the past day. The features of this package are ratios; make your own from ratios, too, or adjust
-forwards: give the table's splits and dividends instead of an adjusted close, see
-`alphazoo.market.adjust`.
+Beware of look-ahead in prices that a vendor adjusts backwards: each split or dividend divides all
+earlier prices of the stock. Returns and ratios of prices are unaffected, but levels of adjusted
+prices and volumes depend on later events. A feature that uses the level, such as the logarithm of
+the close, therefore looks ahead, and no audit can detect this, because the data no longer contain
+the prices as they were known on the day. All features of this package are ratios. Your own features
+should be ratios, too; otherwise adjust prices forwards, by giving splits and dividends instead of
+an adjusted close, see `alphazoo.market.adjust`.
 """
 
 from abc import ABC, abstractmethod
@@ -36,11 +36,11 @@ class FeatureSet(ABC):
 
     def __init__(self, columns: Sequence[str], window: int) -> None:
         if window < 1:
-            raise InputError(f"features.window is 1 day or more, got {window}")
+            raise InputError(f"features.window must be at least 1 day, got {window}")
         if not columns:
-            raise InputError("features.columns is empty: expected at least one")
-        if twice := [name for name, count in Counter(columns).items() if count > 1]:
-            raise InputError(f"features.columns has duplicate names: {shorten(twice)}")
+            raise InputError("features.columns is empty, expected at least one column")
+        if repeated := [name for name, count in Counter(columns).items() if count > 1]:
+            raise InputError(f"features.columns has duplicate names: {shorten(repeated)}")
         self.columns = list(columns)
         self.window = window
 

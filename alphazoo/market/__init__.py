@@ -1,1 +1,1 @@
-"""Market: files -> prices, calendar and universe as dense panels."""
+"""Reads prices, calendar and universe from files into dense panels."""

@@ -1,4 +1,4 @@
-"""Panels and series, checked and cleaned before they are a market."""
+"""Checks and cleans the panels and series of which a market consists."""
 
 import logging
 from collections import Counter
@@ -25,7 +25,7 @@ Indices = Mapping[str, Mapping[str, Panel]]  # [D] by symbol and field
 
 
 class Arrays(TypedDict, total=False):
-    """What a source reads: arguments of `alphazoo.market.market.Market.from_arrays`."""
+    """The result of a source: arguments of `alphazoo.market.market.Market.from_arrays`."""
 
     name: Required[str]
     dates: Required[pd.DatetimeIndex]
@@ -48,18 +48,23 @@ def check_panels(
     members: npt.NDArray[np.bool_],
     benchmark: npt.NDArray[np.float32] | None,
 ) -> None:
-    """Refuse panels that do not fit together: see `alphazoo.market.market.Market.from_arrays`."""
+    """Raise an `InputError` if panels are inconsistent.
+
+    See `alphazoo.market.market.Market.from_arrays` for the requirements.
+    """
     missing = [field for field in REQUIRED if field not in fields]
     if missing:
         raise InputError(f"market {name!r} lacks the fields {missing}; it has {sorted(fields)}")
     falls = np.flatnonzero(np.diff(dates.asi8) <= 0)
     if len(falls):
         before, after = (f"{dates[row]:%Y-%m-%d}" for row in (falls[0], falls[0] + 1))
-        raise InputError(f"the calendar of market {name!r} must increase: {after} follows {before}")
+        raise InputError(
+            f"the calendar of market {name!r} must be increasing, but {after} follows {before}"
+        )
     expected = (len(dates), len(symbols))
-    twice = [symbol for symbol, count in Counter(symbols).items() if count > 1]
-    if twice:
-        raise InputError(f"market {name!r} has symbols that stand twice: {shorten(twice)}")
+    repeated = [symbol for symbol, count in Counter(symbols).items() if count > 1]
+    if repeated:
+        raise InputError(f"market {name!r} has duplicate symbols: {shorten(repeated)}")
     for label, array in {**fields, "members": members}.items():
         kind = np.dtype(bool if label == "members" else np.float32)
         if array.shape != expected or array.dtype != kind:
@@ -69,26 +74,26 @@ def check_panels(
             )
     if benchmark is not None and benchmark.shape != expected[:1]:
         raise InputError(
-            f"market {name!r}: the benchmark is {benchmark.shape}, expected {expected[:1]}"
+            f"market {name!r}: the benchmark has shape {benchmark.shape}, expected {expected[:1]}"
         )
 
 
 def index_symbols(indices: Sequence[object]) -> list[str]:
-    """The symbols that ``data.indices`` names.
+    """Return the symbols of the setting ``data.indices``.
 
     Raises:
-        InputError: It is no list, holds something else, or a symbol stands twice.
+        InputError: The setting is not a list of symbols, or has duplicates.
     """
     if not isinstance(indices, list | tuple):
-        raise InputError(f"data.indices is a list of symbols, got {indices!r}")
+        raise InputError(f"data.indices must be a list of symbols, got {indices!r}")
     symbols = [parse_text_setting(symbol, "data.indices") for symbol in indices]
     if len({symbol.casefold() for symbol in symbols}) < len(symbols):
-        raise InputError(f"data.indices is a list of different symbols, got {indices!r}")
+        raise InputError(f"data.indices must not have duplicate symbols, got {indices!r}")
     return symbols
 
 
 def check_indices(name: str, indices: Indices, n_days: int) -> None:
-    """Refuse series of an index that are missing or do not fit the calendar."""
+    """Raise an `InputError` if series of an index are missing or do not match the calendar."""
     for symbol, series in indices.items():
         missing = [field for field in ("close", "volume") if field not in series]
         if missing:
@@ -110,7 +115,18 @@ def clean_prices(
     fields: Mapping[str, Panel],
     bad_prices: BadPrices,
 ) -> None:
-    """Make impossible values NaN, in place, and list them in the log; or refuse them."""
+    """Replace non-positive and infinite values by NaN, in place, and log them, or reject them.
+
+    Args:
+        name: Name of the market, for messages.
+        dates: [D].
+        symbols: [S].
+        fields: [D, S] each.
+        bad_prices: ``"missing"`` to replace, ``"refuse"`` to reject.
+
+    Raises:
+        InputError: There are such values, and ``bad_prices`` is ``"refuse"``.
+    """
     check_choice("bad_prices", bad_prices, get_args(BadPrices))
     listed: list[str] = []
     count = 0
@@ -118,7 +134,7 @@ def clean_prices(
         wrong = np.isinf(panel)
         if field in PRICES:
             wrong |= panel <= 0
-        elif field in TRADED:  # others, such as earnings, may be negative
+        elif field in TRADED:  # other fields, such as earnings, may be negative
             wrong |= panel < 0
         rows, columns = np.nonzero(wrong)
         count += len(rows)
@@ -132,7 +148,7 @@ def clean_prices(
         return
     rest = f" and {count - len(listed[:5])} more" if count > 5 else ""
     examples = ", ".join(listed[:5]) + rest
-    what = f"market {name!r} has {count} non-positive or infinite values ({examples})"
+    fault = f"market {name!r} has {count} non-positive or infinite values ({examples})"
     if bad_prices == "refuse":
-        raise InputError(f"{what}; correct them or set bad_prices=missing")
-    log.warning("%s: treated as missing", what)
+        raise InputError(f"{fault}; correct them or set bad_prices=missing")
+    log.warning("%s, which are treated as missing", fault)

@@ -1,6 +1,6 @@
-"""Concepts: which stock belongs to which sector, theme or group, and when.
+"""Concepts: sectors, themes or groups to which stocks belong, each membership with its dates.
 
-From a table, or built from the train days.
+They are read from a table, or computed from the training days.
 """
 
 import logging
@@ -28,21 +28,21 @@ log = logging.getLogger(__name__)
 
 REQUIRED = ("symbol", "concept")
 OPTIONAL = ("from", "to", "weight")
-EVER = {"from": pd.Timestamp(FIRST), "to": pd.Timestamp(LAST)}  # an open period
+OPEN_ENDS = {"from": pd.Timestamp(FIRST), "to": pd.Timestamp(LAST)}
 
 
 @dataclass(frozen=True, eq=False)
 class Concepts:
-    """Memberships of stocks in concepts, each with the days on which it is known to hold.
+    """M memberships of stocks in concepts.
 
     Attributes:
-        names: [C], the concepts.
-        n_stocks: S, the size of the universe.
-        stocks: [M], column of the universe of each membership.
-        concepts: [M], its concept.
-        first: [M], the first row of the calendar on which it holds.
-        last: [M], the last one.
-        weights: [M], 1 where there is no weight.
+        names: [C], names of the concepts.
+        n_stocks: S, number of stocks in the market.
+        stocks: [M], the stock of each membership, as a column of the universe.
+        concepts: [M], the concept of each membership, as an index of ``names``.
+        first: [M], the first row of the calendar on which the membership holds.
+        last: [M], the last row of the calendar on which it holds.
+        weights: [M], above 0; 1 if no weights are given.
     """
 
     names: tuple[str, ...]
@@ -54,36 +54,36 @@ class Concepts:
     weights: Tensor
 
     def on(self, day: int, stocks: Tensor) -> Tensor:
-        """[N, C], the weights of the memberships that hold on that day; 0 is no member."""
+        """Return the weights of stocks [N] in the concepts on a day, [N, C]; 0 for no member."""
         dense = self.weights.new_zeros(self.n_stocks, len(self.names))
         holds = (self.first <= day) & (day <= self.last)
         dense[self.stocks[holds], self.concepts[holds]] = self.weights[holds]
         return dense[stocks]
 
     def to(self, device: torch.device) -> "Concepts":
-        """Copy on that device."""
+        """Return a copy on the device."""
         parts = ("stocks", "concepts", "first", "last", "weights")
         return replace(self, **{name: getattr(self, name).to(device) for name in parts})
 
 
-# makes them from a market and the rows of its train days
+# returns the concepts of a market, given the rows of its training days
 ConceptSource = Callable[[Market, Sequence[int]], Concepts]
 Source = TypeVar("Source", bound=Callable[..., Concepts])
 
-_DATA: set[object] = set()  # sources whose concepts are data
+_DATA: set[object] = set()  # sources that `is_data` has marked
 
 
 def is_data(source: Source) -> Source:
-    """Mark a source whose concepts are data, like prices: they are read anew by every run."""
+    """Mark a source whose concepts are data, like prices, which every run reads again."""
     _DATA.add(source)
     return source
 
 
 def are_learned(source: str | Path | ConceptSource | None) -> bool:
-    """Whether a source computes its concepts from the train days.
+    """Whether the concepts of a source are computed from the training days.
 
-    Such concepts are part of what a run has learnt and belong to its checkpoint. So are those of
-    every function that is not marked by `is_data`.
+    Such concepts are stored in the checkpoint, because the trained model depends on them. All
+    functions that are not marked by `is_data` count as computing them.
     """
     while isinstance(source, partial):
         source = source.func
@@ -92,18 +92,23 @@ def are_learned(source: str | Path | ConceptSource | None) -> bool:
 
 @is_data
 def no_concepts(market: Market, train: Sequence[int]) -> Concepts:
-    """C = 0."""
-    nobody = np.empty(0, dtype=np.int64)
-    return always([], nobody, nobody, market)
+    """Return no concepts: C = 0."""
+    empty = np.empty(0, dtype=np.int64)
+    return always([], empty, empty, market)
 
 
 def find_concepts(
     source: str | Path | ConceptSource | None, market: Market, train: Sequence[int]
 ) -> Concepts:
-    """The concepts of a market from a table, see `read_concepts`, a function, or none at all.
+    """Return the concepts of a market from a source.
+
+    Args:
+        source: A table, see `read_concepts`, a function, or None for no concepts.
+        market: The market.
+        train: Rows of the training days.
 
     Raises:
-        InputError: They cannot be read or made.
+        InputError: The concepts cannot be read or computed.
     """
     if not source:
         return no_concepts(market, train)
@@ -114,7 +119,7 @@ def find_concepts(
     except InputError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"cannot make the concepts: {error}") from error
+        raise InputError(f"cannot create the concepts: {error}") from error
 
 
 @is_data
@@ -127,26 +132,27 @@ def read_concepts(
     date_format: str | None = None,
     timezone: str | None = None,
 ) -> Concepts:
-    """Read a table with one row per stock and concept.
+    """Read concepts from a table with one row per membership.
 
-    A stock in no row has no concept; symbols outside the market are left out and listed in the log.
+    Stocks that are not in the table have no concept. Symbols that are not in the market are skipped
+    and logged.
 
     Args:
         market: Gives symbols and calendar.
-        train: Not used: what a table says is known.
+        train: Ignored; concepts from a table do not depend on the training days.
         table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame, or another table that
             Arrow can read.
-        columns: Names in the table of ``symbol``, ``concept`` (one column or several, such as
-            ``[sector, industry]``) and, where wanted, of ``from`` and ``to``, the first and the
-            last day of a membership (empty: open), and ``weight``, above 0, such as the market
-            value. A name left out is itself for the first two, absent for the others. None: all
-            five are themselves, the last three where the table has them.
+        columns: Names in the table of the columns ``symbol``, ``concept`` (one column or several,
+            such as ``[sector, industry]``) and, optionally, ``from`` and ``to`` (first and last day
+            of a membership; empty values leave it open) and ``weight`` (above 0, such as the market
+            value). The first two default to their own names, and the others to no column. If
+            ``columns`` is None, optional columns that the table has are used, too.
         date_format: Format of dates that are text, see `alphazoo.market.sources.table.read_table`.
-        timezone: Where the stocks trade, if the dates are timestamps in UTC.
+        timezone: Time zone of the exchange, if the dates are timestamps in UTC.
 
     Raises:
-        InputError: A file or column is missing, a symbol, date or weight is wrong, a period is
-            reversed or overlaps another of the same stock and concept, or no symbol is in the
+        InputError: A file or column is missing, a symbol, date or weight is invalid, a period is
+            reversed or overlaps another one of the same stock and concept, or no symbol is in the
             market.
     """
     opened = open_table(table, "data.concepts")
@@ -166,47 +172,47 @@ def read_concepts(
     names |= {n: parse_text_setting(given[n], f"{key}.{n}") for n in OPTIONAL if given.get(n)}
     found = read_columns(opened, names, key=key, optional=OPTIONAL, numbers=["weight"])
     if "from" not in names:
-        log.warning("%s has no dates: its concepts are taken to hold in the past, too", found.name)
+        log.warning("%s has no dates, so its concepts are assumed to hold on all days", found.name)
     rules = DateRules(date_format, timezone, setting="data.concepts.{}={}")
-    return _place(_periods(found, labels, market, rules), market, found.name)
+    return _to_concepts(_parse_memberships(found, labels, market, rules), market, found.name)
 
 
 def correlation_groups(
     market: Market, train: Sequence[int], *, n_groups: int, min_days: PositiveInt
 ) -> Concepts:
-    """Group stocks whose returns move together on the train days, and on these alone.
+    """Group stocks by the correlation of their returns on the training days.
 
-    Hierarchical clustering (Ward) of the daily returns of members less the mean of the day's
-    members, each stock scaled to length 1, so that the squared distance of two is 2 - 2 times their
-    correlation. A return counts on days on which its stock is a member of the universe; indices
-    and stocks that are no members have no group and do not change those of others.
+    Ward's hierarchical clustering is applied to daily returns minus the mean over the day's
+    universe members. Each stock's vector of returns is scaled to length 1, so that the squared
+    distance of two stocks is 2 - 2 times their correlation. Only returns on days on which the stock
+    is a universe member are used. Indices have no group, and do not affect others.
 
     Args:
         market: Gives closes and members.
-        train: Rows of the train days; no other day is looked at.
+        train: Rows of the training days; no other days are used.
         n_groups: Number of groups.
-        min_days: Stocks with fewer returns on days of membership have no group.
+        min_days: Stocks with fewer such returns have no group.
 
     Raises:
-        InputError: There are fewer stocks with that many returns than groups.
+        InputError: Fewer than ``n_groups`` stocks have ``min_days`` returns.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
     days = slice(min(train), max(train) + 1)
     close, members = market.field("close")[days], market.members[days]  # [D, S]
-    counts = close[1:].isfinite() & close[:-1].isfinite() & members[1:]
-    enough = counts.sum(dim=0) >= min_days
-    enough &= torch.tensor([symbol not in market.indices for symbol in market.symbols])
-    stocks = enough.nonzero().squeeze(1)
+    used = close[1:].isfinite() & close[:-1].isfinite() & members[1:]
+    grouped = used.sum(dim=0) >= min_days
+    grouped &= torch.tensor([symbol not in market.indices for symbol in market.symbols])
+    stocks = grouped.nonzero().squeeze(1)
     if not 1 <= n_groups <= len(stocks):
         raise InputError(
-            f"data.concepts.n_groups={n_groups}: {len(stocks)} stocks have {min_days} returns "
-            "on the train days on which they are members"
+            f"data.concepts.n_groups={n_groups}, but the number of stocks with {min_days} returns "
+            f"on training days on which they are universe members is {len(stocks)}"
         )
     close = close[:, stocks].double()
-    moves = (close[1:] / close[:-1] - 1).where(counts[:, stocks], torch.nan)
-    moves = (moves - moves.nanmean(dim=1, keepdim=True)).nan_to_num()
-    unit = moves / moves.norm(dim=0).clamp_min(1e-12)
+    returns = (close[1:] / close[:-1] - 1).where(used[:, stocks], torch.nan)
+    returns = (returns - returns.nanmean(dim=1, keepdim=True)).nan_to_num()
+    unit = returns / returns.norm(dim=0).clamp_min(1e-12)
     groups = fcluster(linkage(unit.T.numpy(), "ward"), n_groups, "maxclust") - 1
     sizes = np.bincount(groups)
     log.info("concepts: %d groups of %d to %d stocks", len(sizes), sizes.min(), sizes.max())
@@ -216,29 +222,35 @@ def correlation_groups(
 
 @is_data
 def planted_sectors(market: Market, train: Sequence[int]) -> Concepts:
-    """The sectors of a synthetic market.
+    """Return the sectors of a synthetic market.
 
     Raises:
-        InputError: The market is not a synthetic one.
+        InputError: The market is not synthetic.
     """
     if market.planted is None:
-        raise InputError(f"market {market.name!r} has no planted sectors: choose other concepts")
+        raise InputError(
+            f"market {market.name!r} is not synthetic, so it has no planted sectors: choose other "
+            "concepts"
+        )
     sectors = market.planted.sectors.numpy()
     names = [f"sector {number}" for number in range(sectors.max() + 1)]
     return always(names, np.arange(len(sectors)), sectors, market)
 
 
-def _periods(table: Table, labels: Sequence[str], market: Market, rules: DateRules) -> pd.DataFrame:
-    """Memberships of stocks of the market with both ends and a weight, checked."""
+def _parse_memberships(
+    table: Table, labels: Sequence[str], market: Market, rules: DateRules
+) -> pd.DataFrame:
+    """Return the memberships of the market's stocks: symbol, stock, concept, from, to, weight."""
     symbols, rows = parse_symbols(table)
     stocks = _find_stocks(symbols, market, table.name)
-    held = pd.DataFrame({"symbol": np.array(symbols, dtype=object)[rows], "stock": stocks[rows]})
-    held["weight"] = parse_numbers(table, "weight") if "weight" in table.names else 1.0
-    for end, open_end in EVER.items():
-        held[end] = open_end
+    common = pd.DataFrame({"symbol": np.array(symbols, dtype=object)[rows], "stock": stocks[rows]})
+    common["weight"] = parse_numbers(table, "weight") if "weight" in table.names else 1.0
+    for end, open_end in OPEN_ENDS.items():
+        common[end] = open_end
         if end in table.names:
-            days, which = parse_dates(table, end, rules, ends=True)
-            held[end] = days.append(pd.DatetimeIndex([open_end]))[which]  # -1 is the last
+            days, codes = parse_dates(table, end, rules, ends=True)
+            # a missing date has code -1, which selects the open end
+            common[end] = days.append(pd.DatetimeIndex([open_end]))[codes]
     parts = []
     for name, label in zip(
         (n for n in table.names if n.startswith("concept")), labels, strict=True
@@ -246,7 +258,7 @@ def _periods(table: Table, labels: Sequence[str], market: Market, rules: DateRul
         concept = parse_labels(table, name)
         if len(labels) > 1:  # a sector and an industry may share a name
             concept = f"{label}: " + concept
-        parts.append(held.assign(concept=concept))
+        parts.append(common.assign(concept=concept))
     frame = pd.concat(parts, ignore_index=True)
     wrong = frame[~(frame["weight"] > 0) | np.isinf(frame["weight"])]
     if len(wrong):
@@ -260,7 +272,7 @@ def _periods(table: Table, labels: Sequence[str], market: Market, rules: DateRul
 
 
 def _find_stocks(symbols: Sequence[str], market: Market, source: str) -> Rows:
-    """Column of the market of each symbol, -1 for those that it lacks, which the log lists."""
+    """Return the column of each symbol in the market; -1 for unknown symbols, which are logged."""
     stocks = find_symbols(symbols, market.symbols)
     unknown = [symbol for symbol, stock in zip(symbols, stocks, strict=True) if stock < 0]
     if not unknown:
@@ -272,16 +284,16 @@ def _find_stocks(symbols: Sequence[str], market: Market, source: str) -> Rows:
             f"{hint}"
         )
     log.warning(
-        "%s: %d of %d symbols are not in market %r, left out: %s; %s",
+        "%s: %d of %d symbols are not in market %r, and are skipped: %s; %s",
         *(source, len(unknown), len(symbols), market.name, shorten(unknown), hint),
     )
     return stocks
 
 
-def _place(periods: pd.DataFrame, market: Market, source: str) -> Concepts:
-    """Refuse reversed and overlapping periods, and find their rows and columns."""
+def _to_concepts(periods: pd.DataFrame, market: Market, source: str) -> Concepts:
+    """Create concepts from memberships; reject reversed and overlapping periods."""
 
-    def refuse(fault: str, row: "pd.Series[str]") -> None:
+    def reject(fault: str, row: "pd.Series[str]") -> None:
         first, last = (f"{row[end]:%Y-%m-%d}" for end in ("from", "to"))
         raise InputError(
             f"{source}: {row['symbol']} in {row['concept']!r} from {first} to {last} {fault}"
@@ -289,15 +301,16 @@ def _place(periods: pd.DataFrame, market: Market, source: str) -> Concepts:
 
     reversed_ = periods[periods["from"] > periods["to"]]
     if len(reversed_):
-        refuse("ends before it starts", reversed_.iloc[0])
+        reject("ends before it starts", reversed_.iloc[0])
     pairs = periods.groupby(["symbol", "concept"])
     overlapping = periods[periods["from"] <= pairs["to"].shift()]
     if len(overlapping):
-        refuse("overlaps another period of the two", overlapping.iloc[0])
+        reject("overlaps another period of this stock and concept", overlapping.iloc[0])
     codes, names = pd.factorize(periods["concept"], sort=True)
     stocks = periods["stock"].to_numpy(dtype=np.int64, copy=True)
     log.info(
-        "concepts: %d, of %d of %d stocks", len(names), len(np.unique(stocks)), len(market.symbols)
+        "%d concepts, to which %d of %d stocks belong",
+        *(len(names), len(np.unique(stocks)), len(market.symbols)),
     )
     return Concepts(
         names=tuple(map(str, names)),
@@ -316,7 +329,14 @@ def always(
     concepts: "np.typing.NDArray[np.int64]",
     market: Market,
 ) -> Concepts:
-    """Memberships that hold on every day."""
+    """Return concepts whose memberships hold on all days, with weight 1.
+
+    Args:
+        names: [C].
+        stocks: [M], columns of the universe.
+        concepts: [M], indices of ``names``.
+        market: The market.
+    """
     return Concepts(
         names=tuple(names),
         n_stocks=len(market.symbols),

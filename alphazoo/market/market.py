@@ -1,4 +1,4 @@
-"""Market: prices, calendar and universe as dense panels, one float32 ``[D, S]`` per field."""
+"""`Market`: prices, calendar and universe as dense panels, one float32 tensor [D, S] per field."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ P = ParamSpec("P")
 
 
 def _market_of(source: Callable[P, Arrays]) -> Callable[P, "Market"]:
-    """A function that makes a market of what a source reads, with the signature of the source."""
+    """Return a function that creates a market from a source, with the signature of the source."""
 
     @wraps(source)
     def make(*args: P.args, **options: P.kwargs) -> "Market":
@@ -51,20 +51,21 @@ class Market:
     """A stock market, aligned to its trading calendar.
 
     Attributes:
-        name: What logs and errors call it.
-        dates: [D], the trading calendar, increasing.
+        name: Name in logs and errors.
+        dates: [D], the trading calendar, in ascending order.
         symbols: [S], sorted.
-        fields: [D, S] float32 each; adjusted ``open high low close``, ``volume``, where the source
-            has it ``vwap``, and others that the user brought. NaN where a stock is not listed,
+        fields: [D, S] float32 each: adjusted ``open high low close``, ``volume``, ``vwap`` if the
+            source has it, and extra fields of the user. NaN where a stock is not listed, is
             suspended or has no value.
-        members: [D, S] bool, who belongs to the universe on that day.
-        benchmark: [D] level of an index, or None.
-        factor: [D, S] adjusted price / raw price, for trading in whole shares, or None. Not one of
-            the fields: features must not see it, as dividends to come may be in it.
-        notes: What a reader of results on these data must know, such as stocks that are missing.
-        indices: [D] by symbol and field: what is known of market indices, ``close``, ``volume`` and
-            where the source has it ``amount``, the value traded; NaN where unknown.
-        planted: What moves a synthetic market; None for a real one.
+        members: [D, S] bool, universe members by day.
+        benchmark: [D], level of an index, or None.
+        factor: [D, S], adjusted price / raw price, for trading in whole shares, or None. It is not
+            one of the fields, because it may depend on later dividends, which features must not
+            see.
+        notes: Caveats for readers of results on these data, such as missing stocks.
+        indices: [D] by symbol and field, series of market indices: ``close``, ``volume`` and, if
+            the source has it, ``amount``, the traded value; NaN where unknown.
+        planted: The planted signals of a synthetic market; None for other markets.
     """
 
     name: str
@@ -94,28 +95,28 @@ class Market:
         bad_prices: BadPrices = "missing",
         planted: Planted | None = None,
     ) -> Self:
-        """Check and clean panels and make a market of them; every source ends here.
+        """Create a market from panels, after checking and cleaning them; every source uses this.
 
-        A day without volume is a suspended day: all its fields become NaN.
+        A stock without volume is suspended on that day: all its fields become NaN.
 
         Args:
-            name: What logs and errors call the market.
-            dates: [D], increasing.
+            name: Name in logs and errors.
+            dates: [D], in ascending order.
             symbols: [S].
             fields: [D, S] float32 each; cleaned in place.
             members: [D, S] bool.
             benchmark: [D].
             factor: [D, S] float32; NaN where unknown.
-            notes: See the attribute.
+            notes: See `Market`.
             indices: [D] float32 each, by symbol and field; cleaned in place.
-            bad_prices: What to do with non-positive or infinite prices and negative or infinite
-                volumes: ``"missing"`` makes them NaN and lists them in the log, ``"refuse"`` fails.
-            planted: See the attribute.
+            bad_prices: How to treat non-positive or infinite prices and negative or infinite
+                volumes: ``"missing"`` replaces them by NaN and logs them, ``"refuse"`` raises.
+            planted: See `Market`.
 
         Raises:
-            InputError: An array is missing, misshapen or of another type, the calendar does not
-                increase, a symbol stands twice, no stock has volume, or a price is bad and
-                ``bad_prices`` says to refuse it.
+            InputError: An array is missing or has the wrong shape or type, the calendar is not in
+                ascending order, a symbol is duplicate, no stock has volume, or a price is bad and
+                ``bad_prices`` is ``"refuse"``.
         """
         indices = indices or {}
         panels = fields if factor is None else {**fields, "factor": factor}
@@ -127,7 +128,7 @@ class Market:
             clean_prices(name, dates, [symbol], columns, bad_prices)
         suspended = ~(fields["volume"] > 0)
         if suspended.all():
-            raise InputError(f"market {name!r} has no volume: every day would be a suspended day")
+            raise InputError(f"market {name!r} has no volume, so all stocks would be suspended")
         for panel in fields.values():
             panel[suspended] = np.nan
         market = cls(
@@ -149,13 +150,13 @@ class Market:
         return market
 
     def _warn_of_stray_days(self) -> None:
-        """Count what they cost for the return from the next day to the one after."""
+        """Warn of stray days, and count the lost labels of the return from day t+1 to t+2."""
         present, priced = self.present, self.field("close").isfinite()
         lost = lost_labels(present, priced, buy=1, sell=2)
         if lost:
             log.warning(
-                "market %r has %s: other stocks lose the labels that reach over them, %s of the "
-                "return from day t+1 to t+2; delete their rows if the market was closed",
+                "market %r has %s, on which other stocks have no price, so that %s labels (returns "
+                "from day t+1 to t+2) are lost; delete their rows if the market was closed",
                 self.name,
                 describe_days(find_stray_days(present), self.dates, present),
                 f"{lost:,}",
@@ -167,18 +168,19 @@ class Market:
 
     @property
     def present(self) -> Tensor:
-        """[D, S] bool: members with a price on that day, the stocks that a day consists of."""
+        """The stocks of each day, [D, S] bool: universe members with a price."""
         return self.members & self.fields["close"].isfinite()
 
     def rows(self, first: str | None = None, last: str | None = None) -> range:
-        """Rows of the calendar from one date to another, both included; None is an open end.
+        """Return the rows of the calendar from one date to another, both included.
 
         Args:
-            first: A date, month or year, see `alphazoo.market.periods.parse_bound`.
-            last: Likewise.
+            first: A date, month or year, see `alphazoo.market.periods.parse_bound`; None for the
+                first day.
+            last: Likewise; None for the last day.
 
         Raises:
-            InputError: An end is no date, or there is no trading day between them.
+            InputError: ``first`` or ``last`` is not a date, or no trading day is between them.
         """
         start, stop = parse_bound(first, "left", "from"), parse_bound(last, "right", "to")
         rows = range(
@@ -195,22 +197,22 @@ class Market:
     def oracle_ic(
         self, part: str = "all", first: str | None = None, last: str | None = None
     ) -> float:
-        """Mean IC of a forecaster that knows the planted signal: the best that a model can reach.
+        """Return the mean IC of a forecaster that knows the planted signal.
 
-        0 where nothing is planted.
+        No model can exceed it, on average. It is 0 if the signal has no strength.
 
         Args:
             part: ``"own"``, ``"sector"`` or ``"all"``, see `alphazoo.market.planted.Planted`.
-            first: The first day; None: that of the market.
-            last: The last day; None: that of the market.
+            first: The first day; defaults to the first day of the market.
+            last: The last day; defaults to the last day of the market.
 
         Raises:
-            InputError: The market is not a synthetic one, there is no such part, an end is no date,
-                or no trading day is between them.
+            InputError: The market is not synthetic, there is no such part, ``first`` or ``last`` is
+                not a date, or no trading day is between them.
         """
         if self.planted is None:
             raise InputError(
-                f"market {self.name!r} has no planted signal: it is not a synthetic one"
+                f"market {self.name!r} has no planted signal, because it is not synthetic"
             )
         signal = self.planted.signal(part)
         returns = forward_return(self.fields["close"], buy=DELAY - 1, sell=DELAY)
@@ -227,7 +229,7 @@ class Market:
         return float(daily_ic(table)["ic"].fillna(0.0).mean())
 
     def until(self, row: int) -> "Market":
-        """The market as it was after the close of a day, given as a row of the calendar."""
+        """Return the market as known after the close of a day, given by its row of the calendar."""
         days = slice(row + 1)
         return Market(
             name=self.name,
@@ -245,10 +247,10 @@ class Market:
         )
 
     def field(self, name: str) -> Tensor:
-        """[D, S], the panel of that name.
+        """Return the panel of a field, [D, S].
 
         Raises:
-            InputError: There is none.
+            InputError: The market has no such field.
         """
         if name not in self.fields:
             hint = did_you_mean(name, self.fields)

@@ -1,4 +1,4 @@
-"""Ends of a period that a setting gives: a date, a month or a year."""
+"""Parses the ends of a period in a setting, each a date, a month or a year."""
 
 import re
 from calendar import monthrange
@@ -8,24 +8,24 @@ import pandas as pd
 
 from alphazoo.errors import InputError
 
-FIRST, LAST = date(1700, 1, 1), date(2200, 1, 1)  # of an open period; pandas reaches 1678 to 2261
+FIRST, LAST = date(1700, 1, 1), date(2200, 1, 1)  # ends of an open period; pandas: 1678 to 2261
 ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
 
 def parse_bound(end: object, side: str, key: str) -> pd.Timestamp | None:
-    """First or last day of a date, month (``"2015-03"``) or year (2015) of a setting.
+    """Return the first or last day of a date, month (``"2015-03"``) or year (2015).
 
     Args:
-        end: ISO text ``YYYY-MM-DD``, ``YYYY-MM``, ``YYYY`` or ``YYYYMMDD``, an integer of the last
-            two, or a date; None for an open end. Before 1700 and after 2200 it is that year.
+        end: ISO text ``YYYY-MM-DD``, ``YYYY-MM``, ``YYYY`` or ``YYYYMMDD``, an integer like the
+            last two, or a date; None for an open end.
         side: ``"left"`` for the first day, ``"right"`` for the last.
         key: The setting, for errors.
 
     Returns:
-        The day, None for an open end.
+        The day, clipped to the years 1700 to 2200; None for an open end.
 
     Raises:
-        InputError: It is none of these.
+        InputError: ``end`` has another type or format.
     """
     if end is None:
         return None

@@ -1,4 +1,4 @@
-"""What moves a synthetic market, so that the best possible IC is known."""
+"""The planted signals of a synthetic market, from which the best possible IC follows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from alphazoo.errors import InputError
 
-DELAY = 2  # a signal of day t moves the return from the close of t+1 to that of t+2
+DELAY = 2  # a signal of day t affects the return from the close of day t+1 to that of day t+2
 
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """The structure that a synthetic market is made of.
+    """The planted structure of a synthetic market.
 
     Attributes:
-        signals: [D, S] each: what day t says about the return from the close of t+1 to that of t+2,
-            in daily volatilities of the stock. ``own`` is short-term reversal, which the stock's
-            own window shows; ``sector`` is what the leaders of its sector did, which only a model
-            that sees the other stocks can know.
+        signals: [D, S] by name: the predictable part of the return from the close of day t+1 to
+            that of day t+2, known on day t, in units of the stock's daily volatility. ``own`` is
+            short-term reversal, which the stock's own window reveals. ``sector`` follows the
+            leaders of the stock's sector, so only models that see other stocks can learn it.
         sectors: [S], the sector of each stock.
     """
 
@@ -27,13 +27,13 @@ class Planted:
     sectors: Tensor
 
     def signal(self, part: str) -> Tensor:
-        """[D, S], one of the signals, or the sum of ``"all"``.
+        """Return one of the signals, or the sum of ``"all"``, [D, S].
 
         Raises:
-            InputError: There is no such part.
+            InputError: There is no such signal.
         """
         if part == "all":
             return sum(self.signals.values(), torch.zeros(()))
         if part not in self.signals:
-            raise InputError(f"part is 'all' or one of {sorted(self.signals)}, got {part!r}")
+            raise InputError(f"part must be 'all' or one of {sorted(self.signals)}, got {part!r}")
         return self.signals[part]

@@ -1,4 +1,4 @@
-"""Forward returns: what a holding of a stock earns after the score is known."""
+"""Forward returns: the return of a stock that is bought after its score is known."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from alphazoo.errors import InputError
 
 
 class Holding(Protocol):
-    """When a stock is bought and sold: what `alphazoo.data.labels.Label` says of it."""
+    """The days of purchase and sale, as in `alphazoo.data.labels.Label`."""
 
     @property
     def buy(self) -> int:

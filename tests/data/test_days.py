@@ -128,7 +128,7 @@ def test_days_with_few_stocks_are_left_out_and_counted(caplog: pytest.LogCapture
     data.setup()
     dates = data.market.dates[data.segments["train"]]
     assert not dates.isin(few).any()
-    assert "left out: 2 with fewer than 2 stocks" in caplog.text
+    assert "omitted: 2 with fewer than 2 stocks" in caplog.text
 
 
 def test_days_with_few_stocks_are_not_predicted_either(data: MarketDataModule) -> None:
@@ -138,7 +138,7 @@ def test_days_with_few_stocks_are_not_predicted_either(data: MarketDataModule) -
     assert data.segments["predict"] == [
         row for row, count in enumerate(counts) if count >= data.min_stocks
     ]
-    with pytest.raises(InputError, match=f"no day of .* has {data.min_stocks} members"):
+    with pytest.raises(InputError, match=f"no day from .* has {data.min_stocks} members"):
         data.predict_days([int(counts.argmin())])
 
 
@@ -183,7 +183,7 @@ def test_statistics_travel_in_the_checkpoint(run: Run) -> None:
 def test_a_checkpoint_of_other_features_is_refused(run: Run) -> None:
     saved = torch.load(run.last_checkpoint, weights_only=True)["MarketDataModule"]
     other = make_data(small_config("features.window=10"))
-    with pytest.raises(InputError, match="made with features.window=20, here it is 10"):
+    with pytest.raises(InputError, match="made with features.window=20, but this run has 10"):
         other.load_state_dict(saved)
 
 
@@ -242,9 +242,9 @@ def test_ends_are_dates_months_or_years() -> None:
         ({"valid": [2020, 2021]}, r"data.valid=.* does not come after data.train"),
         ({"test": [2019, 2019]}, r"data.test=\[2019, 2019\] has no trading day: .* 2020-01-01 to"),
         ({"valid": [2031, 2032]}, "has no trading day"),
-        ({"valid": ["2021-03-01", "2021-03-02"]}, "none of which has its label inside"),
-        ({"valid": [2021]}, r"data.valid is \[from, to\], got \[2021\]"),
-        ({"valid": "2021"}, r"data.valid is \[from, to\], got '2021'"),
+        ({"valid": ["2021-03-01", "2021-03-02"]}, "because their labels reach beyond it"),
+        ({"valid": [2021]}, r"data.valid must be \[from, to\], got \[2021\]"),
+        ({"valid": "2021"}, r"data.valid must be \[from, to\], got '2021'"),
         ({"valid": ["spring", 2021]}, "data.valid: 'spring' is not a date"),
     ],
 )

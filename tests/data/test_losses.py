@@ -53,7 +53,7 @@ def test_labels_lost_to_stray_days_are_those_that_the_market_without_them_has(
 def test_a_market_with_a_stray_day_says_so(caplog: pytest.LogCaptureFixture) -> None:
     market = read(with_rows_on(small_frame(n_stocks=30), [SATURDAY]))
     assert "1 day with few members (Saturday 2015-03-07: 1 of 30)" in caplog.text
-    assert "58 of the return from day t+1 to t+2" in caplog.text
+    assert "58 labels (returns from day t+1 to t+2) are lost" in caplog.text
     lines = check_market(market, Label(1, 2, "raw"))
     assert lines["days with few members"].endswith("58 labels lost")
     assert lines["odd weekdays"] == "1 Saturdays from 2015-03-07 with at most 1 members"
@@ -134,7 +134,7 @@ def test_a_run_warns_of_the_stray_days_that_cost_its_own_labels(
     early = pd.Timestamp("2015-01-17")
     market = read(with_rows_on(small_frame(n_stocks=30), [early, SATURDAY]))
     make_data(small_config(), market).setup()
-    assert "58 labels are lost to days with few members" in caplog.text
+    assert "58 labels are lost to the days with few members" in caplog.text
     caplog.clear()
     make_data(small_config(), read(with_rows_on(small_frame(n_stocks=30), [early]))).setup()
     assert "1 day with few members" in caplog.text

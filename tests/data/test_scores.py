@@ -108,7 +108,7 @@ def test_scores_that_are_not_finite_are_counted_once_and_left_out(
         ({"score": None}, "no column score: rename one, .*columns={'score': NAME}"),
         ({"date": None}, "no column date or datetime"),
         ({"Datetime": "2015-01-01"}, "several columns for date: date, Datetime; choose"),
-        ({"date": "2015-01-01"}, "9 rows whose date and symbol stand twice: 2015-01-01 ST0"),
+        ({"date": "2015-01-01"}, "9 rows that repeat .* of another: 2015-01-01 ST0"),
         (
             {"date": ["soon"] + ["2015-01-01"] * 11},
             "column 'date', row 1.*: 'soon' is not a date by %Y-%m-%d",
@@ -185,7 +185,7 @@ def test_unknown_symbols_and_dates_are_refused_or_left_out(
         join_returns(wrong, market, NEXT_DAY)
     text = str(error.value)
     assert "2 symbols that market" in text
-    assert "lacks: YY, XX; there it is ST0, ST1, ST2 and 5 more" in text
+    assert "lacks: YY, XX; known are ST0, ST1, ST2 and 5 more" in text
     assert "1 dates that are not trading days" in text
     assert "(2015-01-01 to 2015-07-01): 2015-01-03" in text
     table = join_returns(wrong, market, NEXT_DAY, drop_unknown=True)

@@ -204,9 +204,9 @@ def test_the_index_of_the_synthetic_market_is_the_mean_of_its_stocks() -> None:
             "no rows of 'ST77' .data.indices.; did you mean 'ST7'?",
         ),
         (["data.indices=[MARKT]"], "unknown index 'MARKT'; did you mean 'MARKET'?"),
-        (["data.indices=MARKET"], "data.indices is a list of symbols, got 'MARKET'"),
-        (["data.indices=null"], "data.indices is a list of symbols, got None"),
-        (["data.indices=[MARKET,MARKET]"], "data.indices is a list of different symbols"),
+        (["data.indices=MARKET"], "data.indices must be a list of symbols, got 'MARKET'"),
+        (["data.indices=null"], "data.indices must be a list of symbols, got None"),
+        (["data.indices=[MARKET,MARKET]"], "data.indices must not have duplicate"),
         (["data=table", "data.indices=[300]"], "no rows of '300' .data.indices."),
     ],
 )
@@ -352,7 +352,7 @@ def test_an_index_without_volume_or_history_has_zeros_and_is_named(
     ]
     for _ in range(2):
         data.days("test")
-    said = "unknown or constant on the train days, so 0 everywhere: ST6_turnover_mean5"
+    said = "unknown or constant on the training days are set to 0: ST6_turnover_mean5"
     assert caplog.text.count(said) == 1
 
 

@@ -72,7 +72,7 @@ def test_a_missing_vwap_is_zero_and_said_once(caplog: pytest.LogCaptureFixture) 
     assert windows(1, torch.tensor([0, 1]))[..., 1].isnan().all()
     scaler = ZScore(clip=3.0, max_rows=10)
     scaler.fit(windows, [0, 1], market.present, features.columns)
-    assert "constant on the train days, so 0 everywhere: vwap" in caplog.text
+    assert "constant on the training days are set to 0: vwap" in caplog.text
     assert scaler(windows(1, torch.tensor([0, 1])))[..., 1].count_nonzero() == 0
 
 
@@ -80,7 +80,7 @@ def test_a_window_longer_than_the_history_is_refused() -> None:
     market = toy_market([[10, 1], [11, 2]], [[1, 1], [1, 1]])
     with pytest.raises(InputError, match="window is 3 days, but market 'toy' has only 2"):
         Alpha360(["close"], window=3).bind(market)
-    with pytest.raises(InputError, match="features.window is 1 day or more"):
+    with pytest.raises(InputError, match="features.window must be at least 1"):
         Alpha360(["close"], window=0)
     with pytest.raises(InputError, match="no field 'clsoe'; did you mean 'close'"):
         Alpha360(["clsoe"], window=1).bind(market)
@@ -318,8 +318,8 @@ def test_neutral_labels_of_concepts_that_overlap_are_residuals() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"winsorize": 0.5}, "label.winsorize is from 0 to below 0.5, got 0.5"),
-        ({"drop_extreme": 1.0}, "label.drop_extreme is from 0 to below 1, got 1.0"),
+        ({"winsorize": 0.5}, "need 0 <= label.winsorize < 0.5, got 0.5"),
+        ({"drop_extreme": 1.0}, "need 0 <= label.drop_extreme < 1, got 1.0"),
         ({"neutral": True}, "label.neutral needs concepts"),
     ],
 )
@@ -442,7 +442,7 @@ def test_features_scaled_in_any_way_are_blind_to_the_future(name: str) -> None:
 
 def test_statistics_of_another_scaler_are_refused() -> None:
     scaler = MinMax(max_rows=10)
-    with pytest.raises(InputError, match="made with the scaler DayRank, here it is MinMax"):
+    with pytest.raises(InputError, match="the scaler DayRank, but this run has MinMax"):
         scaler.load_state_dict(DayRank().state_dict())
 
 

@@ -80,7 +80,7 @@ def wrong_name(market: Market) -> Mapping[str, Tensor]:
         (lambda: Panels(["RSQ5"], 1), "unknown column 'RSQ5'; did you mean 'RSQR5'?"),
         (lambda: Panels(["momentun"], 1, [momentum]), "did you mean 'momentum'?"),
         (lambda: Panels([], 1), "features.columns is empty"),
-        (lambda: Panels(["KMID"], 0), "features.window is 1 day or more, got 0"),
+        (lambda: Panels(["KMID"], 0), "features.window must be at least 1 day, got 0"),
         (lambda: Panels(["KMID", "KMID"], 1), "duplicate names: KMID"),
         (lambda: Panels(["KMID"], 600), "window is 600 days, but market 'random' has only 130"),
         (lambda: Panels(["mine"], 1, [wrong_shape]), "wrong_shape returns 'mine' as Tensor (3, 3)"),

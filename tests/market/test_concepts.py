@@ -136,7 +136,7 @@ def test_correlation_finds_sectors_on_the_train_days_alone() -> None:
     assert len(pairs) == 4  # one group per sector
     market.fields["close"][200:] *= torch.rand(200, 40) + 0.5
     assert groups() == before
-    with pytest.raises(InputError, match="n_groups=99: .* stocks have 50 returns"):
+    with pytest.raises(InputError, match="n_groups=99, but .* stocks with 50 returns"):
         correlation_groups(market, range(200), n_groups=99, min_days=50)
 
 
@@ -212,7 +212,7 @@ def test_returns_count_on_days_of_membership(pairs: Market) -> None:
         ["ST0", "ST2", "ST3"],
         ["ST0", "ST2", "ST3"],
     ]
-    with pytest.raises(InputError, match="0 stocks have 40 returns .* on which they are members"):
+    with pytest.raises(InputError, match="stocks with 40 returns .* universe members is 0"):
         correlation_groups(pairs, range(40), n_groups=1, min_days=40)
 
 
@@ -313,7 +313,7 @@ def test_a_data_module_takes_the_computed_concepts_of_a_checkpoint(
     assert not torch.equal(days[0].concepts, days[2].concepts)
     del state["concepts"]  # of an earlier version
     after.load_state_dict(state)
-    assert "does not hold its concepts" in caplog.text
+    assert "does not contain its concepts" in caplog.text
 
 
 def test_scores_of_old_days_stay_when_symbols_come(tmp_path: Path) -> None:

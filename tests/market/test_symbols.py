@@ -150,7 +150,7 @@ def test_scores_whose_symbols_lost_their_zeros_are_refused(
     ):
         join_returns(scores, market, label)
     assert len(join_returns(scores, market, label, drop_unknown=True)) == 6
-    assert "6 of 12 scores are of what market" in caplog.text
+    assert "6 of 12 scores are not in market" in caplog.text
     assert "2 symbols that market 'the DataFrame' lacks: 1, 9" in caplog.text
 
 
@@ -161,7 +161,10 @@ def test_concepts_are_matched_like_scores(market: Market, caplog: pytest.LogCapt
     assert "not in market" not in caplog.text
     mixed = pd.DataFrame({"symbol": ["aapl", "1", "X"], "concept": "a"})
     assert read_concepts(market, [], table=mixed).stocks.tolist() == [3]
-    assert "2 of 3 symbols are not in market 'the DataFrame', left out: 1, X; 1 is" in caplog.text
+    assert (
+        "2 of 3 symbols are not in market 'the DataFrame', and are skipped: 1, X; 1 is"
+        in caplog.text
+    )
     with pytest.raises(InputError, match="none of its symbols .*: 1; 1 is 000001 without"):
         read_concepts(market, [], table=mixed[1:2])
 
@@ -192,7 +195,7 @@ def test_a_benchmark_is_a_symbol(benchmark: object, symbol: str) -> None:
         ),
         ({"benchmark": 1e5}, "data.benchmark must be text, but was parsed as 100000.0"),
         ({"indices": [9]}, "no rows of '9' .data.indices."),
-        ({"indices": ["AAPL", "aapl"]}, "list of different symbols"),
+        ({"indices": ["AAPL", "aapl"]}, "must not have duplicate symbols"),
         ({"columns": {"volume": 7}}, "no column '7' for volume"),
         ({"columns": {"volume": 7.5}}, "data.columns.volume must be text, but was parsed as 7.5"),
     ],

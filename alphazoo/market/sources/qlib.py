@@ -1,7 +1,8 @@
-"""Qlib data folder: ``calendars/day.txt``, ``instruments/<universe>.txt``, ``features/<symbol>/``.
+"""Reads a Qlib data folder.
 
-A ``<field>.day.bin`` holds little-endian float32: the calendar row of the first day, then a value
-per day.
+Its files are ``calendars/day.txt``, ``instruments/<universe>.txt`` and
+``features/<symbol>/<field>.day.bin``. The latter consists of little-endian float32 values: the
+calendar row of the first day, followed by one value per day.
 Format: https://qlib.readthedocs.io/en/latest/component/data.html
 """
 
@@ -22,7 +23,7 @@ from alphazoo.market.values import parse_symbols
 
 log = logging.getLogger(__name__)
 
-OPTIONAL = ("vwap", "factor")  # files that not every folder or stock has
+OPTIONAL = ("vwap", "factor")  # fields that a folder, or some of its stocks, may lack
 
 
 def read_qlib(
@@ -37,15 +38,15 @@ def read_qlib(
 
     Args:
         path: The folder.
-        universe: Name of a file in ``instruments/`` without ``.txt``: rows of symbol, from, to; a
-            symbol may have several rows.
-        benchmark: Symbol of an index in ``features/``.
-        indices: Symbols of indices in ``features/``, for the market's state: ``close``, ``volume``
-            and, where there is a file of it, ``amount``.
+        universe: Name of a file in ``instruments/``, without ``.txt``. Its rows are symbol, from
+            and to; a symbol may have several rows.
+        benchmark: Symbol of an index in ``features/``; None for no benchmark.
+        indices: Symbols of indices in ``features/``, for the market state. Their fields are
+            ``close``, ``volume`` and, if the file exists, ``amount``.
         bad_prices: ``"missing"`` or ``"refuse"``, see `alphazoo.market.market.Market.from_arrays`.
 
     Raises:
-        InputError: A file is missing or damaged, or the universe or an index is not there.
+        InputError: A file, the universe or an index is missing, or a file is damaged.
     """
     folder = Path(
         path if isinstance(path, Path) else parse_text_setting(path, "data.path")
@@ -80,13 +81,13 @@ def read_qlib(
 
 
 def _stock_folders(features: Path) -> dict[str, Path]:
-    """The folder of each symbol, by the symbol without case; Qlib's are lower-case."""
+    """Return the folder of each symbol by its case-folded symbol; Qlib's folders are lower-case."""
     found = sorted(features.iterdir()) if features.is_dir() else []
     return {folder.name.casefold(): folder for folder in found if folder.is_dir()}
 
 
 def _read_lines(file: Path, columns: Sequence[str]) -> Table:
-    """Rows of a text file without header, by tabs; blank lines are left out, but counted."""
+    """Read a tab-separated file without header; blank lines are skipped, but count as lines."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -107,7 +108,7 @@ def _read_lines(file: Path, columns: Sequence[str]) -> Table:
 
 def _read_calendar(file: Path) -> pd.DatetimeIndex:
     if not file.is_file():
-        raise InputError(f"no calendar {file}: is this a Qlib data folder?")
+        raise InputError(f"the calendar {file} does not exist: is this a Qlib data folder?")
     dates, rows = parse_dates(_read_lines(file, ["date"]), "date", DateRules())
     return dates[rows]
 
@@ -123,7 +124,7 @@ def _read_periods(folder: Path, universe: str) -> pd.DataFrame:
     for end in ("from", "to"):
         days, rows = parse_dates(table, end, DateRules(), ends=True)
         if (rows < 0).any():
-            raise InputError(f"{table.place(end, int(np.argmax(rows < 0)))}: no date")
+            raise InputError(f"{table.place(end, int(np.argmax(rows < 0)))}: the date is missing")
         periods[end] = days[rows]
     reverse = np.flatnonzero(periods["from"] > periods["to"])
     if len(reverse):
@@ -173,7 +174,9 @@ def _read_benchmark(
     name = parse_text_setting(symbol, "data.benchmark").casefold()
     file = folders.get(name, features / name) / "close.day.bin"
     if not file.is_file():
-        raise InputError(f"no benchmark {file}: set data.benchmark to another symbol, or to null")
+        raise InputError(
+            f"the benchmark {file} does not exist: set data.benchmark to another symbol, or to null"
+        )
     return _read_series(file, n_days)
 
 
@@ -182,11 +185,11 @@ def _read_indices(
 ) -> Indices:
     found: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
     for symbol in symbols:
-        of_index = folders.get(symbol.casefold())
-        if of_index is None:
+        folder = folders.get(symbol.casefold())
+        if folder is None:
             hint = did_you_mean(symbol.upper(), map(str.upper, folders))
             raise InputError(f"data.indices: no folder {features / symbol.casefold()}; {hint}")
-        files = {name: of_index / f"{name}.day.bin" for name in ("close", "volume", "amount")}
+        files = {name: folder / f"{name}.day.bin" for name in ("close", "volume", "amount")}
         found[symbol] = {
             name: _read_series(file, n_days)
             for name, file in files.items()
@@ -196,7 +199,7 @@ def _read_indices(
 
 
 def _read_series(file: Path, n_days: int) -> npt.NDArray[np.float32]:
-    """[D], NaN where the file has no value."""
+    """Read the series of a file, [D]; NaN where it has no value."""
     if not file.is_file():
         raise InputError(f"no file {file}")
     size = file.stat().st_size
@@ -206,8 +209,8 @@ def _read_series(file: Path, n_days: int) -> npt.NDArray[np.float32]:
     start, values = data[0], data[1:]
     if not (start >= 0 and start == np.floor(start) and start + len(values) <= n_days):
         raise InputError(
-            f"{file} has {len(values)} values from calendar row {start}, beyond the calendar of "
-            f"{n_days} days"
+            f"{file} has {len(values)} values from calendar row {start} on, which exceeds the "
+            f"calendar of {n_days} days"
         )
     series = np.full(n_days, np.nan, dtype=np.float32)
     series[int(start) : int(start) + len(values)] = values

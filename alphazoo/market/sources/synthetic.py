@@ -1,4 +1,4 @@
-"""Synthetic market: random prices with planted structure, so that the best possible IC is known."""
+"""Makes a synthetic market: random prices with planted signals, whose best possible IC is known."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from alphazoo.errors import InputError, check_choice
 from alphazoo.market.clean import Arrays, Panel, index_symbols
 from alphazoo.market.planted import DELAY, Planted
 
-MEMORY = 3  # days whose returns the planted signals look back on
+MEMORY = 3  # number of days whose returns the planted signals use
 REVIEW = 120  # days between two reviews of the universe
 INDEX = "MARKET"  # the mean return of all stocks, and the volume of all
 
@@ -32,26 +32,30 @@ def make_market(
 
     A stock's return on day t + 2 is market + sector + its own volatility times
     (noise + reversal * own[t] + lead_lag * sector[t]). ``own`` is minus its return over the last
-    three days and ``sector`` the mean noise of its sector's leaders over them, both with mean 0 and
-    standard deviation 1; leaders (every fifth stock, of half the volatility) have no ``sector``
-    signal. Stocks are listed and delisted, join and leave the universe, and are suspended.
+    three days, and ``sector`` is the mean noise of its sector's leaders over these days. Both have
+    mean 0 and standard deviation 1. Leaders (every fifth stock of a sector, with half the
+    volatility) have no ``sector`` signal. Stocks are listed and delisted, join and leave the
+    universe, and are suspended.
 
     Args:
-        n_days: D, weekdays from ``start``.
-        n_stocks: S.
-        n_sectors: Sectors of equal size.
+        n_days: D, number of weekdays from ``start`` on.
+        n_stocks: S, number of stocks.
+        n_sectors: Number of sectors, which have equal size.
         reversal: Strength of ``own``: about the IC of a perfect forecaster of this part.
         lead_lag: Strength of ``sector``, likewise.
-        seed: The same seed gives the same market.
+        seed: Seed of the random numbers.
         start: The first day.
-        indices: ``["MARKET"]`` for an index, the mean of all stocks.
+        indices: ``["MARKET"]`` for an index that is the mean of all stocks; empty for none.
+
+    Raises:
+        InputError: There are too few days or stocks, or an index is unknown.
     """
     wanted = index_symbols(indices)
     for symbol in wanted:
         check_choice("index", symbol, [INDEX])
     if n_days < 10 or n_sectors < 1 or n_stocks < 5 * n_sectors:
         raise InputError(
-            "a synthetic market needs 10 days and 5 stocks per sector, got "
+            "a synthetic market needs at least 10 days and 5 stocks per sector, got "
             f"n_days={n_days}, n_stocks={n_stocks}, n_sectors={n_sectors}"
         )
     random = np.random.default_rng(seed)
@@ -96,7 +100,7 @@ def _returns(
     lead_lag: float,
 ) -> tuple[Panel, dict[str, Panel]]:
     """Return the daily returns [D, S] and the planted signals [D, S]."""
-    returns = _normal(random, n_days, len(sectors))  # noise at first, turned day by day
+    returns = _normal(random, n_days, len(sectors))  # noise, replaced by returns day by day
     market = 0.01 * _normal(random, n_days)
     sector = 0.005 * _normal(random, n_days, sectors.max() + 1)
     own, lead = np.zeros_like(returns), np.zeros_like(returns)
@@ -124,7 +128,10 @@ def _standardise(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _members(random: np.random.Generator, n_days: int, n_stocks: int) -> npt.NDArray[np.bool_]:
-    """Four fifths of the stocks; some change at each review, some are listed late or end early."""
+    """Return the universe members, [D, S] bool: about four fifths of the stocks.
+
+    Some stocks join or leave at each review, and some are listed late or delisted early.
+    """
     n_reviews = -(-n_days // REVIEW)
     changes = random.random((n_reviews, n_stocks)) < 0.05
     changes[0] = random.random(n_stocks) < 0.8
@@ -138,7 +145,7 @@ def _members(random: np.random.Generator, n_days: int, n_stocks: int) -> npt.NDA
 
 
 def _prices(random: np.random.Generator, returns: Panel) -> dict[str, Panel]:
-    """Close from the returns; the other prices scattered around it; volume grows with moves."""
+    """Return prices and volume; prices scatter around the close, and volume grows with returns."""
     close = 100 * np.cumprod(1 + returns, axis=0)
     before = np.concatenate([np.full_like(close[:1], 100), close[:-1]])
     open_ = before * (1 + 0.005 * np.clip(_normal(random, *close.shape), -3, 3))
@@ -157,7 +164,7 @@ def _prices(random: np.random.Generator, returns: Panel) -> dict[str, Panel]:
 
 
 def _suspend(random: np.random.Generator, fields: Mapping[str, Panel]) -> None:
-    """Take the volume away on some days; a suspension lasts 1 to 10 days."""
+    """Suspend random stocks for 1 to 10 days, by setting their volume to 0."""
     volume = fields["volume"]
     n_days, n_stocks = volume.shape
     count = random.poisson(0.001 * volume.size)

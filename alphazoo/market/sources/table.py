@@ -1,4 +1,4 @@
-"""Long table: one row per date and symbol, from Parquet, CSV or a pandas DataFrame."""
+"""Reads a long table with one row per date and symbol: Parquet, CSV, DataFrame or Arrow."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,36 +34,37 @@ def read_table(
 ) -> Arrays:
     """Read a market from a long table.
 
-    Prices are adjusted here, by ``adjusted_close`` or by ``split`` and ``dividend``, see
+    Prices are adjusted by ``adjusted_close``, or by ``split`` and ``dividend``; see
     `alphazoo.market.adjust`.
 
     Args:
         table: A ``.parquet``, ``.csv`` or ``.csv.gz`` file, a DataFrame, whose index may hold date
-            and symbol, or another table that Arrow can read, such as one of polars.
-        columns: Names in the table of ``date symbol open high low close volume`` and, where
-            wanted, of ``vwap adjusted_close split dividend member``; a name left out is itself for
-            the first seven, absent for the others. ``member`` is true on the days on which a stock
-            belongs to the universe; without it every stock with a row does.
-        extra: Further columns of numbers, such as fundamentals: fields of the market of that name,
-            for features to use as they are. What a row says must be known after that day's close.
-        benchmark: Symbol whose adjusted close is the benchmark; it leaves the universe.
-        indices: Symbols of indices, for the market's state; they leave the universe, too. Their
-            turnover is the column ``amount`` where ``extra`` names it, else ``volume``.
+            and symbol, or another table that Arrow can read, such as a polars table.
+        columns: Names in the table of the columns ``date symbol open high low close volume`` and,
+            optionally, ``vwap adjusted_close split dividend member``. The first seven default to
+            their own names, and the others to no column. ``member`` is true on days on which a
+            stock belongs to the universe; without it, every stock with a close does.
+        extra: Names of further numeric columns, such as fundamentals. They become fields of the
+            market, which features use without adjustment. The values of a row must be known after
+            the close of its day.
+        benchmark: Symbol whose adjusted close is the benchmark; it is removed from the universe.
+        indices: Symbols of indices, for the market state; they are removed from the universe.
+            Their turnover is the column ``amount`` if ``extra`` names it, else ``volume``.
         bad_prices: ``"missing"`` or ``"refuse"``, see `alphazoo.market.market.Market.from_arrays`.
-        date_format: Format of dates that are text, such as ``"%d/%m/%Y"``; None: the only known
-            one that reads all of them.
-        timezone: Where the stocks trade, such as ``"Asia/Shanghai"``, if the dates are timestamps
-            in UTC, with or without a zone.
+        date_format: Format of dates that are text, such as ``"%d/%m/%Y"``; None detects it, see
+            `alphazoo.market.date_formats`.
+        timezone: Time zone of the exchange, such as ``"Asia/Shanghai"``, if the dates are
+            timestamps in UTC, with or without a time zone.
 
     Raises:
         InputError: A file, column, benchmark or index is missing, the file is damaged, a date
-            cannot be parsed or may be two days, a value is no number, or a pair of date and symbol
-            stands twice.
+            cannot be parsed or is ambiguous, a value is not a number, or several rows have the same
+            date and symbol.
     """
     names = _column_names(columns or {})
     for name in (extra := [parse_text_setting(name, "data.extra") for name in extra]):
         if name in (*KEYS, *REQUIRED, *OPTIONAL):
-            raise InputError(f"extra columns have names of their own, got {name!r}")
+            raise InputError(f"data.extra has {name!r}, which is the name of another column")
     names |= {name: name for name in extra}
     numbers = [name for name in names if name not in (*KEYS, "member")]
     opened = open_table(table, "data.path")
@@ -113,7 +114,8 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     known = (*KEYS, *REQUIRED, *OPTIONAL)
     for name in columns:
         if name not in known:
-            raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, known)}")
+            hint = did_you_mean(name, known)
+            raise InputError(f"data.columns has an unknown key {name!r}; {hint}")
     given = {
         name: column if column is None else parse_text_setting(column, f"data.columns.{name}")
         for name, column in columns.items()
@@ -122,11 +124,11 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     names |= {name: given[name] for name in OPTIONAL if given.get(name)}
     for name, column in names.items():
         if column is None:
-            raise InputError(f"columns.{name} is empty, but every table needs a {name} column")
+            raise InputError(f"data.columns.{name} is null, but every table needs this column")
     if "adjusted_close" in names and ("split" in names or "dividend" in names):
         raise InputError(
-            "columns names adjusted_close and split or dividend: choose one way of adjusting, "
-            "set the other to null"
+            "data.columns has both adjusted_close and split or dividend: choose one way of "
+            "adjusting, and set the other to null"
         )
     return {name: column for name, column in names.items() if column is not None}
 
@@ -135,13 +137,13 @@ def _warn_of_order(rows: Rows, stocks: Rows, source: str) -> None:
     order = np.argsort(stocks, kind="stable")
     same_stock = np.diff(stocks[order]) == 0
     if (same_stock & (np.diff(rows[order]) < 0)).any():
-        log.warning("%s: dates are not in order; sorted", source)
+        log.warning("%s: the dates are not in order, and are sorted", source)
 
 
 def _take_series(
     panels: Mapping[str, Panel], members: npt.NDArray[np.bool_], column: int
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Series [D] of a benchmark or index, which leaves the universe."""
+    """Return the series [D] of a benchmark or index, and remove it from the universe."""
     members[:, column] = False
     wanted = [name for name in ("close", "volume", "amount") if name in panels]
     return {name: panels[name][:, column].copy() for name in wanted}
