@@ -71,8 +71,8 @@ def fit(
     """Train a model.
 
     Writes ``config.yaml``, ``provenance.json``, the logs and
-    ``checkpoints/{best,last,previous}.ckpt`` into ``config.folder``. With ``config.ckpt`` it resumes a training run, which ends with the
-    weights of a run that was never interrupted.
+    ``checkpoints/{best,last,previous}.ckpt`` into ``config.folder``. With ``config.ckpt`` it
+    resumes a training run, which ends with the weights of a run that was never interrupted.
 
     Args:
         config: Config of the run.

@@ -1,6 +1,7 @@
 """The sweepers of `alphazoo train -m`; Hydra looks for sweepers only in this namespace.
 
-Hydra imports this file at every start, so it imports nothing heavy.
+Hydra imports this file at every start, so it imports nothing heavy. It is long because Hydra
+expects all of them in one module.
 """
 
 import logging
