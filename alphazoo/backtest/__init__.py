@@ -1,6 +1,7 @@
-"""Backtest: score table + `Market` -> account by day, positions, trades, risk figures.
+"""Backtests a score table on a `Market`: daily account, positions, trades and risk metrics.
 
-`run.run_backtest` does all of it: scores are checked (`scores`), a strategy (`strategies`) trades
-an account (`account`) under the rules of an exchange (`exchange`, `limits`), day by day, beside a
-benchmark (`benchmark`, `dividends`); `result` makes tables of it and `risk` figures.
+The entry point is `run.run_backtest`. It checks the scores (`scores`); day by day, a strategy
+(`strategies`) then trades an account (`account`) under the rules of an exchange (`exchange`,
+`limits`). The result (`result`) is compared with a benchmark (`benchmark`, `dividends`) and
+summarised by risk metrics (`risk`).
 """

@@ -1,4 +1,4 @@
-"""Account: cash and shares, and what trading does to them under the rules of an exchange."""
+"""The account of a backtest: cash and positions, which trades change by an exchange's rules."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -7,11 +7,20 @@ import numpy as np
 
 from alphazoo.backtest.exchange import DUST, Exchange, Quotes, Stocks, Values
 
-SLACK = 1e-3  # of a trade unit: float32 prices make 299.9999 shares of 300
+SLACK = 1e-3  # of a trade unit: float32 prices turn 300 shares into 299.9999
 
 
 class Fill(NamedTuple):
-    """Trades of one side of a day: n stocks, signed adjusted shares, quotes, costs."""
+    """The purchases or the sales of one day, in n stocks.
+
+    Attributes:
+        row: Row of the calendar.
+        stocks: [n], columns of the universe.
+        changes: [n], adjusted shares; negative for sales.
+        prices: [n], adjusted prices.
+        factors: [n], adjusted price / raw price.
+        costs: [n], in currency.
+    """
 
     row: int
     stocks: Stocks
@@ -22,7 +31,18 @@ class Fill(NamedTuple):
 
 
 class DayEnd(NamedTuple):
-    """The account after a close: in currency, and n positions in adjusted shares."""
+    """The account after the close of a day, with n positions.
+
+    Attributes:
+        row: Row of the calendar.
+        cash: In currency.
+        value: Cash and positions, in currency.
+        cost: Costs of the day's trades, in currency.
+        turnover: Value of the day's purchases and sales, in currency.
+        stocks: [n], columns of the universe.
+        amounts: [n], adjusted shares.
+        prices: [n], last adjusted prices.
+    """
 
     row: int
     cash: float
@@ -35,17 +55,18 @@ class DayEnd(NamedTuple):
 
 
 class Account:
-    """Cash and shares during a backtest. Trades are at the close and move no price.
+    """Cash and positions during a backtest; trades take place at the close, without price impact.
 
     Attributes:
         cash: In currency, never below 0.
-        amounts: [S], adjusted shares; below 0 is a short position.
-        days_held: [S], closes that the position has seen, that of its purchase included.
-        quotes: Those of the day.
-        cost, turnover: Paid and traded (both sides) on the day, in currency.
-        fills: The trades so far.
-        days: The days so far.
-        missed: Orders that were not filled, counted by reason.
+        amounts: [S], adjusted shares; negative for short positions.
+        days_held: [S], number of closes since the purchase, the close of the purchase included.
+        quotes: Quotes of the current day, [S].
+        cost: Costs of the current day, in currency.
+        turnover: Value of the purchases and sales of the current day, in currency.
+        fills: All trades so far.
+        days: The account after each day so far.
+        missed: Number of orders that were not filled, by reason.
     """
 
     def __init__(self, cash: float, n_stocks: int, exchange: Exchange) -> None:
@@ -58,12 +79,12 @@ class Account:
         self.missed: Counter[str] = Counter()
 
     def open_day(self, row: int, quotes: Quotes) -> None:
-        """Begin a day of the calendar with its quotes, [S]."""
+        """Start a day, given its row of the calendar and its quotes, [S]."""
         self.row, self.quotes = row, quotes
         self.cost = self.turnover = 0.0
 
     def close_day(self) -> None:
-        """End the day: it counts for what is held."""
+        """End the day, and record the account."""
         self.days_held = np.where(self.amounts != 0, self.days_held + 1, 0)
         held = self.held
         positions = (held, self.amounts[held], self.quotes.price[held])
@@ -72,19 +93,19 @@ class Account:
 
     @property
     def held(self) -> Stocks:
-        """Stocks with a position, increasing."""
+        """Stocks with a position, in ascending order."""
         return np.flatnonzero(self.amounts)
 
     @property
     def value(self) -> float:
-        """Cash and positions, at the last price of each."""
+        """Cash and positions at their last prices, in currency."""
         held = self.held
         return self.cash + float(self.amounts[held] @ self.quotes.price[held])
 
     def sell(self, stocks: Stocks, amounts: Values) -> None:
-        """Sell adjusted shares of stocks; what cannot be traded is kept.
+        """Sell adjusted shares of stocks; those that cannot be traded are kept.
 
-        So is what would fetch less than it costs to sell, where the cash does not cover that.
+        A sale whose costs exceed its proceeds is skipped if the cash does not cover the loss.
         """
         stocks, amounts = self._possible(stocks, -amounts)
         values = -amounts * self.quotes.price[stocks]
@@ -94,50 +115,51 @@ class Account:
         self._fill(stocks, np.where(paid, amounts, 0.0), costs)
 
     def buy(self, stocks: Stocks, amounts: Values) -> None:
-        """Buy adjusted shares of stocks, in this order, until the cash is spent.
+        """Buy adjusted shares of stocks, in the given order, until the cash is spent.
 
-        The first that the cash does not cover is bought in part, those after it are not.
+        The first stock that the cash does not cover is bought in part, and later ones are skipped.
         """
         stocks, amounts = self._possible(stocks, amounts)
         price, rate = self.quotes.price[stocks], self.exchange.buy_cost
         spent = amounts * price + self.exchange.cost(amounts * price, rate)
-        left = self.cash - (spent.cumsum() - spent)
-        most = np.minimum(left / (1 + rate), left - self.exchange.min_cost).clip(0) / price
-        amounts = np.where(spent > left, self._round(stocks, most, slack=0.0), amounts)
+        cash = self.cash - (spent.cumsum() - spent)  # before each purchase
+        most = np.minimum(cash / (1 + rate), cash - self.exchange.min_cost).clip(0) / price
+        amounts = np.where(spent > cash, self._round(stocks, most, slack=0.0), amounts)
         self._fill(stocks, amounts, self.exchange.cost(amounts * price, rate))
 
     def rebalance(self, weights: Values) -> None:
-        """Trade to weights [S] of the account's value, as far as stocks can be traded."""
+        """Trade towards weights [S] of the account's value, as far as stocks can be traded."""
         stocks = np.flatnonzero((weights != 0) | (self.amounts != 0))
         target = np.zeros(len(stocks))
         wanted = weights[stocks] != 0
         target[wanted] = weights[stocks][wanted] * self.value / self.quotes.price[stocks][wanted]
         change = target - self.amounts[stocks]
-        down, up = change < 0, ~(change <= 0)  # a stock without price is among the latter
+        down, up = change < 0, ~(change <= 0)  # up includes NaN, so orders without a price count
         self.sell(stocks[down], -change[down])
         self.buy(stocks[up], change[up])
 
     def _possible(self, stocks: Stocks, changes: Values) -> tuple[Stocks, Values]:
-        """Those that can be traded, and by how many shares."""
+        """Return the stocks that can be traded, and their changes in whole trade units."""
         tradable = self.quotes.tradable[stocks]
         self.missed["suspended or at the limit"] += int((~tradable).sum())
         stocks = stocks[tradable]
         return stocks, self._round(stocks, changes[tradable])
 
     def _round(self, stocks: Stocks, changes: Values, slack: float = SLACK) -> Values:
-        """Towards zero to whole trade units, but for what closes a position."""
+        """Round changes towards zero to whole trade units, unless they close a position."""
         unit, factor = self.exchange.trade_unit, self.quotes.factor[stocks]
         if unit is None:
             return changes
         whole = np.floor(np.abs(changes) * factor / unit + slack) * unit / factor
-        any_size = (changes == -self.amounts[stocks]) | ~(factor > 0)
-        return np.where(any_size, changes, np.copysign(whole, changes))
+        unrounded = (changes == -self.amounts[stocks]) | ~(factor > 0)
+        return np.where(unrounded, changes, np.copysign(whole, changes))
 
     def _fill(self, stocks: Stocks, changes: Values, costs: Values) -> None:
         values = changes * self.quotes.price[stocks]
-        some = np.abs(values) > DUST
-        self.missed["below a trade unit or without cash"] += int((~some).sum())
-        stocks, changes, costs, values = stocks[some], changes[some], costs[some], values[some]
+        filled = np.abs(values) > DUST
+        self.missed["below one trade unit, or not enough cash"] += int((~filled).sum())
+        stocks, changes = stocks[filled], changes[filled]
+        costs, values = costs[filled], values[filled]
         self.amounts[stocks] += changes
         self.cash -= float(values.sum() + costs.sum())
         self.cost += float(costs.sum())

@@ -1,28 +1,29 @@
-"""Dividends: how much of the stocks' returns they are, measured from adjusted and raw prices."""
+"""Measures the share of dividends in the stocks' returns, from adjusted and raw prices."""
 
 import numpy as np
 import pandas as pd
 
 from alphazoo.market.market import Market
 
-SPLIT = 0.099  # growth of adjusted / raw price: 1 new share per 10, less what rounding takes
+SPLIT = 0.099  # growth of adjusted / raw price: 1 new share per 10, less a margin for rounding
 
 
 def mean_dividends(market: Market, rows: range) -> float | None:
-    """Dividends in the returns of the universe.
+    """Return the mean dividend per day in the returns of the universe.
 
-    Adjusted / raw price grows on an ex-date, by dividends and by splits alike. A day's growth below
-    9.9% counts as a dividend, a larger one as a split, which is left out. So the result is too low
-    by dividends that come with a split or are larger, and too high by splits of fewer than 1 new
-    share per 10. Falls count as well, and in logarithms, so that rounded prices cancel out.
+    Adjusted / raw price grows on the ex-date of a dividend or split. Growth below 9.9% a day counts
+    as a dividend; larger growth counts as a split and is ignored. The result therefore misses
+    dividends that are larger or coincide with a split, and includes splits of fewer than 1 new
+    share per 10. Logarithmic growth is summed, including decreases, so that rounding errors of
+    prices cancel out.
 
     Args:
-        market: Its factor is adjusted / raw price.
-        rows: Days of the calendar, the first of them not 0.
+        market: The market; its factor is adjusted / raw price.
+        rows: Rows of the calendar, which do not include 0.
 
     Returns:
-        Mean over the days of the members of the day before, equally weighted: a fraction per day.
-        None where the market has no factor of them.
+        Mean over days and over the members of the day before, as a fraction per day; None if the
+        market has no factor for them.
     """
     if market.factor is None:
         return None

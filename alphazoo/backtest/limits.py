@@ -1,4 +1,4 @@
-"""Price limits of A shares: how far a stock may move from its previous close, by board and date.
+"""Price limits of A shares: the largest move from the previous close, by board and date.
 
 | board | codes | limit | since |
 |---|---|---|---|
@@ -13,10 +13,11 @@ Stocks on the STAR Market (http://star.sse.com.cn/en/gettingstarted/features/tra
 the Special Trading Rules of June 2020, in force since its first registered listing; for ST in 2026
 the circular of HKEX on the amended rules of both exchanges, 15 June 2026.
 
-The days after a listing are not told apart: STAR and ChiNext (since their 20%) and the main board
-(since 2023-04-10) have no limit for five days, Beijing for one, and the main board had 44% on the
-first day before. A stock has no limit on its first day in the data, as it has no previous close; on
-the four days that follow a larger move counts as the limit. The column ``limit`` says otherwise.
+The rules for the first days after a listing are not modelled: STAR and ChiNext (since its limit is
+20%) and the main board (since 2023-04-10) have no limit for five days, Beijing has none for one
+day, and before, the main board had 44% on the first day. Here, a stock has no limit on its first
+day in the data, because it has no previous close, and the usual limit on later days. The column
+``limit`` overrides these rules.
 """
 
 import re
@@ -32,7 +33,7 @@ from alphazoo.market.market import Market
 Limits = npt.NDArray[np.float64]
 Rule = tuple[tuple[str, float], ...]  # first day and limit, in order
 
-REACHED = 0.95  # of the limit: a limit price is rounded to 0.01, half a per cent of a price of 1
+REACHED = 0.95  # share of a limit at which it counts as reached: limit prices are rounded to 0.01
 
 MAIN: Rule = (("1996-12-16", 0.10),)
 ST: Rule = (("1998-04-22", 0.05), ("2026-07-06", 0.10))
@@ -49,7 +50,7 @@ EXCHANGES = {
     **dict.fromkeys(("SZ", "SZE", "SZSE", "XSHE"), "shenzhen"),
     **dict.fromkeys(("BJ", "BSE", "BJSE", "XBSE"), "beijing"),
 }
-CODES = (  # board, exchange, beginnings of codes
+CODES = (  # board, exchange, prefixes of codes
     ("chinext", "shenzhen", ("300", "301", "302")),
     ("star", "shanghai", ("688", "689")),
     ("beijing", "beijing", ("4", "8", "920")),
@@ -57,7 +58,7 @@ CODES = (  # board, exchange, beginnings of codes
 
 
 def find_board(symbol: str) -> str | None:
-    """The board of a stock by its symbol: a key of `BOARDS`, or None where the shape is unknown.
+    """Return the board of a symbol, a key of `BOARDS`; None if the symbol has an unknown format.
 
     A symbol is a code of six digits, alone or with its exchange before or after it, in any case:
     ``600000``, ``SH600000``, ``sz.300001``, ``600000.SH``, ``600000.XSHG``.
@@ -66,34 +67,36 @@ def find_board(symbol: str) -> str | None:
     if found is None:
         return None
     before, code, after = found.groups()
-    word = before or after
-    if (before and after) or (word and word not in EXCHANGES):
+    given = before or after
+    if (before and after) or (given and given not in EXCHANGES):
         return None
-    exchange = EXCHANGES[word] if word else None
+    exchange = EXCHANGES[given] if given else None
     if exchange == "beijing":
         return "beijing"
-    for board, place, beginnings in CODES:
-        if exchange in (None, place) and code.startswith(beginnings):
+    for board, listed_on, prefixes in CODES:
+        if exchange in (None, listed_on) and code.startswith(prefixes):
             return board
     return "main"
 
 
 def a_share_limits(market: Market, rows: range) -> Limits:
-    """The limits of some days.
+    """Return the price limits of some days.
 
-    The market's own columns (``data.extra``) are used where it has them: ``limit``, a fraction of
-    the previous close, comes before the rules where it is known; ``st`` is 1 on the days on which
-    a stock of the main board has the limit of ST stocks.
+    Extra columns of the market (``data.extra``) refine the rules. ``limit``, a fraction of the
+    previous close, overrides them where it is known. ``st`` is 1 on days on which a stock of the
+    main board has the limit of ST stocks.
 
     Args:
-        market: Whose symbols say the board; one of unknown shape has the limit of the main board.
-        rows: Days of the calendar.
+        market: The market. Its symbols determine the boards; symbols of unknown format have the
+            limit of the main board.
+        rows: Rows of the calendar.
 
     Returns:
-        [d, S], fractions of the previous close; infinite where there is no limit.
+        [d, S], fractions of the previous close; infinite without a limit.
 
     Raises:
-        InputError: ``limit`` is not above 0 and to 1 somewhere, or ``st`` neither 0 nor 1.
+        InputError: A value of ``limit`` is not above 0 and at most 1, or a value of ``st`` is
+            neither 0 nor 1.
     """
     dates = market.dates[rows.start : rows.stop]
     boards = np.array([[*BOARDS].index(find_board(symbol) or "main") for symbol in market.symbols])
@@ -103,28 +106,28 @@ def a_share_limits(market: Market, rows: range) -> Limits:
         special = (flags == 1) & (boards == [*BOARDS].index("main"))
         limits = np.where(special, np.minimum(limits, _since(ST, dates)[:, None]), limits)
     if "limit" in market.fields:
-        of_day = _column(
+        given = _column(
             market,
             rows,
             "limit",
-            "a fraction of the previous close, above 0 and to 1, such as 0.1",
+            "a fraction of the previous close above 0 and at most 1, such as 0.1",
             lambda x: (x > 0) & (x <= 1),
         )
-        limits = np.where(np.isfinite(of_day), of_day, limits)
+        limits = np.where(np.isfinite(given), given, limits)
     return limits
 
 
 def unknown_boards(market: Market) -> list[str]:
-    """Symbols whose shape does not say their board."""
+    """Return the symbols whose format does not reveal their board."""
     return [symbol for symbol in market.symbols if find_board(symbol) is None]
 
 
 def _since(rule: Rule, dates: pd.DatetimeIndex) -> Limits:
-    """[d], the limit on each day; infinite before the first."""
+    """Return the limit on each day, [d]; infinite before the first day of the rule."""
     starts = pd.DatetimeIndex([day for day, _ in rule])
     limits = np.array([np.inf, *(limit for _, limit in rule)])
-    on_day: Limits = limits[starts.searchsorted(dates, side="right")]
-    return on_day
+    daily: Limits = limits[starts.searchsorted(dates, side="right")]
+    return daily
 
 
 def _column(
@@ -132,11 +135,11 @@ def _column(
     rows: range,
     name: str,
     expected: str,
-    good: Callable[[Limits], npt.NDArray[np.bool_]],
+    valid: Callable[[Limits], npt.NDArray[np.bool_]],
 ) -> Limits:
-    """[d, S], an own column of the market, NaN where unknown."""
+    """Return an extra column of the market, [d, S], after checking its values; NaN if unknown."""
     values: Limits = market.field(name)[rows.start : rows.stop].double().numpy()
-    wrong = np.argwhere(np.isfinite(values) & ~good(values))
+    wrong = np.argwhere(np.isfinite(values) & ~valid(values))
     if len(wrong):
         listed = shorten(
             f"{values[day, stock]:g} of {market.symbols[stock]} on "
@@ -144,7 +147,7 @@ def _column(
             for day, stock in wrong[:3].tolist()
         )
         raise InputError(
-            f"column {name!r} of market {market.name!r} is {expected}, got {len(wrong):,} other "
-            f"values, such as {listed}; backtest.exchange.limit=0.095 does not read the column"
+            f"column {name!r} of market {market.name!r} must be {expected}, but has {len(wrong):,} "
+            f"other values, such as {listed}; backtest.exchange.limit=0.095 ignores the column"
         )
     return values

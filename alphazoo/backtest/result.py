@@ -1,4 +1,4 @@
-"""What a backtest gives: tables of days, positions and trades, risk metrics, notes."""
+"""The result of a backtest: tables of days, positions and trades, risk metrics and notes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,31 +16,32 @@ from alphazoo.errors import shorten
 from alphazoo.files import write_atomically
 from alphazoo.market.market import Market
 
-PAYING = 0.001  # dividends a year from which on they are mentioned
-ENOUGH = 100  # days that tell how many there are in a year
+MIN_YIELD = 0.001  # dividend yields per year from this on are mentioned
+MIN_DAYS = 100  # shorter backtests do not check the number of days per year
 
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """What became of an account.
+    """The account by day, positions, trades and metrics of a backtest.
 
     Attributes:
         days: One row per trading day: ``date``; ``return`` (before costs), ``cost`` and
-            ``turnover`` (purchases and sales), as fractions of the account's value the day
-            before; ``cash`` and ``value`` (cash and positions) after the close; ``benchmark``, its
-            return, and beside an index ``universe``, that of the equally weighted universe.
-            value / value before - 1 is return - cost.
-        positions: After the close of a day: ``date``, ``symbol``, ``amount`` (adjusted shares,
-            below 0 when short), ``price`` (the last adjusted close), ``value``, ``weight``
-            (fraction of the account's value).
+            ``turnover`` (purchases and sales), as fractions of the account's previous value;
+            ``cash`` and ``value`` (cash and positions) after the close, in currency; ``benchmark``,
+            the return of the benchmark; and, if that is an index, ``universe``, the return of the
+            equally weighted universe. Value / previous value - 1 equals return - cost.
+        positions: Positions after the close of each day: ``date``, ``symbol``, ``amount`` (adjusted
+            shares, negative if short), ``price`` (the last adjusted close), ``value`` (in
+            currency), ``weight`` (fraction of the account's value).
         trades: ``date``, ``symbol``, ``side`` (buy, sell), ``amount`` (adjusted shares),
-            ``shares`` (unadjusted; NaN where the market has no factor), ``price``, ``value``,
-            ``cost``, the last two in currency.
-        benchmark: What it is.
+            ``shares`` (unadjusted; NaN if the market has no factor), ``price`` (adjusted),
+            ``value`` and ``cost`` (in currency).
+        benchmark: Describes the benchmark.
         periods: Trading days per year, for annualised metrics.
-        dividend_yield: Beside an index the dividends in the stocks' returns, a fraction per year,
-            see `alphazoo.backtest.dividends`; None without an index or where they are unknown.
-        notes: What a reader of the metrics should know.
+        dividend_yield: Dividends in the stocks' returns, a fraction per year, see
+            `alphazoo.backtest.dividends`; None if the benchmark is not an index or they are
+            unknown.
+        notes: Notes for readers of the metrics.
     """
 
     days: pd.DataFrame
@@ -61,24 +62,24 @@ class Backtest:
         benchmark: Benchmark,
         periods: int,
     ) -> Self:
-        """Make the tables of an account.
+        """Create the tables of an account.
 
         Args:
-            account: After its last day.
-            market: Its calendar and symbols.
-            cash: What the account began with.
-            benchmark: Of the same days.
+            account: The account after its last day.
+            market: Gives the calendar and the symbols.
+            cash: Initial cash of the account.
+            benchmark: The benchmark of the same days.
             periods: Trading days per year.
         """
         days = _days(account, market, cash).assign(benchmark=benchmark.returns)
         if benchmark.universe is not None:
             days["universe"] = benchmark.universe
-        paid = None if benchmark.dividends is None else benchmark.dividends * periods
+        dividends = None if benchmark.dividends is None else benchmark.dividends * periods
         notes = [f"the benchmark is {benchmark.name}"]
-        if paid is not None and paid >= PAYING:
+        if dividends is not None and dividends >= MIN_YIELD:
             notes.append(
-                f"the stocks' returns include dividends of about {paid:.1%} a year, "
-                "which a price index lacks"
+                f"the stocks' returns include dividends of about {dividends:.1%} a year, "
+                "which a price index excludes"
             )
         return cls(
             days=days,
@@ -86,7 +87,7 @@ class Backtest:
             trades=_trades(account, market),
             benchmark=benchmark.name,
             periods=periods,
-            dividend_yield=paid,
+            dividend_yield=dividends,
             notes=(*notes, *_notes(account, market)),
         )
 
@@ -100,28 +101,28 @@ class Backtest:
 
     @property
     def definitions(self) -> dict[str, str]:
-        """What each of the metrics is."""
-        known = definitions(self.periods)
-        return {name: known[name] for name in self.metrics}
+        """The definition of each of the metrics."""
+        texts = definitions(self.periods)
+        return {name: texts[name] for name in self.metrics}
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What makes the metrics look better, or other, than they are: sentences."""
-        found = []
-        paid = self.dividend_yield
-        if paid is not None and paid >= PAYING:
-            found.append(
-                f"The stocks' returns include dividends of about {paid:.1%} a year. Unless the "
-                "index is a total-return index, its returns lack them, and excess returns over it "
-                "are flattered by about as much; those over the universe are not."
+        """Sentences on why the metrics may be misleading."""
+        caveats = []
+        dividends = self.dividend_yield
+        if dividends is not None and dividends >= MIN_YIELD:
+            caveats.append(
+                f"The stocks' returns include dividends of about {dividends:.1%} a year. Unless "
+                "the index is a total-return index, its returns exclude dividends, and excess "
+                "returns over it are overstated by about as much; those over the universe are not."
             )
         count = _days_per_year(self.days["date"])
-        if len(self.days) >= ENOUGH and not 0.9 < count / self.periods < 1.1:
-            found.append(
-                f"The backtest has about {count:.0f} days a year, but metrics per year are those "
-                f"of {self.periods} (backtest.periods)."
+        if len(self.days) >= MIN_DAYS and not 0.9 < count / self.periods < 1.1:
+            caveats.append(
+                f"The backtest has about {count:.0f} days a year, but annualised metrics assume "
+                f"{self.periods} (backtest.periods)."
             )
-        return tuple(found)
+        return tuple(caveats)
 
     def write(self, folder: str | Path) -> None:
         """Write ``backtest.parquet`` (the days), ``positions.parquet`` and ``trades.parquet``."""
@@ -175,7 +176,7 @@ def _trades(account: Account, market: Market) -> pd.DataFrame:
 
 
 def _rows(records: Sequence[DayEnd] | Sequence[Fill], market: Market) -> pd.DataFrame:
-    """Date and symbol of every stock of some records."""
+    """Return the date and symbol of every stock of the records."""
     rows = np.repeat([record.row for record in records], _counts(records))
     stocks = np.concatenate([record.stocks for record in records])
     symbols = pd.Index(market.symbols)[stocks]
@@ -202,17 +203,17 @@ def _notes(account: Account, market: Market) -> Iterator[str]:
         share = account.amounts[gone] @ account.quotes.price[gone] / account.value
         names = shorten(market.symbols[stock] for stock in gone)
         yield (
-            f"{len(gone)} positions without a price at the end are kept at their last, "
+            f"{len(gone)} positions without a price at the end are valued at their last price, "
             f"{share:.1%} of the account: {names}"
         )
 
 
 def _fractions(account: Account, market: Market) -> Iterator[str]:
-    """Trades of stocks whose unadjusted shares are not known."""
+    """Describe the trades of stocks whose unadjusted shares are unknown."""
     if account.exchange.trade_unit is None or market.factor is None or not account.fills:
         return
-    odd = ~(_joined(account.fills, "factors") > 0)
-    if odd.any():
-        stocks = np.concatenate([fill.stocks for fill in account.fills])[odd]
+    unknown = ~(_joined(account.fills, "factors") > 0)
+    if unknown.any():
+        stocks = np.concatenate([fill.stocks for fill in account.fills])[unknown]
         names = shorten(market.symbols[stock] for stock in np.unique(stocks))
-        yield f"{odd.sum():,} trades are of fractions of shares, without a factor: {names}"
+        yield f"{unknown.sum():,} trades are in fractions of shares, without a factor: {names}"

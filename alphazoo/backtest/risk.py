@@ -1,9 +1,10 @@
-"""Risk metrics of daily returns; the docstring of each is its definition in reports.
+"""Risk metrics of daily returns; reports show the docstring of each metric as its definition.
 
-Sums and compounding are both given and named: over years they differ by more than models do. The
-table of Qlib's benchmarks sums. Its annualised return is to be read as the mean times 252;
-`qlib.contrib.evaluate.risk_analysis` of pyqlib 0.9.7 takes 238 for daily returns unless told
-``N=252``. It also measures drawdowns from the end of the first day on, here it is from its start.
+Metrics are given both for summed and for compounded returns, because over years these differ by
+more than models do. The table of Qlib's benchmarks uses sums, and its annualised return is the mean
+times 252. By default, `qlib.contrib.evaluate.risk_analysis` of pyqlib 0.9.7 uses 238 days per year
+for daily returns; pass ``N=252`` to compare. It also measures drawdowns from the end of the first
+day; here they are measured from its start.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ SERIES = {
     "excess_return_with_cost": "portfolio return after costs minus benchmark return",
     "excess_return_without_cost": "portfolio return before costs minus benchmark return",
     "excess_return_over_universe_with_cost": "portfolio return after costs minus return of the "
-    "equally weighted universe, dividends included as in that of the portfolio",
+    "equally weighted universe, both including dividends",
     "return_with_cost": "portfolio return after costs",
     "return_without_cost": "portfolio return before costs",
     "benchmark_return": "benchmark return",
@@ -24,16 +25,17 @@ SERIES = {
 
 
 def risk_metrics(days: pd.DataFrame, periods: int) -> dict[str, float]:
-    """Every figure of every series, and what the days cost.
+    """Compute every metric of every series, and the mean costs and turnover.
 
     Args:
-        days: Columns ``return`` (before costs), ``cost``, ``benchmark``, ``turnover``, beside an
-            index ``universe``: fractions per day, as `alphazoo.backtest.result.Backtest` has them.
+        days: Columns ``return`` (before costs), ``cost``, ``benchmark`` and ``turnover``, and
+            ``universe`` if the benchmark is an index: fractions per day, as in
+            `alphazoo.backtest.result.Backtest`.
         periods: Trading days per year.
 
     Returns:
-        By name, such as ``excess_return_with_cost/annualised_sum``; NaN where undefined. Those of
-        the universe are only there beside an index.
+        Metrics by name, such as ``excess_return_with_cost/annualised_sum``; NaN where undefined.
+        Metrics of the universe are included if ``days`` has the column.
     """
     after = days["return"] - days["cost"]
     series = {
@@ -60,18 +62,20 @@ def risk_metrics(days: pd.DataFrame, periods: int) -> dict[str, float]:
 
 
 def definitions(periods: int) -> dict[str, str]:
-    """What the metrics of `risk_metrics` are, in words, by the same names."""
+    """Return the definition of each metric of `risk_metrics`, by name."""
     texts = {
         f"{name}/{figure.__name__}": f"{figure.__doc__} Of the daily {text}."
         for name, text in SERIES.items()
         for figure in FIGURES
     }
     texts |= {
-        "cost/annualised_sum": f"{annualised_sum.__doc__} Of the daily costs / account before.",
-        "turnover/mean": f"{mean.__doc__} Of the daily purchases and sales / account before.",
-        "dividend_yield": f"{annualised_sum.__doc__} Of the dividends in the returns of the "
-        "universe's members: growth of adjusted / raw price, below 9.9% a day.",
-        "days": "Trading days, that of the first purchases included.",
+        "cost/annualised_sum": f"{annualised_sum.__doc__} Of the daily costs / previous account "
+        "value.",
+        "turnover/mean": f"{mean.__doc__} Of the daily purchases and sales / previous account "
+        "value.",
+        "dividend_yield": f"{annualised_sum.__doc__} Of the dividends in the returns of universe "
+        "members: growth of adjusted / raw price below 9.9% a day.",
+        "days": "Number of trading days, the day of the first purchases included.",
     }
     return {name: text.replace("periods", f"{periods}") for name, text in texts.items()}
 
@@ -87,7 +91,7 @@ def std(r: Values, periods: int) -> float:
 
 
 def annualised_sum(r: Values, periods: int) -> float:
-    """Mean over days times periods: summed, not compounded."""
+    """Mean over days times periods; returns are summed, not compounded."""
     return float(r.mean() * periods)
 
 
@@ -103,13 +107,13 @@ def information_ratio(r: Values, periods: int) -> float:
 
 
 def max_drawdown_sum(r: Values, periods: int) -> float:
-    """Deepest fall of the cumulated sum below its highest value before, the 0 at the start too."""
+    """Largest fall of the cumulative sum below its previous maximum, starting from 0."""
     curve = np.append(0.0, r.cumsum())
     return float((curve - np.maximum.accumulate(curve)).min())
 
 
 def max_drawdown_compounded(r: Values, periods: int) -> float:
-    """Deepest fall of the product of 1 + value, relative to its highest before, 1 at the start."""
+    """Largest fall of the product of 1 + value relative to its previous maximum, starting at 1."""
     curve = _growth(r)
     return float((curve / np.maximum.accumulate(curve) - 1).min())
 
@@ -126,5 +130,5 @@ FIGURES = (
 
 
 def _growth(r: Values) -> Values:
-    """[d + 1], from 1; what is lost stays lost."""
+    """Return the cumulative product, [d + 1], starting from 1; it stays 0 after a total loss."""
     return np.append(1.0, np.maximum(1 + r, 0).cumprod())

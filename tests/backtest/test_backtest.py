@@ -304,7 +304,7 @@ def test_the_limit_of_the_data_comes_before_the_rules() -> None:
 @pytest.mark.parametrize("column", [{"limit": 10.0}, {"limit": 0.0}, {"st": 2.0}])
 def test_columns_of_the_data_that_are_no_limits_are_refused(column: dict[str, float]) -> None:
     (name, value) = next(iter(column.items()))
-    message = f"column '{name}' of market 'toy' is .* got 1 other values, such as {value:g} of SH60"
+    message = f"column '{name}' of market 'toy' must .* 1 other values, such as {value:g} of SH60"
     with pytest.raises(InputError, match=message):
         traded_after("SH600000", 0.1, "2020-01-02", **column)
 
@@ -330,7 +330,7 @@ def test_there_is_no_limit_before_limits_were_introduced() -> None:
 def test_symbols_without_a_known_board_are_named() -> None:
     result = backtest(market_of(PRICES), [[3, 2, 1]], topk(1, 1), BOARDED)
     assert (
-        "the board of 3 symbols is unknown, their price limit taken for that of the main board: "
+        "the board of 3 symbols is unknown, and the price limit of the main board is used: "
         "S000, S001, S002" in result.notes
     )
 
@@ -421,7 +421,7 @@ def test_an_account_too_small_for_a_unit_says_so() -> None:
     result = backtest(market, [[2, 1]], topk(1, 1), units)
     assert result.trades.empty
     assert result.positions.empty
-    assert "1 orders were not filled: below a trade unit or without cash" in result.notes
+    assert "1 orders were not filled: below one trade unit, or not enough cash" in result.notes
 
 
 def test_a_trade_costs_at_least_the_least() -> None:
@@ -453,7 +453,8 @@ def test_a_delisted_stock_keeps_its_last_value() -> None:
     last = result.positions[result.positions["symbol"] == "S000"].iloc[-1]
     assert (last["price"], last["amount"]) == (15, 50)
     note = (
-        "1 positions without a price at the end are kept at their last, 60.0% of the account: S000"
+        "1 positions without a price at the end are valued at their last price, "
+        "60.0% of the account: S000"
     )
     assert note in result.notes  # 750 of 1250
 
@@ -674,7 +675,7 @@ def test_beside_an_index_there_is_the_universe() -> None:
     assert over == pytest.approx(earned / 2 - 0.015, abs=1e-6)
     assert result.metrics.keys() == result.definitions.keys()
     other = backtest(market, [[2, 1]], EqualTopk(1, 0.5), COSTLY, benchmark="universe")
-    assert other.figures["excess_return_with_cost/mean"] == pytest.approx(over)
+    assert other.metrics["excess_return_with_cost/mean"] == pytest.approx(over)
     assert "universe" not in other.days
 
 
@@ -741,7 +742,7 @@ def test_days_that_are_not_those_of_a_year_are_mentioned() -> None:
     )
     scores = np.random.default_rng(0).standard_normal((118, 4))
     assert backtest(weekly, scores, topk(1, 1)).caveats == (
-        "The backtest has about 52 days a year, but figures per year are those of 252 "
+        "The backtest has about 52 days a year, but annualised metrics assume 252 "
         "(backtest.periods).",
     )
     daily = random_market(n_days=120, n_stocks=4)
@@ -754,7 +755,7 @@ def test_trades_without_a_factor_are_counted() -> None:
     factor[:, 0] = np.nan
     units = dataclasses.replace(FREE, trade_unit=10)
     result = backtest(market_of(np.full((4, 2), 30), factor=factor), [[2, 1]], topk(2, 1), units)
-    assert "1 trades are of fractions of shares, without a factor: S000" in result.notes
+    assert "1 trades are in fractions of shares, without a factor: S000" in result.notes
 
 
 def test_a_share_of_stocks_is_not_rounded_down_by_floating_point() -> None:
@@ -812,7 +813,7 @@ def good_scores() -> pd.DataFrame:
             "4 rows that repeat the date and symbol of another: 2020-01-01 S001, 2020",
         ),
         ({"score": "high"}, "'high' is not a number"),
-        ({"score": [1, 1, 1, 2, 1, 3]}, "the scores of 1 days are all equal, .*: 2020-01-01"),
+        ({"score": [1, 1, 1, 2, 1, 3]}, "on 1 days all scores are equal, .*: 2020-01-01"),
         ({"score": 1.0}, "on no day do two stocks have different finite scores"),
     ],
 )
@@ -830,9 +831,9 @@ def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
         backtest(market, table.rename(columns={"score": "scores"}), topk(1, 1))
     with pytest.raises(InputError, match="has no rows"):
         backtest(market, table[:0], topk(1, 1))
-    with pytest.raises(InputError, match="needs 3 stocks a day, but 1 days .*: 2020-01-02 2"):
+    with pytest.raises(InputError, match="scores of 3 stocks a day, but 1 days .*: 2020-01-02 2"):
         backtest(market, table.drop(index=table.index[-1]), topk(3, 1))
-    with pytest.raises(InputError, match="needs 5 stocks a day, but 2 days have scores of fewer"):
+    with pytest.raises(InputError, match="needs scores of 5 stocks a day, but 2 days have fewer"):
         backtest(market, table, LongShort(0.2))
 
 
@@ -844,15 +845,15 @@ def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
         (lambda: topk(5, 1, risk_degree=1.5), "strategy.risk_degree is a part above 0 and to 1"),
         (lambda: EqualTopk(0, 1.0), "strategy.topk is at least 1, got 0"),
         (lambda: LongShort(0.6), "strategy.quantile is above 0 and to 0.5, got 0.6"),
-        (lambda: dataclasses.replace(FREE, buy_cost=5), "exchange.buy_cost is a share from 0 to"),
-        (lambda: dataclasses.replace(FREE, min_cost=-1), "exchange.min_cost is 0 or more, got -1"),
-        (lambda: dataclasses.replace(FREE, limit=0), "exchange.limit is above 0 and below 1, a_sh"),
-        (lambda: dataclasses.replace(FREE, limit=True), "exchange.limit is above 0 and below 1, a"),
+        (lambda: dataclasses.replace(FREE, buy_cost=5), "exchange.buy_cost must be a fraction of"),
+        (lambda: dataclasses.replace(FREE, min_cost=-1), "exchange.min_cost must be at least 0, g"),
+        (lambda: dataclasses.replace(FREE, limit=0), "exchange.limit must be above 0 and below"),
+        (lambda: dataclasses.replace(FREE, limit=True), "exchange.limit must be above 0 and belo"),
         (
             lambda: dataclasses.replace(FREE, limit="us"),
             "unknown exchange.limit 'us'; available: a_s",
         ),
-        (lambda: dataclasses.replace(FREE, trade_unit=0), "exchange.trade_unit is above 0"),
+        (lambda: dataclasses.replace(FREE, trade_unit=0), "exchange.trade_unit must be above 0"),
         (
             lambda: backtest(market_of(PRICES), good_scores(), topk(1, 1), account=0),
             "the account of 0 is lost",

@@ -88,7 +88,7 @@ def test_a_market_that_is_too_small_to_trade_still_gets_a_report(
     config = small_config("report=true", "model.hidden_size=4", f"folder={tmp_path}")
     config.backtest.strategy.topk = 50
     train(config)
-    assert "no backtest: the strategy needs 50 stocks a day" in caplog.text
+    assert "no backtest: the strategy needs scores of 50 stocks a day" in caplog.text
     assert (tmp_path / "report.html").exists()
     assert not (tmp_path / "backtest.parquet").exists()
 
@@ -118,7 +118,7 @@ def test_dividends_are_a_caveat_and_the_universe_a_column(tmp_path: Path) -> Non
     write_evaluation(tmp_path, found, "a title", facts={}, market=market)
     page = (tmp_path / "report.html").read_text()
     expected = 252 * np.log(1.01) / 121  # the days of the backtest
-    for note in (". Unless the index", ", which a price index lacks"):  # data and portfolio
+    for note in (". Unless the index", ", which a price index excludes"):  # data and portfolio
         assert f"dividends of about {expected:.1%} a year{note}" in page
     over = found.metrics["backtest/excess_return_over_universe_with_cost/annualised_sum"]
     assert f"{over:.2%}" in page
@@ -155,7 +155,7 @@ def test_scores_of_any_tool_are_evaluated(
         assert value == pytest.approx(runs[0].metrics[name], abs=1e-6), name
     assert f"IC            {metrics['test/ic']:9.4f}" in result.out
     other.assign(instrument="XX").to_csv(tmp_path / "wrong.csv", index=False)
-    assert "stand twice" in str(alphazoo("evaluate", "scores=wrong.csv", *data).code)
+    assert "repeat the date and symbol" in str(alphazoo("evaluate", "scores=wrong.csv", *data).code)
     first = other["instrument"].iloc[0]
     other.replace({"instrument": {first: "XX"}}).to_csv(tmp_path / "wrong.csv", index=False)
     arguments = ["evaluate", "scores=wrong.csv", *data, *REPORT[1:]]
