@@ -65,9 +65,15 @@ def results_folder(asked: str | None) -> Iterator[Path]:
     Raises:
         InputError: Another process writes to the one asked for.
     """
-    folder = Path(asked) if asked else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
-    with held(folder, new=not asked):
-        yield folder
+    name = Path(asked or f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
+    made = [parent for parent in name.parents if not parent.exists()]
+    folder = name if asked else new_folder(name)
+    try:
+        with held(folder, new=not asked):
+            yield folder
+    finally:
+        if not folder.exists():
+            _remove_empty(made)
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:

@@ -153,7 +153,7 @@ def test_what_is_not_published_is_left_out() -> None:
         (["budget=0"], "the budget is a share of the published epochs, such as 0.05, got 0"),
         (["--budget", "much"], "such as 0.05, got much"),
         (["--budget=-1"], "such as 0.05, got -1"),
-        (["seed=0,-1"], "a seed is a whole number, 0 or more, got seed=-1"),
+        (["seed=0,-1"], "seed=-1: expected a whole number (at least 0, at most"),
         (["seed=interval(0,5)"], "seed=interval(0,5) is no list, such as seed=0,1,2"),
         (["model.lr=1e-3,1e-4"], "a benchmark combines model, features, seed, got model.lr"),
         (["experiment=alpha360_gru"], "experiment cannot be set in a benchmark"),

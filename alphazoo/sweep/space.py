@@ -1,6 +1,7 @@
 """The space of a search, in the words of Hydra."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import (
@@ -58,9 +59,23 @@ def _distribution(override: Override) -> BaseDistribution:
     return CategoricalDistribution([*override.sweep_string_iterator()])
 
 
-def corner(space: Space) -> list[str]:
-    """Overrides of one point of a space, to see that a config takes them."""
-    return [
-        f"{key}={found.choices[0] if isinstance(found, CategoricalDistribution) else found.low}"  # type: ignore[attr-defined]
-        for key, found in space.items()
-    ]
+def corner(space: Space, index: int = 0) -> list[str]:
+    """Overrides of one point of a space, to see that a config takes them.
+
+    Args:
+        space: The space.
+        index: Even for the low ends and odd for the high ones; points 0 to `n_corners` have every
+            choice among them.
+    """
+
+    def value(found: Any) -> Any:
+        if isinstance(found, CategoricalDistribution):
+            return found.choices[index % len(found.choices)]
+        return found.high if index % 2 else found.low
+
+    return [f"{key}={value(found)}" for key, found in space.items()]
+
+
+def n_corners(space: Space) -> int:
+    """Number of points that have both ends and every choice among them."""
+    return max(len(getattr(found, "choices", (0, 1))) for found in space.values())

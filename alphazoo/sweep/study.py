@@ -40,6 +40,7 @@ class Study:
 
     Args:
         settings: Of the sweeper, see `hydra_plugins.alphazoo_sweepers.Search`.
+        folder: Of the sweep.
         space: What is searched.
         monitor: The figure that trials are compared by.
         mode: ``"max"`` or ``"min"``: whether more of it is better.
@@ -48,13 +49,15 @@ class Study:
         InputError: The name cannot be that of a folder, or the study searches another space.
     """
 
-    def __init__(self, settings: DictConfig, space: Space, monitor: str, mode: str) -> None:
+    def __init__(
+        self, settings: DictConfig, folder: Path, space: Space, monitor: str, mode: str
+    ) -> None:
         check_choice("mode", mode, ["max", "min"])
         if not re.fullmatch(r"[\w.-]+", settings.study):  # it begins the names of folders
             raise InputError(f"a study is named by letters and digits, got {settings.study!r}")
         self.space, self.monitor = space, monitor
         self.heartbeat = settings.heartbeat
-        self.storage = open_storage(settings)
+        self.storage = open_storage(settings, folder)
         self.optuna = optuna.create_study(
             study_name=settings.study,
             storage=self.storage,
@@ -159,12 +162,13 @@ class Pruning(Callback):
 
     Args:
         settings: Of the sweeper, with the number of the ``trial``.
+        folder: Of the sweep.
         monitor: The figure that trials are compared by.
     """
 
-    def __init__(self, settings: DictConfig, monitor: str) -> None:
+    def __init__(self, settings: DictConfig, folder: Path, monitor: str) -> None:
         self.monitor = monitor
-        storage = open_storage(settings)
+        storage = open_storage(settings, folder)
         study = optuna.load_study(
             study_name=settings.study, storage=storage, pruner=instantiate(settings.pruner)
         )

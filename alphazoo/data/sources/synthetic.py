@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from alphazoo.bounds import NonNegativeInt
+from alphazoo.bounds import NonNegativeInt, PositiveInt
 from alphazoo.data.clean import Panel, index_symbols
 from alphazoo.data.concepts import Concepts, always, from_data
 from alphazoo.data.labels import forward_return
@@ -75,9 +77,9 @@ class SyntheticMarket(Market):
 
 def make_market(
     *,
-    n_days: int,
-    n_stocks: int,
-    n_sectors: int,
+    n_days: Annotated[int, Ge(10), Le(50_000)],  # to about 2206; those of pandas end in 2262
+    n_stocks: PositiveInt,
+    n_sectors: PositiveInt,
     reversal: float,
     lead_lag: float,
     seed: NonNegativeInt,
