@@ -26,7 +26,8 @@ class CheckSettings(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
-        from alphazoo.config import take_run
+        from alphazoo.commands.output import be_quiet
+        from alphazoo.config import instantiate, take_run
         from alphazoo.fit import try_nodes
         from alphazoo.resume import in_use
         from alphazoo.settings import check_settings
@@ -37,6 +38,8 @@ class CheckSettings(Callback):
             run = take_run(settings)
             check_settings(run)
             try_nodes(run)
+            be_quiet()
+            instantiate(run.trainer)  # not by a sweep, which may be started where no GPU is
             self.held.enter_context(in_use(Path(config.hydra.run.dir)))
         except Exception as error:
             raise RefusedError(error) from error

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.bounds import PositiveInt
-from alphazoo.data.dates import DateRules, parse_dates
+from alphazoo.data.dates import DateFormat, DateRules, TimeZone, parse_dates
 from alphazoo.data.market import Market
 from alphazoo.data.periods import FIRST, LAST
 from alphazoo.data.symbols import explain_unknown, find_symbols, setting_text
@@ -124,8 +124,8 @@ def read_concepts(
     *,
     table: AnyTable,
     columns: Mapping[str, str | Sequence[str] | None] | None = None,
-    date_format: str | None = None,
-    timezone: str | None = None,
+    date_format: DateFormat | None = None,
+    timezone: TimeZone | None = None,
 ) -> Concepts:
     """Read a table with one row per stock and concept.
 
