@@ -10,7 +10,7 @@ import numpy.typing as npt
 from alphazoo.errors import InputError, did_you_mean
 from alphazoo.market.adjust import adjust_prices
 from alphazoo.market.clean import REQUIRED, Arrays, BadPrices, Panel, index_symbols
-from alphazoo.market.dates import DateRules, parse_dates
+from alphazoo.market.dates import DateFormat, DateRules, TimeZone, parse_dates
 from alphazoo.market.symbols import find_symbol, parse_text_setting
 from alphazoo.market.tables import AnyTable, Rows, open_table, read_columns
 from alphazoo.market.values import check_unique, parse_flags, parse_numbers, parse_symbols
@@ -29,8 +29,8 @@ def read_table(
     benchmark: str | None = None,
     indices: Sequence[str] = (),
     bad_prices: BadPrices = "missing",
-    date_format: str | None = None,
-    timezone: str | None = None,
+    date_format: DateFormat | None = None,
+    timezone: TimeZone | None = None,
 ) -> Arrays:
     """Read a market from a long table.
 
@@ -63,7 +63,7 @@ def read_table(
     names = _column_names(columns or {})
     for name in (extra := [parse_text_setting(name, "data.extra") for name in extra]):
         if name in (*KEYS, *REQUIRED, *OPTIONAL):
-            raise InputError(f"extra columns have names of their own, got {name!r}")
+            raise InputError(f"data.extra: further columns have names of their own, got {name!r}")
     names |= {name: name for name in extra}
     numbers = [name for name in names if name not in (*KEYS, "member")]
     opened = open_table(table, "data.path")
@@ -113,7 +113,9 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     known = (*KEYS, *REQUIRED, *OPTIONAL)
     for name in columns:
         if name not in known:
-            raise InputError(f"columns has an unknown key {name!r}; {did_you_mean(name, known)}")
+            raise InputError(
+                f"data.columns has an unknown key {name!r}; {did_you_mean(name, known)}"
+            )
     given = {
         name: column if column is None else parse_text_setting(column, f"data.columns.{name}")
         for name, column in columns.items()
@@ -122,7 +124,7 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     names |= {name: given[name] for name in OPTIONAL if given.get(name)}
     for name, column in names.items():
         if column is None:
-            raise InputError(f"columns.{name} is empty, but every table needs a {name} column")
+            raise InputError(f"data.columns.{name} is empty, but every table needs a {name} column")
     if "adjusted_close" in names and ("split" in names or "dividend" in names):
         raise InputError(
             "columns names adjusted_close and split or dividend: choose one way of adjusting, "
