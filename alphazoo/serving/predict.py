@@ -55,7 +55,7 @@ def predict(
             f"expected either date or from and to, got date={date}, from={first}, to={last}"
         )
     for name, day in {"date": None if date == LATEST else date, "from": first, "to": last}.items():
-        bound(day, "left", name)
+        parse_bound(day, "left", name)
     if "ensemble" in run.config:
         members = [Run.open(member, run.overrides) for member in run.config.ensemble.runs]
         tables = [predict(member, date=date, first=first, last=last) for member in members]
