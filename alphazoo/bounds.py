@@ -5,6 +5,7 @@ A signature states a bound where no constructor checks it: ``hidden_size: Positi
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
@@ -75,7 +76,8 @@ def _fits(value: Any, kind: Any) -> bool:
         allow_inf_nan=Le(math.inf) in get_args(kind),
     )
     try:
-        TypeAdapter(kind, config=config).validate_python(value)
+        with warnings.catch_warnings(action="ignore"):  # of pydantic, of types it does not know
+            TypeAdapter(kind, config=config).validate_python(value)
     except ValidationError:
         return False
     except Exception:  # of whatever kind: hints are written for readers, too

@@ -184,19 +184,20 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         key = unknown[1]
         hint = did_you_mean(key, _known_keys(overrides))
         return f"unknown config key {key!r}; {hint} (+{key}=... adds a new one)"
-    if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        return " ".join(str(error.__cause__).split())
-    return " ".join(str(error).split())
+    text, _, key = str(error).partition("full_key: ")
+    cause = error.__cause__ if isinstance(error, InstantiationException) else None
+    said = " ".join(str(cause or text).split())
+    return f"{key.split()[0]}: {said}" if key.strip() else said
 
 
 def _explain_null(overrides: Sequence[str]) -> str:
-    """Describe the error of GROUP=null, in which Hydra does not name the group."""
+    """Describe the error of GROUP=null or GROUP=3, in which Hydra does not name the group."""
     for given in overrides:
         group, _, value = given.partition("=")
         options = sorted(file.stem for file in (config_dir() / group).glob("*.yaml"))
-        if options and value == "null":
+        if options and re.fullmatch(r"null|true|false|[+-]?[\d.]+", value, re.IGNORECASE):
             return f"{given}: expected a choice of the group {group}: {', '.join(options)}"
-    return "null is not a choice of a config group"
+    return "the choice of a config group is null or a number: expected its name"
 
 
 def _known_keys(overrides: Sequence[str]) -> list[str]:

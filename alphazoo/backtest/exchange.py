@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ Stocks = npt.NDArray[np.intp]  # columns of the universe
 
 DUST = 1e-5  # in currency; smaller trades are ignored
 DECIMALS = 6  # moves are rounded before they are compared with limits: the precision of float32
-BY_BOARD = "a_shares"
+Limit = Literal["a_shares"]
+(BY_BOARD,) = get_args(Limit)
 
 
 class Quotes(NamedTuple):
@@ -56,7 +57,7 @@ class Exchange:
     buy_cost: float
     sell_cost: float
     min_cost: float
-    limit: float | str | None
+    limit: float | Limit | None
     trade_unit: float | None
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """Runs a backtest: each day, a strategy trades an account by the scores of the day before."""
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +15,8 @@ from alphazoo.bounds import PositiveFloat, PositiveInt
 from alphazoo.errors import InputError
 from alphazoo.market.market import Market
 
+Split = Literal["valid", "test", "predict"]
+
 
 def run_backtest(
     scores: pd.DataFrame,
@@ -23,7 +27,7 @@ def run_backtest(
     account: PositiveFloat,
     benchmark: Choice | None,
     periods: PositiveInt,
-    split: str | None = None,
+    split: Split | None = None,
 ) -> Backtest:
     """Trade by scores.
 

@@ -26,7 +26,8 @@ class CheckSettings(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
-        from alphazoo.config import take_run
+        from alphazoo.commands.output import silence_libraries
+        from alphazoo.config import instantiate, take_run
         from alphazoo.runs.settings import check_settings
         from alphazoo.training.fit import try_nodes
         from alphazoo.training.resume import locked_run
@@ -37,6 +38,8 @@ class CheckSettings(Callback):
             run = take_run(settings)
             check_settings(run)
             try_nodes(run)
+            silence_libraries()
+            instantiate(run.trainer)  # not by a sweep, which may be started where no GPU is
             self.held.enter_context(locked_run(Path(config.hydra.run.dir)))
         except Exception as error:
             raise RefusedError(error) from error

@@ -59,11 +59,13 @@ def evaluate(arguments: list[str]) -> None:
     own, rest = split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
-    drop = own.get("drop_unknown", "false").lower() == "true"
+    told = own.get("drop_unknown", "false").lower()
+    if told not in ("true", "false"):
+        raise InputError(f"drop_unknown={own['drop_unknown']}: expected true or false")
     config = compose_config(rest, "data", "label", "backtest")
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
         spare_run(folder)
-        found = evaluate_file(config, own["scores"], folder, drop_unknown=drop)
+        found = evaluate_file(config, own["scores"], folder, drop_unknown=told == "true")
     print_evaluation(found.metrics)
     print(f"results: {folder}")
 

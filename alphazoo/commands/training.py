@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import flags_as_keys, own_folder, split
@@ -48,7 +49,7 @@ def train(arguments: list[str]) -> None:
         with _environment(FULL_ERROR, "1"):  # else Hydra prints errors itself and exits
             start(job)()
     except RefusedError as refusal:
-        raise refusal.error from None
+        errors.append(refusal.error)
     for error in errors:
         raise error
 
@@ -90,7 +91,7 @@ def _train(config: Any) -> None:
     if settings and settings.get("trial") is not None:
         from alphazoo.sweep.study import Pruning
 
-        callbacks.append(Pruning(settings, config.monitor))
+        callbacks.append(Pruning(settings, Path(HydraConfig.get().sweep.dir), config.monitor))
     try:
         print_metrics(train(config, callbacks), config.folder)
     except MisconfigurationException as error:  # an invalid setting of the trainer

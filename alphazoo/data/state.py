@@ -14,8 +14,9 @@ from torch import Tensor
 
 from alphazoo.data.scaling import RobustZScore, Scaler
 from alphazoo.errors import InputError
+from alphazoo.features.moments import Moments
 from alphazoo.features.panels import PanelWindows
-from alphazoo.features.rolling import Moments, Sums, lagged
+from alphazoo.features.rolling import Sums, lagged
 from alphazoo.market.market import Market
 
 DAYS = (5, 10, 20, 30, 60)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from alphazoo.backtest.result import Backtest
 from alphazoo.evaluation.analysis import Analysis
 from alphazoo.evaluation.definitions import SIGNALS
-from alphazoo.evaluation.figures import COLORS, backtest_figures, signal_figures, to_png, to_svg
+from alphazoo.evaluation.drawing import COLORS, to_png, to_svg
+from alphazoo.evaluation.figures import backtest_figures, signal_figures
 from alphazoo.files import write_atomically
 
 VARIABLES = {role: f"var(--{role})" for role in COLORS}  # colours of the page's style sheet

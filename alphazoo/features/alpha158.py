@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from alphazoo.allocator import keep_freed_memory
-from alphazoo.features.rolling import Maximum, Moments, Ordered, Position, Rank, Sums, Trend, lagged
+from alphazoo.features.moments import Moments, Trend
+from alphazoo.features.rolling import Maximum, Ordered, Position, Rank, Sums, lagged
 
 EPSILON = 1e-12
 DAYS = (5, 10, 20, 30, 60)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from alphazoo.bounds import PositiveInt
 from alphazoo.errors import InputError, did_you_mean, shorten
-from alphazoo.market.dates import DateRules, parse_dates
+from alphazoo.market.dates import DateFormat, DateRules, TimeZone, parse_dates
 from alphazoo.market.market import Market
 from alphazoo.market.periods import FIRST, LAST
 from alphazoo.market.symbols import explain_unknown, find_symbols, parse_text_setting
@@ -129,8 +129,8 @@ def read_concepts(
     *,
     table: AnyTable,
     columns: Mapping[str, str | Sequence[str] | None] | None = None,
-    date_format: str | None = None,
-    timezone: str | None = None,
+    date_format: DateFormat | None = None,
+    timezone: TimeZone | None = None,
 ) -> Concepts:
     """Read concepts from a table with one row per membership.
 

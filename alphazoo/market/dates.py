@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
+from annotated_types import Predicate
 
 from alphazoo.errors import InputError
 from alphazoo.market.csv_rows import MISSING
@@ -219,3 +220,24 @@ def find_zone(name: str) -> ZoneInfo:
         raise InputError(
             f"timezone={name} is not a time zone: expected a name such as Asia/Shanghai"
         ) from error
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        find_zone(name)
+    except InputError:
+        return False
+    return True
+
+
+def _is_format(text: str) -> bool:
+    """Whether a format says the year, the month and the day."""
+    day = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+    try:
+        return datetime.strptime(day.strftime(text), text).date() == day.date()
+    except ValueError:
+        return False
+
+
+TimeZone = Annotated[str, Predicate(_is_zone), "a time zone such as Asia/Shanghai"]
+DateFormat = Annotated[str, Predicate(_is_format), "a format of strptime such as %d/%m/%Y"]

@@ -2,7 +2,8 @@
 
 Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
 https://proceedings.neurips.cc/paper/2017/hash/6449f44a102fde848669bdd9eb6b76fa-Abstract.html
-The library of the same name, installed by the extra ``gbdt``, trains the trees.
+The library of the same name, installed by the extra ``gbdt``, trains the trees. The file is long
+because Lightning's hooks around that training are here.
 """
 
 import copy

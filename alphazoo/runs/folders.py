@@ -52,9 +52,15 @@ def results_folder(name: str | None) -> Iterator[Path]:
     Raises:
         InputError: Another process writes to the folder.
     """
-    folder = Path(name) if name else new_folder(f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
-    with locked(folder, new=not name):
-        yield folder
+    path = Path(name or f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S}")
+    created = [parent for parent in path.parents if not parent.exists()]
+    folder = path if name else new_folder(path)
+    try:
+        with locked(folder, new=not name):
+            yield folder
+    finally:
+        if not folder.exists():
+            _remove_empty(created)
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:

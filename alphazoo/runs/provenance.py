@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from alphazoo.config import FILES, SOURCES, flatten
 from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
-from alphazoo.market.fingerprint import Fingerprint, concepts_digest
+from alphazoo.market.digests import concepts_digest
+from alphazoo.market.fingerprint import Fingerprint
 from alphazoo.market.market import Market
 from alphazoo.runs.run import PROVENANCE, read_provenance
 

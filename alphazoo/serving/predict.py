@@ -27,6 +27,7 @@ from alphazoo.training.fit import score_table
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
+NEEDED = ("seed", "data", "features", "scaler", "label", "datamodule", "model", "trainer")
 MAX_AGE = GAP  # calendar days
 
 
@@ -53,17 +54,19 @@ def predict(
         raise InputError(
             f"expected either date or from and to, got date={date}, from={first}, to={last}"
         )
+    for name, day in {"date": None if date == LATEST else date, "from": first, "to": last}.items():
+        parse_bound(day, "left", name)
     if "ensemble" in run.config:
         members = [Run.open(member, run.overrides) for member in run.config.ensemble.runs]
         tables = [predict(member, date=date, first=first, last=last) for member in members]
         keyed = [table.set_index(["date", "symbol"])["score"] for table in tables]
         joined = pd.concat(keyed, axis=1, join="inner", keys=range(len(keyed)))
         return average(joined, run.config.ensemble.by).rename("score").reset_index()
+    check_settings(run.config, *NEEDED)
     run = run.newest
     checkpoint = run.checkpoint
     content = read_checkpoint(checkpoint)
     seen = last_day_seen(content)
-    check_settings(run.config)
     L.seed_everything(run.config.seed, workers=True, verbose=False)
     data: MarketDataModule = instantiate(run.config.datamodule)
     data.setup()

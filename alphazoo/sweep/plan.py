@@ -8,8 +8,10 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from alphazoo.bounds import describe, fits
 from alphazoo.errors import InputError
 from alphazoo.runs.provenance import settings_digest
+from alphazoo.runs.schema import RUN
 from alphazoo.sweep.combine import (
     COMBINED,
     Pair,
@@ -99,8 +101,8 @@ class Plan:
         }
         models, sets, self.seeds = (read_values(overrides[key]) for key in COMBINED)
         for seed in self.seeds:
-            if not seed.isdecimal():
-                raise InputError(f"seed must be an integer of at least 0, got seed={seed}")
+            if not seed.isdecimal() or not fits(int(seed), RUN["seed"]):
+                raise InputError(f"seed={seed}: expected {describe(RUN['seed'])}")
         self._pairs, self.absent = read_pairs(sets, models, published)
         self.recipes = {pair: self._recipe(*pair) for pair in self._pairs}
         for (features, _), recipe in [*self.recipes.items()]:

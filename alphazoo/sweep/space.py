@@ -1,6 +1,7 @@
 """Parse the search space of a sweep from Hydra overrides."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import (
@@ -58,9 +59,23 @@ def _distribution(override: Override) -> BaseDistribution:
     return CategoricalDistribution([*override.sweep_string_iterator()])
 
 
-def corner(space: Space) -> list[str]:
-    """Return the overrides of one point of a space, to check that a config accepts them."""
-    return [
-        f"{key}={found.choices[0] if isinstance(found, CategoricalDistribution) else found.low}"  # type: ignore[attr-defined]
-        for key, found in space.items()
-    ]
+def corner(space: Space, index: int = 0) -> list[str]:
+    """Return the overrides of one point of a space, to check that a config accepts them.
+
+    Args:
+        space: The space.
+        index: Even for the low ends and odd for the high ends; the points below `n_corners` include
+            every choice.
+    """
+
+    def value(found: Any) -> Any:
+        if isinstance(found, CategoricalDistribution):
+            return found.choices[index % len(found.choices)]
+        return found.high if index % 2 else found.low
+
+    return [f"{key}={value(found)}" for key, found in space.items()]
+
+
+def n_corners(space: Space) -> int:
+    """Return the number of points that together include both ends and every choice."""
+    return max(len(getattr(found, "choices", (0, 1))) for found in space.values())

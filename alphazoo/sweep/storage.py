@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
 from omegaconf import DictConfig
@@ -17,13 +18,14 @@ optuna.logging.enable_propagation()
 optuna.logging.disable_default_handler()
 
 
-def open_storage(settings: DictConfig) -> RDBStorage:
+def open_storage(settings: DictConfig, folder: Path) -> RDBStorage:
     """Connect to the database of a study; create its tables if they do not exist.
 
     Args:
         settings: ``storage``, ``heartbeat`` and ``retries`` of the sweeper.
+        folder: Of the sweep; without a storage the database is a file there.
     """
-    url = make_url(settings.storage)
+    url = make_url(settings.storage or f"sqlite:///{folder}/study.db")
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
     sqlite = url.drivername.startswith("sqlite")
@@ -38,7 +40,7 @@ def open_storage(settings: DictConfig) -> RDBStorage:
 
 
 @contextmanager
-def storage_errors(url: str) -> Iterator[None]:
+def storage_errors(url: str | None) -> Iterator[None]:
     """Turn errors of the storage into an `InputError` that does not show the password.
 
     Raises:
@@ -48,7 +50,7 @@ def storage_errors(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
         try:
-            shown = make_url(url).render_as_string()
+            shown = make_url(url or "study.db").render_as_string()
         except SQLAlchemyError:
             shown = "hydra.sweeper.storage"
         reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip()

@@ -40,6 +40,7 @@ class Study:
 
     Args:
         settings: Settings of the sweeper, see `hydra_plugins.alphazoo_sweepers.Search`.
+        folder: Folder of the sweep.
         space: The search space.
         monitor: The validation metric by which trials are compared.
         mode: ``"max"`` if a higher metric is better, ``"min"`` if a lower one is.
@@ -49,7 +50,9 @@ class Study:
             this name has another space.
     """
 
-    def __init__(self, settings: DictConfig, space: Space, monitor: str, mode: str) -> None:
+    def __init__(
+        self, settings: DictConfig, folder: Path, space: Space, monitor: str, mode: str
+    ) -> None:
         check_choice("mode", mode, ["max", "min"])
         if not re.fullmatch(r"[\w.-]+", settings.study):  # prefix of folder names
             raise InputError(
@@ -58,7 +61,7 @@ class Study:
             )
         self.space, self.monitor = space, monitor
         self.heartbeat = settings.heartbeat
-        self.storage = open_storage(settings)
+        self.storage = open_storage(settings, folder)
         self.optuna = optuna.create_study(
             study_name=settings.study,
             storage=self.storage,
@@ -164,12 +167,13 @@ class Pruning(Callback):
 
     Args:
         settings: Settings of the sweeper, including the number of the ``trial``.
+        folder: Folder of the sweep.
         monitor: The metric by which trials are compared.
     """
 
-    def __init__(self, settings: DictConfig, monitor: str) -> None:
+    def __init__(self, settings: DictConfig, folder: Path, monitor: str) -> None:
         self.monitor = monitor
-        storage = open_storage(settings)
+        storage = open_storage(settings, folder)
         study = optuna.load_study(
             study_name=settings.study, storage=storage, pruner=instantiate(settings.pruner)
         )

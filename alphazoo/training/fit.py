@@ -71,8 +71,8 @@ def fit(
     """Train a model.
 
     Writes ``config.yaml``, ``provenance.json``, the logs and
-    ``checkpoints/{best,last,previous}.ckpt`` into ``config.folder``. With ``config.ckpt`` it resumes a training run, which ends with the
-    weights of a run that was never interrupted.
+    ``checkpoints/{best,last,previous}.ckpt`` into ``config.folder``. With ``config.ckpt`` it
+    resumes a training run, which ends with the weights of a run that was never interrupted.
 
     Args:
         config: Config of the run.
@@ -123,11 +123,16 @@ def try_nodes(config: DictConfig) -> None:
     """Instantiate the objects of a run that need no data, to find invalid settings early.
 
     Raises:
-        InputError: An object cannot be instantiated.
+        InputError: An object cannot be instantiated, or ``ckpt`` or ``init_from`` is not a file.
     """
     for name in ("datamodule", "averaging", "backtest"):
         instantiate(config.get(name))
     _make_model(config)
+    name = "init_from" if config.ckpt is None else "ckpt"
+    file = config[name]
+    if file not in (None, "last") and not Path(file).expanduser().is_file():
+        or_last = "last, " if name == "ckpt" else ""
+        raise InputError(f"{name}={file}: no such file; expected {or_last}a checkpoint or null")
 
 
 def _make_model(config: DictConfig) -> StockModel:

@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from alphazoo.features.rolling import Maximum, Moments, Ordered, Position, Rank, Sums, Trend, lagged
+from alphazoo.features.moments import Moments, Trend
+from alphazoo.features.rolling import Maximum, Ordered, Position, Rank, Sums, lagged
 
 nan = float("nan")
 Pandas = Callable[["pd.api.typing.Rolling"], pd.DataFrame]

@@ -45,6 +45,9 @@ REFUSED = {
     "seed=-1": "seed=-1: expected a whole number (at least 0, at most 4294967295)",
     "seed=abc": "seed=abc: expected a whole number",
     "seed=true": "seed=true: expected a whole number",
+    "seed='7'": "seed='7': expected a whole number",
+    "seed=1e30": "seed=1e+30: expected a whole number",
+    "seed=[1,2]": "seed=[1, 2]: expected a whole number",
     "seed=null": "seed=null: expected a whole number",
     "patience=x": "patience=x: expected a whole number (at least 0)",
     "patience=nan": "patience=nan: expected a whole number",
@@ -53,27 +56,41 @@ REFUSED = {
     "report=1": "report=1: expected true or false",
     "allow_leak=banana": "allow_leak=banana: expected true or false",
     "allow_leak=no": "allow_leak=no: expected true or false",
+    "allow_leak=off": "allow_leak=off: expected true or false",
+    "allow_leak=none": "allow_leak=none: expected true or false",
+    "allow_leak=null": "allow_leak=null: expected true or false",
+    "ckpt=7": "ckpt=7: no such file; expected last, a checkpoint or null",
+    "init_from=7": "init_from=7: no such file; expected a checkpoint or null",
     "ckpt=true": "ckpt=true: expected text or null",
     "mode=min": "mode=min: expected max for monitor=val/ic",
     "mode=max monitor=val/loss": "mode=max: expected min for monitor=val/loss",
     "mode=up": "mode=up: expected min or max",
     "monitor=5": "unknown monitor '5'; available: train/loss, val/ic",
     # nodes
-    "trainer.max_epochs=2.5": "trainer.max_epochs=2.5: expected a whole number (at least -1) or nu",
-    "trainer.max_epochs=-7": "trainer.max_epochs=-7: expected a whole number (at least -1) or null",
+    "trainer.max_epochs=2.5": "trainer.max_epochs=2.5: expected -1, a whole number (at least 1) or",
+    "trainer.max_epochs=0": "trainer.max_epochs=0: expected -1, a whole number (at least 1) or nul",
+    "trainer.num_nodes=0": "trainer.num_nodes=0: expected a whole number (at least 1)",
+    "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches=0: expected a whole numb",
     "trainer.precision=99": "trainer.precision=99: expected 64, 32, 16, transformer-engine",
     "trainer.devices=x": "trainer.devices=x: expected auto, a whole number, a list or text such as",
     "trainer.devices=[0,x]": "trainer.devices[1]=x: expected a whole number",
-    "trainer.gradient_clip_val=inf": "trainer.gradient_clip_val=inf: expected a number, a whole",
-    "+trainer.foo=3": "trainer.foo=3: lightning.pytorch.Trainer has no such argument; available",
+    "trainer.gradient_clip_val=inf": "trainer.gradient_clip_val=inf: expected a number (at least 0",
+    "+trainer.foo=3": "trainer.foo=3: no such setting; available: accelerator",
     "model.hidden_size=-1": "model.hidden_size=-1: expected a whole number (at least 1)",
     "model.hidden_size=64.0": "model.hidden_size=64.0: expected a whole number",
     "model.lr=nan": "model.lr=nan: expected a number (above 0)",
     "model.lr=inf": "model.lr=inf: expected a number (above 0)",
+    "model.lr='1e-3'": "model.lr='1e-3': expected a number (above 0)",
+    "model.lr=${oc.env:PATH}": "${oc.env:PATH}): expected a number (above 0)",
+    "patience=${seed}.5": "patience='0.5' (${seed}.5): expected a whole number",
+    "label=null": "label=null: expected its settings",
+    "optimizer._partial_=no": "optimizer._partial_=no: expected true or false",
+    "+model._convert_=foo": "model._convert_=foo: expected none, partial, object or all",
+    "features.columns=[]": "model.n_features=0 (${len:${features.columns}}): expected a whole numb",
     "model.lr=0": "model.lr=0: expected a number (above 0)",
     "model.dropout=1": "model.dropout=1: expected a number (at least 0, below 1)",
     "model.weight_decay=-1": "model.weight_decay=-1: expected a number (at least 0)",
-    "+model.layers=3": "model.layers=3: alphazoo.models.gru.GRU has no such argument; did you mean",
+    "+model.layers=3": "model.layers=3: no such setting; did you mean 'num_layers'?",
     "model=gats model.heads=0": "model.heads=0: expected a whole number (at least 1)",
     "model=gats model.heads=3": "heads must divide hidden_size, got 3 and 64",
     "model=gats model.cell=grru": "unknown model.cell 'grru'; did you mean 'gru'?",
@@ -101,6 +118,8 @@ REFUSED = {
     "data.n_days=1.5": "data.n_days=1.5: expected a whole number",
     "data.seed=-1": "data.seed=-1: expected a whole number (at least 0)",
     "data.reversal=nan": "data.reversal=nan: expected a number",
+    "data.n_days=9": "data.n_days=9: expected a whole number (at least 10, at most 50000)",
+    "data.n_stocks=0": "data.n_stocks=0: expected a whole number (at least 1)",
     "data.indices=MARKET": "data.indices=MARKET: expected a list",
     "data.indices=[true]": "data.indices[0]=true: expected text",
     "data=table data.bad_prices=keep": "data.bad_prices=keep: expected missing or refuse",
@@ -108,6 +127,13 @@ REFUSED = {
     "data=table data.path=[a,b]": "data.path=['a', 'b']: expected text",
     "data=table data.columns.volume=[a]": "data.columns.volume=['a']: expected text or null",
     "data=table data.columns=close": "data.columns=close: expected a mapping or null",
+    "data=table data.date_format=foo": "data.date_format=foo: expected a format of strptime such a",
+    "data=table data.date_format=5": "data.date_format=5: expected a format of strptime such as %d",
+    "data=table data.timezone=Foo/Bar": "data.timezone=Foo/Bar: expected a time zone such as Asia/",
+    "data=table data.timezone=8": "data.timezone=8: expected a time zone such as Asia/Shanghai or",
+    "data=table data.benchmark=1e5": "data.benchmark=100000.0: expected text or null; text that lo",
+    "data=table data.extra=close": "data.extra=close: expected a list",
+    "data=table data.indices=[null]": "data.indices[0]=null: expected text",
     "data/concepts=correlation data.concepts.min_days=0": "data.concepts.min_days=0: expected a wh",
     # optional groups; those of the backtest without a report, too
     "backtest.strategy.topk=2.5 report=false": "backtest.strategy.topk=2.5: expected a whole numbe",
@@ -116,7 +142,11 @@ REFUSED = {
     "backtest.periods=-5": "backtest.periods=-5: expected a whole number (at least 1)",
     "backtest.account=0": "backtest.account=0: expected a number (above 0)",
     "backtest.benchmark=cashh": "backtest.benchmark=cashh: expected index, universe, cash or null",
-    "backtest.exchange.buy_cost=5": "exchange.buy_cost must be a fraction of at least 0 and below 1, got 5",
+    "backtest.exchange.buy_cost=5": "exchange.buy_cost must be a fraction of at least 0 and below 1",
+    "backtest.exchange.limit=foo": "backtest.exchange.limit=foo: expected a number, a_shares or nu",
+    "backtest.exchange.limit=2": "exchange.limit must be above 0 and below 1",
+    "backtest.split=foo": "backtest.split=foo: expected valid, test, predict or null",
+    "backtest.strategy.only_tradable=no": "backtest.strategy.only_tradable=no: expected true or fa",
     "averaging=swa averaging.start=2": "averaging.start must be at least 0 and below 1, got 2",
     "averaging=last_k averaging.k=1.5": "averaging.k=1.5: expected a whole number",
     "walk_forward=yearly walk_forward.months=x": "walk_forward.months=x: expected a whole number (",
@@ -124,6 +154,8 @@ REFUSED = {
     "walk_forward=yearly walk_forward.rolling=1": "walk_forward.rolling=1: expected true or false",
     "walk_forward=yearly +walk_forward.month=1": "walk_forward.month=1: no such setting; did you m",
     "scheduler=cosine scheduler.interval=5": "scheduler.interval=5: expected epoch or step",
+    "scheduler=step scheduler.scheduler.step_size=0": "step_size=0: expected a whole number (at le",
+    "scheduler=cosine trainer.max_epochs=-1": "trainer.max_epochs=-1: expected a whole number (at",
     "scheduler=step scheduler.scheduler.step_size=x": "scheduler.scheduler.step_size=x: expected a",
     "+logger.mine=3": "logger.mine=3: expected a node with a _target_",
 }
@@ -289,6 +321,12 @@ def test_targets_of_users_are_checked_as_far_as_they_say(node: dict[str, Any]) -
     check_settings(config)
 
 
+def test_a_type_that_is_not_known_leaves_the_others() -> None:
+    _, hints = hints_of(Odd)
+    assert hints["b"] is Any
+    assert "a" not in hints
+
+
 def test_arguments_of_users_are_checked() -> None:
     config = _base().copy()
     node = {"_target_": f"{__name__}.Sloppy", "sizes": [1, "x"]}
@@ -333,6 +371,29 @@ def test_types_and_their_words(hint: Any, good: list[Any], bad: list[Any], words
         (["model=null"], "model=null: expected a choice of the group model: alstm, gats"),
         (["optimizer=null"], "optimizer=null: expected a choice of the group optimizer: adam"),
         (["logger=foo"], "unknown logger 'foo'; available: csv"),
+        (
+            ["walk_forward=3"],
+            "walk_forward=3: expected a choice of the group walk_forward: monthly",
+        ),
+        (["seed=${nothing}"], "seed: Interpolation key 'nothing' not found"),
+        (["trainer.strategy=foo"], "trainer: You selected an invalid strategy name"),
+        (["model._target_=foo.Bar"], "model: Error loading 'foo.Bar'"),
+        (["sweep=encoder", "seed=x"], "seed=x: expected a whole number"),
+        (
+            ["sweep=encoder", "hydra.sweeper.n_trials=0"],
+            "hydra.sweeper.n_trials=0: expected a whole",
+        ),
+        (
+            ["sweep=encoder", "hydra.sweeper.sampler.seed=x"],
+            "hydra.sweeper.sampler.seed=x: expected",
+        ),
+        (["sweep=encoder", "model.dropout=choice(0,2)"], "model.dropout=2: expected a number (at"),
+        (
+            ["sweep=encoder", "model.dropout=interval(0,2)"],
+            "model.dropout=2.0: expected a number (at",
+        ),
+        (["sweep=benchmark", "seed=99999999999"], "seed=99999999999: expected a whole number"),
+        (["sweep=benchmark", "hydra.sweeper.based=5"], "hydra.sweeper.based=5: expected a list"),
         (["backtest=foo", "report=false"], "unknown backtest 'foo'; available: a_shares"),
         (["-m", "seed=1,x"], "seed=x: expected a whole number"),
         (["sweep=benchmark", "model=gru", "model.dropout=2"], "model.dropout=2: expected a number"),
@@ -345,6 +406,25 @@ def test_a_refused_command_leaves_no_file(
     assert isinstance(result.code, str)
     assert result.code.startswith(f"error: {message}")
     assert "\n" not in result.code
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "check", "seed=abc"], "seed=abc: expected a whole number"),
+        (["data", "audit", "label.neutral=no"], "label.neutral=no: expected true or false"),
+        (["data", "export", "out=x.parquet", "data.embargo=x"], "data.embargo=x: expected a whole"),
+        (["evaluate", "scores=x", "backtest.periods=-5"], "backtest.periods=-5: expected a whole"),
+        (["evaluate", "scores=x", "drop_unknown=yes"], "drop_unknown=yes: expected true or false"),
+        (["evaluate", "scores=x"], "no file x"),
+    ],
+)
+def test_other_commands_refuse_settings_too(
+    alphazoo: Alphazoo, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = alphazoo(*arguments)
+    assert str(result.code).startswith(f"error: {message}")
     assert not [*tmp_path.iterdir()]
 
 

@@ -156,7 +156,7 @@ def test_what_is_not_published_is_left_out() -> None:
         (["budget=0"], "budget must be a positive fraction of the published epochs, such as 0.05"),
         (["--budget", "much"], "such as 0.05, got much"),
         (["--budget=-1"], "such as 0.05, got -1"),
-        (["seed=0,-1"], "seed must be an integer of at least 0, got seed=-1"),
+        (["seed=0,-1"], "seed=-1: expected a whole number (at least 0, at most"),
         (["seed=interval(0,5)"], "expected a list such as seed=0,1,2, got seed=interval(0,5)"),
         (["model.lr=1e-3,1e-4"], "a benchmark combines only model, features, seed, got model.lr"),
         (["experiment=alpha360_gru"], "experiment cannot be set in a benchmark"),

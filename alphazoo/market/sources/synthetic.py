@@ -1,13 +1,15 @@
 """Makes a synthetic market: random prices with planted signals, whose best possible IC is known."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from annotated_types import Ge, Le
 
-from alphazoo.bounds import NonNegativeInt
+from alphazoo.bounds import NonNegativeInt, PositiveInt
 from alphazoo.errors import InputError, check_choice
 from alphazoo.market.clean import Arrays, Panel, index_symbols
 from alphazoo.market.planted import DELAY, Planted
@@ -19,9 +21,9 @@ INDEX = "MARKET"  # the mean return of all stocks, and the volume of all
 
 def make_market(
     *,
-    n_days: int,
-    n_stocks: int,
-    n_sectors: int,
+    n_days: Annotated[int, Ge(10), Le(50_000)],  # to about 2206; those of pandas end in 2262
+    n_stocks: PositiveInt,
+    n_sectors: PositiveInt,
     reversal: float,
     lead_lag: float,
     seed: NonNegativeInt,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from alphazoo.errors import InputError, did_you_mean
 from alphazoo.market.adjust import adjust_prices
 from alphazoo.market.clean import REQUIRED, Arrays, BadPrices, Panel, index_symbols
-from alphazoo.market.dates import DateRules, parse_dates
+from alphazoo.market.dates import DateFormat, DateRules, TimeZone, parse_dates
 from alphazoo.market.symbols import find_symbol, parse_text_setting
 from alphazoo.market.tables import AnyTable, Rows, open_table, read_columns
 from alphazoo.market.values import check_unique, parse_flags, parse_numbers, parse_symbols
@@ -29,8 +29,8 @@ def read_table(
     benchmark: str | None = None,
     indices: Sequence[str] = (),
     bad_prices: BadPrices = "missing",
-    date_format: str | None = None,
-    timezone: str | None = None,
+    date_format: DateFormat | None = None,
+    timezone: TimeZone | None = None,
 ) -> Arrays:
     """Read a market from a long table.
 

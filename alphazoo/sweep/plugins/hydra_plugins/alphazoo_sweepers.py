@@ -1,6 +1,7 @@
 """The sweepers of `alphazoo train -m`; Hydra looks for sweepers only in this namespace.
 
-Hydra imports this file at every start, so it imports nothing heavy.
+Hydra imports this file at every start, so it imports nothing heavy. It is long because Hydra
+expects all of them in one module.
 """
 
 import logging
@@ -14,8 +15,9 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
+from alphazoo.bounds import NonNegativeInt, PositiveInt
 from alphazoo.errors import InputError
 from alphazoo.files import write_atomically
 
@@ -49,7 +51,13 @@ class AlphazooSweeper(Sweeper):
         )
 
     def parse(self, arguments: list[str]) -> dict[str, Override]:
-        """Parse the overrides by key; the last one of a key counts."""
+        """Check the settings of the sweeper; parse the overrides by key, the last one counts."""
+        from alphazoo.runs.settings import check_sweeper
+
+        known = self.config.copy()
+        with read_write(known.hydra):
+            known.hydra.sweep.dir = "."  # the default name creates a folder
+        check_sweeper(known)
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         return {o.get_key_element(): o for o in parser.parse_overrides(given)}
@@ -153,7 +161,15 @@ class Benchmark(AlphazooSweeper):
         settings: Read by `alphazoo.sweep.plan`, see ``configs/hydra/sweeper/benchmark.yaml``.
     """
 
-    def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
+    def __init__(
+        self,
+        params: dict[str, Any] | None,
+        *,
+        patience: PositiveInt,
+        based: list[str],
+        concepts: dict[str, str],
+        **settings: Any,
+    ) -> None:
         super().__init__(params)
 
     def sweep(self, arguments: list[str]) -> None:
@@ -198,7 +214,19 @@ class Search(AlphazooSweeper):
         settings: Read by `alphazoo.sweep.study`, see ``configs/hydra/sweeper/optuna.yaml``.
     """
 
-    def __init__(self, params: dict[str, Any] | None, **settings: Any) -> None:
+    def __init__(
+        self,
+        params: dict[str, Any] | None,
+        *,
+        n_trials: PositiveInt,
+        n_jobs: PositiveInt,
+        storage: str | None,
+        study: str,
+        heartbeat: PositiveInt,
+        retries: NonNegativeInt,
+        trial: NonNegativeInt | None,
+        **settings: Any,
+    ) -> None:
         super().__init__(params)
 
     def sweep(self, arguments: list[str]) -> None:
@@ -212,7 +240,7 @@ class Search(AlphazooSweeper):
         if find_spec("optuna") is None:
             raise InputError("a search needs Optuna: pip install 'alphazoo[search]'")
         from alphazoo.sweep.jobs import STATUS
-        from alphazoo.sweep.space import corner, parse_space
+        from alphazoo.sweep.space import corner, n_corners, parse_space
         from alphazoo.sweep.storage import storage_errors
         from alphazoo.sweep.study import Study, check_monitor
         from alphazoo.sweep.table import conclude
@@ -225,13 +253,13 @@ class Search(AlphazooSweeper):
         ]
         space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
         check_monitor(self.config.monitor)
-        self.check([[*fixed, *corner(space)]])
+        self.check([[*fixed, *corner(space, index)] for index in range(n_corners(space))])
         folder = self.make_folder()
         self.save_config(folder)
         ran: dict[Path, Sequence[str]] = {}
         settings = self.config.hydra.sweeper
         with storage_errors(settings.storage):
-            study = Study(settings, space, self.config.monitor, self.config.mode)
+            study = Study(settings, folder, space, self.config.monitor, self.config.mode)
             self._compare_trials(folder, settings.study)
             while trials := study.ask(settings.n_jobs, settings.n_trials):
                 jobs = {
