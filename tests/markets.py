@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alphazoo.market.concepts import Concepts, read_concepts
+from alphazoo.market.concept_table import read_concepts
+from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 
 N_DAYS, N_STOCKS = 130, 10

@@ -267,7 +267,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "data.min_stocks=0"], "data.min_stocks must be at least 1, got 0"),
         (["train", *TRAIN, "data.train=2014"], "data.train=2014: expected [from, to]"),
         (["train", *TRAIN, "data.n_days=abc"], "data.n_days=abc: expected a whole number"),
-        (["train", *TRAIN, "model.lr=-1"], "model.lr=-1: expected a number (above 0)"),
+        (["train", *TRAIN, "model.lr=-1"], "model.lr=-1: expected a number (at least 0)"),
         (["train", *TRAIN, "label.sell=200"], "label.sell must be less than the"),
         (["train", *TRAIN, "scaler.max_rows=0"], "scaler.max_rows must be at least 1, got 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),

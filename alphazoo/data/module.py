@@ -1,4 +1,7 @@
-"""`MarketDataModule`: loaders of training, validation, test and prediction days of a market."""
+"""`MarketDataModule`: loaders of training, validation, test and prediction days of a market.
+
+The file is long because Lightning calls all of these hooks on one object.
+"""
 
 import copy
 import logging
@@ -9,21 +12,20 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.labels import Label
-from alphazoo.data.losses import count_losses, describe_losses
+from alphazoo.data.losses import log_losses
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.seeds import ShuffledDaySampler
-from alphazoo.data.segments import Segment, read_segment, split_days
+from alphazoo.data.segments import Segment, find_usable_days, read_segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
 from alphazoo.features.base import FeatureSet
-from alphazoo.market.check import stray_losses
+from alphazoo.market.concept_sources import find_concepts
 from alphazoo.market.concept_state import concepts_state, restore_concepts
-from alphazoo.market.concepts import Concepts, ConceptSource, are_learned, find_concepts
+from alphazoo.market.concepts import Concepts, ConceptSource, are_learned
 from alphazoo.market.fingerprint import Fingerprint
 from alphazoo.market.market import Market
 
@@ -107,11 +109,12 @@ class MarketDataModule(L.LightningDataModule):
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
-        self._log_losses(market, labels, rows)
+        asked = split_days(market.dates, self.dates, purge=0, embargo=0)
+        log_losses(market, self.label, labels, asked, rows, self.min_stocks)
         self.market = market
-        counts, labelled = present.sum(dim=1), labels.isfinite().any(dim=1)
         self.segments = {
-            name: self._usable(name, days, counts, labelled) for name, days in rows.items()
+            name: find_usable_days(name, days, market, self.label, labels, self.min_stocks)
+            for name, days in rows.items()
         }
         state = MarketState.of(market)
         self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts, state)
@@ -291,35 +294,3 @@ class MarketDataModule(L.LightningDataModule):
         if self._moved is None:
             self._moved = self._panels.to(device)
         return Days(days.rows, self._moved)
-
-    def _log_losses(self, market: Market, labels: Tensor, kept: dict[str, range]) -> None:
-        """Log how many labels are missing, and why."""
-        segments = split_days(market.dates, self.dates, purge=0, embargo=0)
-        counts = count_losses(market, self.label, labels, segments, kept, self.min_stocks)
-        log.info("%s", describe_losses(counts, self.label, self.min_stocks))
-        days = [row for rows in kept.values() for row in rows]
-        lost = stray_losses(market, self.label, days)
-        if lost:
-            log.warning("%s labels are lost to the days with few members above", f"{lost:,}")
-
-    def _usable(self, name: str, days: range, counts: Tensor, labelled: Tensor) -> list[int]:
-        """Return the days of a segment that have enough stocks and a label."""
-        first, last = (f"{self.market.dates[day]:%Y-%m-%d}" for day in (days[0], days[-1]))
-        large = [day for day in days if counts[day] >= self.min_stocks]
-        if not large:
-            raise InputError(
-                f"data.{name}: no day from {first} to {last} has {self.min_stocks} members of "
-                f"market {self.market.name!r} with a price"
-            )
-        usable = [day for day in large if labelled[day]]
-        if not usable:
-            raise InputError(
-                f"data.{name}: no day from {first} to {last} has a label; the return from day "
-                f"t+{self.label.buy} to day t+{self.label.sell} is missing for every member"
-            )
-        log.info(
-            "%s: %d days from %s to %s; omitted: %d with fewer than %d stocks, %d without labels",
-            *(name, len(usable), first, last, len(days) - len(large), self.min_stocks),
-            len(large) - len(usable),
-        )
-        return usable

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import pandas as pd
+from torch import Tensor
 
+from alphazoo.data.labels import Label
 from alphazoo.errors import InputError
+from alphazoo.market.market import Market
 from alphazoo.market.periods import parse_bound
 
 log = logging.getLogger(__name__)
@@ -84,6 +87,44 @@ def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.T
     if first is not None and last is not None and first > last:
         raise InputError(f"data.{name}={_text(segment)} ends before it starts")
     return first, last
+
+
+def find_usable_days(
+    name: str, days: range, market: Market, label: Label, labels: Tensor, min_stocks: int
+) -> list[int]:
+    """Return the days of a segment that have enough stocks and a label.
+
+    Args:
+        name: Name of the segment.
+        days: Its rows of the calendar.
+        market: Gives prices and members.
+        label: Names the days of the return in errors.
+        labels: [D, S], NaN where missing.
+        min_stocks: Days with fewer stocks are omitted.
+
+    Raises:
+        InputError: No day is left.
+    """
+    first, last = (f"{market.dates[day]:%Y-%m-%d}" for day in (days[0], days[-1]))
+    counts, labelled = market.present.sum(dim=1), labels.isfinite().any(dim=1)
+    large = [day for day in days if counts[day] >= min_stocks]
+    if not large:
+        raise InputError(
+            f"data.{name}: no day from {first} to {last} has {min_stocks} members of "
+            f"market {market.name!r} with a price"
+        )
+    usable = [day for day in large if labelled[day]]
+    if not usable:
+        raise InputError(
+            f"data.{name}: no day from {first} to {last} has a label; the return from day "
+            f"t+{label.buy} to day t+{label.sell} is missing for every member"
+        )
+    log.info(
+        "%s: %d days from %s to %s; omitted: %d with fewer than %d stocks, %d without labels",
+        *(name, len(usable), first, last, len(days) - len(large), min_stocks),
+        len(large) - len(usable),
+    )
+    return usable
 
 
 def _text(segment: Segment) -> str:

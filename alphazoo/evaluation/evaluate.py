@@ -21,7 +21,8 @@ from alphazoo.evaluation.analysis import Analysis, analyse, write_analysis
 from alphazoo.evaluation.report import write_report
 from alphazoo.files import write_json
 from alphazoo.market.check import describe_market
-from alphazoo.market.concepts import Concepts, find_concepts
+from alphazoo.market.concept_sources import find_concepts
+from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.runs.folders import clear
 from alphazoo.runs.settings import check_settings

@@ -29,7 +29,7 @@ from alphazoo.market.sources.qlib import read_qlib
 from alphazoo.market.sources.synthetic import make_market
 from alphazoo.market.sources.table import read_table
 from alphazoo.market.strays import describe_days, find_stray_days, lost_labels
-from alphazoo.metrics import daily_ic
+from alphazoo.metrics import correlate
 
 log = logging.getLogger(__name__)
 
@@ -211,22 +211,13 @@ class Market:
                 not a date, or no trading day is between them.
         """
         if self.planted is None:
-            raise InputError(
-                f"market {self.name!r} has no planted signal, because it is not synthetic"
-            )
-        signal = self.planted.signal(part)
+            raise InputError(f"market {self.name!r} is not synthetic: it has no planted signal")
         returns = forward_return(self.fields["close"], buy=DELAY - 1, sell=DELAY)
-        span = self.rows(first, last)
-        days = slice(span.start, span.stop)
-        rows, stocks = torch.where(self.present[days])
-        table = pd.DataFrame(
-            {
-                "date": rows.numpy(),
-                "score": signal[days][rows, stocks].numpy(),
-                "return": returns[days][rows, stocks].numpy(),
-            }
-        )
-        return float(daily_ic(table)["ic"].fillna(0.0).mean())
+        panels = (self.planted.signal(part), returns.where(self.present, torch.nan))
+        days = self.rows(first, last)
+        scores, known = (panel[days.start : days.stop].double().numpy() for panel in panels)
+        daily = correlate(scores, known)["ic"].fillna(0.0)
+        return float(daily[self.present[days.start : days.stop].any(dim=1).numpy()].mean())
 
     def until(self, row: int) -> "Market":
         """Return the market as known after the close of a day, given by its row of the calendar."""

@@ -9,7 +9,7 @@ benchmark.
 import torch
 from torch import Tensor, nn
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
@@ -40,7 +40,7 @@ class ALSTM(StockModel):
         hidden_size: PositiveInt,
         num_layers: PositiveInt,
         dropout: Probability,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat
+from alphazoo.bounds import NonNegativeFloat
 from alphazoo.data.days import DayBatch
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
@@ -55,7 +55,7 @@ class StockModel(L.LightningModule, ABC):
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
 
-    def __init__(self, *, lr: PositiveFloat, weight_decay: NonNegativeFloat) -> None:
+    def __init__(self, *, lr: NonNegativeFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.lr = lr

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch, Days
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -71,7 +71,7 @@ class IGMTF(StockModel):
         n_neighbor: int,
         exclude_self: bool,
         causal_memory: bool,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

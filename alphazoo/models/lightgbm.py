@@ -19,7 +19,7 @@ from annotated_types import Ge
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
-from alphazoo.bounds import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from alphazoo.bounds import Fraction, NonNegativeFloat, NonNegativeInt
 from alphazoo.data.days import DayBatch
 from alphazoo.data.seeds import epoch_seed
 from alphazoo.errors import InputError
@@ -83,7 +83,7 @@ class LightGBM(StockModel):
         bagging_fraction: Fraction,
         bagging_freq: NonNegativeInt,
         lambda_l1: NonNegativeFloat,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -7,7 +7,7 @@ https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 
 from torch import Tensor, nn
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
+from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 
@@ -27,7 +27,7 @@ class Linear(StockModel):
         *,
         n_features: PositiveInt,
         window: PositiveInt,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

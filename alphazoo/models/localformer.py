@@ -6,7 +6,7 @@ https://github.com/microsoft/qlib/tree/main/examples/benchmarks/Localformer
 
 from torch import Tensor, nn
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import check_choice
 from alphazoo.models.base import StockModel
@@ -43,7 +43,7 @@ class Localformer(StockModel):
         causal: bool,
         pre_norm: bool,
         pooling: str,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -6,7 +6,7 @@ https://doi.org/10.1162/neco.1997.9.8.1735
 
 from torch import Tensor, nn
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
@@ -31,7 +31,7 @@ class LSTM(StockModel):
         hidden_size: PositiveInt,
         num_layers: PositiveInt,
         dropout: Probability,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from alphazoo.bounds import (
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     Probability,
 )
@@ -41,7 +40,7 @@ class MLP(StockModel):
         hidden_size: PositiveInt,
         num_layers: NonNegativeInt,
         dropout: Probability,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
@@ -58,7 +58,7 @@ class SFM(StockModel):
         dropout: Probability,
         recurrent_dropout: Probability,
         modulus: bool,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 
@@ -67,7 +67,7 @@ class TCN(StockModel):
         num_layers: PositiveInt,
         kernel_size: PositiveInt,
         dropout: Probability,
-        lr: PositiveFloat,
+        lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)

@@ -18,7 +18,8 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.segments import split_days
 from alphazoo.errors import InputError
-from alphazoo.market.concepts import Concepts, no_concepts
+from alphazoo.market.concept_sources import no_concepts
+from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 
 CALENDAR = pd.bdate_range("2020-01-01", "2022-12-30")

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from alphazoo.config import instantiate
 from alphazoo.data.neutral import residuals
-from alphazoo.market.concepts import Concepts, find_concepts, read_concepts
+from alphazoo.market.concept_sources import find_concepts
+from alphazoo.market.concept_table import read_concepts
+from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.market.returns import forward_return
 

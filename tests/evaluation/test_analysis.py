@@ -19,7 +19,7 @@ from alphazoo.errors import InputError
 from alphazoo.evaluation.analysis import LAGS, Analysis, analyse, write_analysis
 from alphazoo.evaluation.definitions import SIGNALS
 from alphazoo.evaluation.signals import newey_west_lags, t_statistic
-from alphazoo.market.concepts import read_concepts
+from alphazoo.market.concept_table import read_concepts
 from alphazoo.market.market import Market
 from alphazoo.metrics import summary
 

@@ -16,16 +16,10 @@ from alphazoo.config import compose, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
+from alphazoo.market.concept_sources import correlation_groups, no_concepts, planted_sectors
 from alphazoo.market.concept_state import concepts_state, join_concepts, restore_concepts
-from alphazoo.market.concepts import (
-    Concepts,
-    always,
-    are_learned,
-    correlation_groups,
-    no_concepts,
-    planted_sectors,
-    read_concepts,
-)
+from alphazoo.market.concept_table import read_concepts
+from alphazoo.market.concepts import Concepts, always, are_learned
 from alphazoo.market.market import Market
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict

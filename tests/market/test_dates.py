@@ -13,7 +13,7 @@ from conftest import small_frame, write_qlib
 from alphazoo.data.scores import read_scores
 from alphazoo.data.segments import split_days
 from alphazoo.errors import InputError
-from alphazoo.market.concepts import read_concepts
+from alphazoo.market.concept_table import read_concepts
 from alphazoo.market.dates import DateRules, parse_dates
 from alphazoo.market.market import Market
 from alphazoo.market.periods import parse_bound

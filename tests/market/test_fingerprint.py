@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import small_frame
 
-from alphazoo.market.concepts import read_concepts
+from alphazoo.market.concept_table import read_concepts
 from alphazoo.market.fingerprint import CHANGED, GROWN, SAME, UNKNOWN, Difference, Fingerprint
 from alphazoo.market.market import Market
 

@@ -142,7 +142,7 @@ REFUSED = {
     "backtest.periods=-5": "backtest.periods=-5: expected a whole number (at least 1)",
     "backtest.account=0": "backtest.account=0: expected a number (above 0)",
     "backtest.benchmark=cashh": "backtest.benchmark=cashh: expected index, universe, cash or null",
-    "backtest.exchange.buy_cost=5": "exchange.buy_cost must be a fraction of at least 0 and below 1",
+    "backtest.exchange.buy_cost=5": "exchange.buy_cost must be a fraction of at least 0 and below",
     "backtest.exchange.limit=foo": "backtest.exchange.limit=foo: expected a number, a_shares or nu",
     "backtest.exchange.limit=2": "exchange.limit must be above 0 and below 1",
     "backtest.split=foo": "backtest.split=foo: expected valid, test, predict or null",

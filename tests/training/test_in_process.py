@@ -15,7 +15,7 @@ from alphazoo import Alpha360, Label
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.scaling import ZScore
-from alphazoo.market.concepts import correlation_groups
+from alphazoo.market.concept_sources import correlation_groups
 from alphazoo.market.market import Market
 from alphazoo.training.averaging import LastEpochsAverage
 
