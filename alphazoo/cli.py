@@ -87,14 +87,14 @@ def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
     except AlphazooError as error:
         sys.exit(f"error: {error}")
     except (CompactHydraException, OmegaConfBaseException) as error:
-        from alphazoo.config import explain
+        from alphazoo.config import explain_config_error
 
-        sys.exit(f"error: {explain(error, arguments)}")
+        sys.exit(f"error: {explain_config_error(error, arguments)}")
     except OSError as error:
         sys.exit(f"error: {error}")
     except ValueError as error:
-        from alphazoo.config import NO_CHOICE, explain
+        from alphazoo.config import NO_CHOICE, explain_config_error
 
         if not str(error).startswith(NO_CHOICE):
             raise
-        sys.exit(f"error: {explain(error, arguments)}")
+        sys.exit(f"error: {explain_config_error(error, arguments)}")

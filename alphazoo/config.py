@@ -21,13 +21,13 @@ from alphazoo.files import new_folder
 VERSION_BASE = "1.3"
 NO_CHOICE = "Config group override must be a string or a list"  # Hydra's error for GROUP=null
 
-# keys of a run that locate its files, that locate its data, and that repeat other keys
-FILES = (
+# keys of a run that locate_rows its files, that locate_rows its data, and that repeat other keys
+FILE_KEYS = (
     *("folder", "ckpt", "logger", "features.cache", "datamodule.features.cache"),
     *("trainer.default_root_dir", "trainer.logger"),
 )
-SOURCES = ("data.path", "data.market", "datamodule.market")
-REPEATS = ("datamodule", "trainer.plugins", "trainer.callbacks")
+DATA_KEYS = ("data.path", "data.market", "datamodule.market")
+DERIVED_KEYS = ("datamodule", "trainer.plugins", "trainer.callbacks")
 
 # Hydra finds sweepers only in the namespace package hydra_plugins, which may span several folders
 sys.path.append(str(Path(__file__).parent / "sweep" / "plugins"))
@@ -69,10 +69,10 @@ def compose(*overrides: str) -> DictConfig:
     given = ["folder=runs/notebook", *overrides]
     with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
         config = hydra_compose("train", overrides=given, return_hydra_config=True)
-        return take_run(config)
+        return without_hydra(config)
 
 
-def take_run(config: DictConfig) -> DictConfig:
+def without_hydra(config: DictConfig) -> DictConfig:
     """Remove Hydra's own node from the config of a run.
 
     Raises:
@@ -88,7 +88,7 @@ def take_run(config: DictConfig) -> DictConfig:
     return config
 
 
-def override(config: DictConfig, overrides: Sequence[str]) -> None:
+def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     """Change keys of a config that is already composed, such as that of a finished run.
 
     Args:
@@ -170,7 +170,7 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def explain(error: Exception, overrides: Sequence[str]) -> str:
+def explain_config_error(error: Exception, overrides: Sequence[str]) -> str:
     """Describe an error in a config in one line, with the closest match of an unknown name."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")

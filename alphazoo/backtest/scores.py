@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from alphazoo.backtest.exchange import Values
-from alphazoo.data.scores import locate, read_scores
+from alphazoo.data.scores import locate_rows, read_scores
 from alphazoo.errors import InputError, check_choice, shorten
 from alphazoo.market.market import Market
 
@@ -37,7 +37,7 @@ def score_panel(
         check_choice("backtest.split", split, set(map(str, table["split"].unique())))
         table = table[table["split"] == split]
     scores = read_scores(table)
-    days, stocks = locate(scores, market)
+    days, stocks = locate_rows(scores, market)
     rows = range(int(days.min()), int(days.max()) + 1)
     panel = np.full((len(rows), len(market.symbols)), np.nan)
     panel[days - rows.start, stocks] = scores["score"]

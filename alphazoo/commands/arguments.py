@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def split(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
+def split_arguments(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
     """Split arguments into the command's own values by name, and all others."""
     pairs = [argument.split("=", 1) for argument in arguments]
     own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
@@ -26,7 +26,7 @@ def flags_as_keys(arguments: list[str], *names: str) -> list[str]:
     return found
 
 
-def own_folder(arguments: list[str]) -> tuple[list[str], list[Path]]:
+def take_config_dir(arguments: list[str]) -> tuple[list[str], list[Path]]:
     """Remove ``--config-dir`` from arguments, and make the modules in its folder importable.
 
     Returns:
@@ -46,7 +46,7 @@ def compose_config(arguments: list[str], *groups: str) -> Any:
     from alphazoo.config import compose
     from alphazoo.runs.settings import check_settings
 
-    rest, own = own_folder(arguments)
+    rest, own = take_config_dir(arguments)
     config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
     check_settings(config, *groups)
     return config

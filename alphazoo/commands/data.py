@@ -1,6 +1,6 @@
 """alphazoo data check, audit and export."""
 
-from alphazoo.commands.arguments import compose_config, split
+from alphazoo.commands.arguments import compose_config, split_arguments
 from alphazoo.errors import InputError, shorten
 
 
@@ -39,7 +39,7 @@ def export(arguments: list[str]) -> None:
     from alphazoo.config import instantiate
     from alphazoo.data.export import export_features
 
-    own, rest = split(arguments, "out", "from", "to")
+    own, rest = split_arguments(arguments, "out", "from", "to")
     if "out" not in own:
         raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
     config = compose_config(rest, "data", "features", "label")

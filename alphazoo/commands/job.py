@@ -16,8 +16,8 @@ from alphazoo.runs.resources import ResourceMonitor
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
 from alphazoo.tracking import open_trackers
-from alphazoo.training.fit import try_nodes
-from alphazoo.training.resume import has_ended, locked_run
+from alphazoo.training.fit import check_instantiable
+from alphazoo.training.resume import is_finished, locked_run
 from alphazoo.training.train import fit_and_score, write_results
 from alphazoo.training.walk_forward import walk_forward
 
@@ -42,10 +42,10 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
     check_settings(config)
-    try_nodes(config)
+    check_instantiable(config)
     folder = Path(config.folder)
     with locked_run(folder), open_trackers(config) as trackers:
-        if has_ended(config):
+        if is_finished(config):
             log.info("%s is already finished: its metrics are returned unchanged", folder)
             return {
                 name: math.nan if value is None else value

@@ -27,17 +27,17 @@ class CheckSettings(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
         from alphazoo.commands.output import silence_libraries
-        from alphazoo.config import instantiate, take_run
+        from alphazoo.config import instantiate, without_hydra
         from alphazoo.runs.settings import check_settings
-        from alphazoo.training.fit import try_nodes
+        from alphazoo.training.fit import check_instantiable
         from alphazoo.training.resume import locked_run
 
         try:
             settings = _without_folder(config)
             HydraConfig.instance().set_config(copy.deepcopy(settings))  # ${hydra:...} looks there
-            run = take_run(settings)
+            run = without_hydra(settings)
             check_settings(run)
-            try_nodes(run)
+            check_instantiable(run)
             silence_libraries()
             instantiate(run.trainer)  # not by a sweep, which may be started where no GPU is
             self.held.enter_context(locked_run(Path(config.hydra.run.dir)))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import compose_config, own_folder, split
+from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir
 from alphazoo.commands.output import print_evaluation, silence_libraries
 from alphazoo.errors import InputError
 from alphazoo.runs.folders import results_folder
@@ -18,7 +18,9 @@ def predict(arguments: list[str]) -> None:
     from alphazoo.serving.predict import predict as predict_days
     from alphazoo.serving.predict import print_ranking
 
-    own, rest = split(arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out")
+    own, rest = split_arguments(
+        arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out"
+    )
     if ("run" in own) == ("model_uri" in own):
         raise InputError(
             "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
@@ -39,7 +41,7 @@ def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path
     """Open a run from a folder or a registry; also yield the default folder of its predictions."""
     from alphazoo.runs.run import Run
 
-    rest, folders = own_folder(overrides)
+    rest, folders = take_config_dir(overrides)
     if "run" in own:
         run = Run.open(own["run"], rest)
         yield run, run.folder / "predictions"
@@ -56,7 +58,7 @@ def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
     from alphazoo.evaluation.evaluate import evaluate_file
 
-    own, rest = split(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
+    own, rest = split_arguments(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
     told = own.get("drop_unknown", "false").lower()
@@ -64,7 +66,7 @@ def evaluate(arguments: list[str]) -> None:
         raise InputError(f"drop_unknown={own['drop_unknown']}: expected true or false")
     config = compose_config(rest, "data", "label", "backtest")
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
-        spare_run(folder)
+        refuse_run_folder(folder)
         found = evaluate_file(config, own["scores"], folder, drop_unknown=told == "true")
     print_evaluation(found.metrics)
     print(f"results: {folder}")
@@ -75,7 +77,7 @@ def compare(arguments: list[str]) -> None:
     from alphazoo.evaluation.compare import write_comparison
     from alphazoo.runs.replicates import find_runs, group_replicates
 
-    own, folders = split(arguments, "out")
+    own, folders = split_arguments(arguments, "out")
     runs = find_runs(folders)
     if not runs:
         raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
@@ -90,16 +92,16 @@ def ensemble(arguments: list[str]) -> None:
     from alphazoo.evaluation.ensemble import write_ensemble
     from alphazoo.runs.replicates import find_runs
 
-    own, folders = split(arguments, "out", "by")
+    own, folders = split_arguments(arguments, "out", "by")
     runs = find_runs(folders)
     with results_folder(own.get("out")) as folder:
-        spare_run(folder, save="ensemble")
+        refuse_run_folder(folder, save="ensemble")
         metrics = write_ensemble(folder, runs, by=own.get("by", "rank"))
     print_evaluation(metrics)
     print(f"results: {folder}")
 
 
-def spare_run(folder: Path, save: str = "") -> None:
+def refuse_run_folder(folder: Path, save: str = "") -> None:
     """Refuse to overwrite the results of a run.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import flags_as_keys, own_folder, split
+from alphazoo.commands.arguments import flags_as_keys, split_arguments, take_config_dir
 from alphazoo.commands.output import log_to_file, silence_libraries
 from alphazoo.errors import InputError
 
@@ -17,7 +17,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 def train(arguments: list[str]) -> None:
     """Train a model, or several with ``-m``; ``run=FOLDER`` resumes a training run."""
-    own, rest = split(arguments, "run")
+    own, rest = split_arguments(arguments, "run")
     if "run" in own:
         _resume(own["run"], rest)
         return
@@ -39,7 +39,7 @@ def train(arguments: list[str]) -> None:
             except Exception as error:  # raised below, so that Hydra does not print it as well
                 errors.append(error)
 
-    own_folder(arguments)
+    take_config_dir(arguments)
     _check_folder(arguments)
     sys.argv = ["alphazoo train", *arguments]
     start = hydra.main(
@@ -103,7 +103,7 @@ def _resume(folder: str, arguments: list[str]) -> None:
     from alphazoo.runs.run import Run
     from alphazoo.runs.settings import check_settings
 
-    run = Run.open(folder, own_folder(arguments)[0])
+    run = Run.open(folder, take_config_dir(arguments)[0])
     check_settings(run.config)
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"
@@ -113,7 +113,7 @@ def _resume(folder: str, arguments: list[str]) -> None:
 
 def benchmark(arguments: list[str]) -> None:
     """Train models on feature sets and seeds with published settings, and write their table."""
-    own, rest = split(flags_as_keys(arguments, "budget", "out"), "budget", "out", "run")
+    own, rest = split_arguments(flags_as_keys(arguments, "budget", "out"), "budget", "out", "run")
     if "run" in own or any(argument.startswith("sweep=") for argument in rest):
         raise InputError(
             "expected: alphazoo benchmark [model=...] [features=...] [seed=...] [budget=0.05] "

@@ -1,6 +1,6 @@
 """alphazoo models and import-qlib: list the models, and import files of Qlib."""
 
-from alphazoo.commands.arguments import split
+from alphazoo.commands.arguments import split_arguments
 from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
 
@@ -18,7 +18,7 @@ def import_qlib(arguments: list[str]) -> None:
     from alphazoo.qlib import convert_scores, import_weights
 
     files = [argument for argument in arguments if "=" not in argument]
-    own, rest = split([a for a in arguments if "=" in a], "out")
+    own, rest = split_arguments([a for a in arguments if "=" in a], "out")
     models = [argument for argument in rest if argument.startswith("model=")]
     if len(files) != 1 or "out" not in own or not (models or own["out"].endswith(".parquet")):
         raise InputError(

@@ -37,7 +37,7 @@ def read_lineage(checkpoint: Mapping[str, Any]) -> Lineage:
     return [{"how": "init_from", "checkpoint": base["checkpoint"], "model": base["model"], **days}]
 
 
-def descend(checkpoint: Mapping[str, Any], how: str, path: str | Path) -> Lineage:
+def extend_lineage(checkpoint: Mapping[str, Any], how: str, path: str | Path) -> Lineage:
     """Return the lineage of a model that starts from a checkpoint.
 
     Args:
@@ -64,7 +64,7 @@ def check_lineage(
     """Refuse a model that has seen test days; warn if it was trained on validation days.
 
     Args:
-        lineage: Lineage of the model, see `descend`.
+        lineage: Lineage of the model, see `extend_lineage`.
         data: Data that the model will be trained and tested on.
         source: The setting and file that the model starts from, for messages.
         allow_leak: Accept a model that has seen test days.

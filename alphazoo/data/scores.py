@@ -145,7 +145,7 @@ def join_returns(
         if not known.all():
             lacks = _name_unknown(scores, rows, stocks, market)
             scores = _keep(scores, known, f"not in market {market.name!r} ({lacks})")
-    rows, stocks = locate(scores, market)
+    rows, stocks = locate_rows(scores, market)
     present = market.present.numpy()[rows, stocks]
     returns = label.returns(market.field("close")).numpy()[rows, stocks]
     symbols = pd.Index(market.symbols, dtype="str")[stocks]  # as the market spells them
@@ -156,7 +156,7 @@ def join_returns(
     return table.reset_index(drop=True)
 
 
-def locate(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
+def locate_rows(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
     """Return the calendar row and the universe column of each score, [R] each.
 
     Raises:
@@ -170,7 +170,7 @@ def locate(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
 
 
 def _find(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:
-    """Return the same as `locate`, but -1 where the market lacks the date or symbol."""
+    """Return the same as `locate_rows`, but -1 where the market lacks the date or symbol."""
     days, dates = pd.factorize(scores["date"])
     codes, symbols = pd.factorize(scores["symbol"])
     rows = market.dates.get_indexer(pd.DatetimeIndex(dates))

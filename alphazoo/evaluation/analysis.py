@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alphazoo.data.scores import locate, read_scores
+from alphazoo.data.scores import locate_rows, read_scores
 from alphazoo.errors import InputError
 from alphazoo.evaluation.definitions import SIGNALS
 from alphazoo.evaluation.signals import (
@@ -99,7 +99,9 @@ def analyse(
         raise InputError("the scores have no column 'return'; join_returns adds it")
 
     days = pd.factorize(table["date"], sort=True)[0]
-    rows, stocks = locate(table, market) if market else (days, pd.factorize(table["symbol"])[0])
+    rows, stocks = (
+        locate_rows(table, market) if market else (days, pd.factorize(table["symbol"])[0])
+    )
     width = len(market.symbols) if market else 0
     scored, returns = (to_panel(table[x], days, stocks, width) for x in ("score", "return"))
     ranks = day_ranks(scored)

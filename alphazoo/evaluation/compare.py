@@ -11,7 +11,7 @@ from alphazoo.evaluation.figures import compared_figures
 from alphazoo.evaluation.report import Section, Table, write_page
 from alphazoo.files import write_atomically, write_table
 from alphazoo.metrics import daily_ic
-from alphazoo.runs.replicates import Group, Name
+from alphazoo.runs.replicates import GroupName, Replicates
 from alphazoo.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ DEFINITIONS = {
 }
 
 
-def compare(groups: Mapping[Name, Group], names: Sequence[str] = ("model",)) -> pd.DataFrame:
+def compare(
+    groups: Mapping[GroupName, Replicates], names: Sequence[str] = ("model",)
+) -> pd.DataFrame:
     """Return the mean and standard deviation (ddof 1) of each group's metrics and resources.
 
     Args:
@@ -86,7 +88,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_comparison(
     folder: Path,
-    groups: Mapping[Name, Group],
+    groups: Mapping[GroupName, Replicates],
     *,
     file: str = "compare",
     title: str = "Comparison",
@@ -98,7 +100,7 @@ def write_comparison(
     Args:
         folder: Folder to write into.
         groups: Runs that differ only by seed, by the name of the group.
-        file: Name of the files without suffix.
+        file: GroupName of the files without suffix.
         title: Title of the page.
         names: Headings of the columns that hold a group's name.
         notes: Notes above the table.
@@ -160,13 +162,13 @@ def _markdown(table: pd.DataFrame, notes: Sequence[str]) -> str:
     return bullets + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _mean_ic(runs: Group) -> "pd.Series[float]":
+def _mean_ic(runs: Replicates) -> "pd.Series[float]":
     """Return the cumulated daily IC of the test days, averaged over runs."""
     days = [daily_ic(run.scores.query("split == 'test'"))["ic"] for run in runs]
     return pd.concat(days, axis=1).mean(axis=1).fillna(0).cumsum()
 
 
-def _mean_value(runs: Group) -> "pd.Series[float] | None":
+def _mean_value(runs: Replicates) -> "pd.Series[float] | None":
     """Return the summed excess return after costs, averaged over runs; None without a backtest."""
     curves = []
     for run in runs:

@@ -15,7 +15,7 @@ from alphazoo.metrics import summary, to_unit
 from alphazoo.runs.provenance import data_provenance
 from alphazoo.runs.run import PROVENANCE, Run
 from alphazoo.runs.same_data import check_data
-from alphazoo.training.fit import LOGGED_AS, begin_folder
+from alphazoo.training.fit import LOG_PREFIX, prepare_folder
 from alphazoo.training.train import write_results
 
 METHODS = ("rank", "zscore")
@@ -95,9 +95,9 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
     config.folder = str(folder)
     members = {"by": by, "runs": [str(run.folder) for run in runs]}
     OmegaConf.update(config, "ensemble", members, force_add=True)
-    begin_folder(config)
+    prepare_folder(config)
     metrics = {
-        f"{LOGGED_AS[str(split)]}/{name}": value
+        f"{LOG_PREFIX[str(split)]}/{name}": value
         for split, table in scores.groupby("split")
         for name, value in summary(table).items()
     }

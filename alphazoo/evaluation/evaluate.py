@@ -24,7 +24,7 @@ from alphazoo.market.check import describe_market
 from alphazoo.market.concept_sources import find_concepts
 from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
-from alphazoo.runs.folders import clear
+from alphazoo.runs.folders import remove_files
 from alphazoo.runs.settings import check_settings
 
 log = logging.getLogger(__name__)
@@ -113,9 +113,11 @@ def evaluate_file(
         backtest=backtest,
         concepts=concepts if concepts.names else None,
     )
-    facts = {"scores": str(scores), **market_details(market), **label_details(config)}
+    details = {"scores": str(scores), **market_details(market), **label_details(config)}
     folder.mkdir(parents=True, exist_ok=True)
-    write_evaluation(folder, found, f"Scores of {Path(scores).name}", facts=facts, market=market)
+    write_evaluation(
+        folder, found, f"Scores of {Path(scores).name}", details=details, market=market
+    )
     write_json(folder / "metrics.json", found.metrics)
     return found
 
@@ -125,7 +127,7 @@ def write_evaluation(
     found: Evaluation,
     title: str,
     *,
-    facts: Mapping[str, str],
+    details: Mapping[str, str],
     market: Market,
     training: Iterable[tuple[str, Figure]] = (),
     config: str = "",
@@ -136,18 +138,18 @@ def write_evaluation(
     The files of an earlier evaluation are deleted first. ``notes`` are caveats in addition to those
     of the market and the backtest.
     """
-    clear(folder, WRITTEN)
+    remove_files(folder, WRITTEN)
     write_analysis(folder / "analysis", found.analysis)
     if found.backtest is not None:
         found.backtest.write(folder)
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    facts = {**facts, "created": created, "versions": _versions()}
+    details = {**details, "created": created, "versions": _versions()}
     write_report(
         folder,
         title,
         found.analysis,
         found.backtest,
-        facts=facts,
+        details=details,
         caveats=[*notes, *caveats(market, found.backtest)],
         training=training,
         config=config,

@@ -32,7 +32,7 @@ class Table:
     columns: Sequence[str] = ()
 
     @property
-    def facts(self) -> bool:
+    def details(self) -> bool:
         """Whether the table has no header."""
         return not self.columns
 
@@ -85,7 +85,7 @@ def write_report(
     analysis: Analysis,
     backtest: Backtest | None,
     *,
-    facts: Mapping[str, str],
+    details: Mapping[str, str],
     caveats: Sequence[str],
     training: Iterable[tuple[str, Figure]] = (),
     config: str = "",
@@ -97,7 +97,7 @@ def write_report(
         title: Title of the page.
         analysis: Analysis of the scores.
         backtest: Backtest of the same scores, or None.
-        facts: Names and values that describe the run, its data and settings.
+        details: Names and values that describe the run, its data and settings.
         caveats: Limitations of the data.
         training: Names and figures of the training run.
         config: Config of the run as yaml.
@@ -106,7 +106,7 @@ def write_report(
     if backtest is not None:
         sections.append(_portfolio(backtest))
     sections.append(Section("Training", figures=training))
-    sections.append(Section("Run and data", caveats, tables=[Table([*facts.items()])]))
+    sections.append(Section("Run and data", caveats, tables=[Table([*details.items()])]))
     definitions = {f"test/{name}": SIGNALS[name] for name in analysis.metrics}
     definitions |= {name: SIGNALS[name] for name in ("quantiles", "excess", "horizon", "months")}
     if backtest is not None:

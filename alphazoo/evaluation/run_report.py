@@ -56,7 +56,7 @@ def report(
         folder,
         found,
         f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
-        facts=_describe(config, data),
+        details=_describe(config, data),
         market=data.market,
         training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
         config=saved_config.read_text(),

@@ -63,7 +63,7 @@ def results_folder(name: str | None) -> Iterator[Path]:
             _remove_empty(created)
 
 
-def clear(folder: Path, names: Iterable[str]) -> None:
+def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Delete the named files and subfolders of a folder; names that do not exist are skipped."""
     for name in names:
         if (folder / name).is_dir():

@@ -15,7 +15,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.config import FILES, SOURCES, flatten
+from alphazoo.config import DATA_KEYS, FILE_KEYS, flatten
 from alphazoo.data.module import MarketDataModule
 from alphazoo.files import write_json
 from alphazoo.market.digests import concepts_digest
@@ -25,7 +25,7 @@ from alphazoo.runs.run import PROVENANCE, read_provenance
 
 FEW = ("torch", "lightning", "numpy", "pandas")
 # settings that affect no metric; the data are identified by their fingerprint, not by their path
-WITHOUT_EFFECT = (*FILES, *SOURCES, "report", "trainer.enable_progress_bar")
+WITHOUT_EFFECT = (*FILE_KEYS, *DATA_KEYS, "report", "trainer.enable_progress_bar")
 
 
 def collect_provenance(

@@ -1,4 +1,4 @@
-"""Group runs into replicates: runs whose settings and data differ only by the seed."""
+"""Replicates runs into replicates: runs whose settings and data differ only by the seed."""
 
 import logging
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphazoo.config import FILES, REPEATS, flatten
+from alphazoo.config import DERIVED_KEYS, FILE_KEYS, flatten
 from alphazoo.errors import shorten
 from alphazoo.runs.run import Run
 
@@ -14,13 +14,21 @@ log = logging.getLogger(__name__)
 
 # keys in which replicates may differ: the seed, files and devices, and keys that repeat others
 LEFT_OUT = (
-    *(*FILES, *REPEATS, "seed", "ensemble", "report", "trainer.accelerator", "trainer.devices"),
+    *(
+        *FILE_KEYS,
+        *DERIVED_KEYS,
+        "seed",
+        "ensemble",
+        "report",
+        "trainer.accelerator",
+        "trainer.devices",
+    ),
     *("trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar"),
 )
 LONGEST = 24  # characters of a value in the name of a group
 
-Group = list[Run]
-Name = str | tuple[str, ...]  # name of a group: one or several columns of a table
+Replicates = list[Run]
+GroupName = str | tuple[str, ...]  # name of a group: one or several columns of a table
 
 
 def find_runs(folders: Iterable[str | Path]) -> list[Run]:
@@ -46,8 +54,8 @@ def find_runs(folders: Iterable[str | Path]) -> list[Run]:
     return runs
 
 
-def group_replicates(runs: Sequence[Run]) -> dict[Name, Group]:
-    """Group replicates; the name of a group holds the settings in which the groups differ.
+def group_replicates(runs: Sequence[Run]) -> dict[GroupName, Replicates]:
+    """Replicates replicates; the name of a group holds the settings in which the groups differ.
 
     Runs on different data are in different groups, whose names hold the data's fingerprint.
     """
@@ -60,7 +68,7 @@ def group_replicates(runs: Sequence[Run]) -> dict[Name, Group]:
     models: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         models[_model(run)].append(run)
-    groups: dict[Name, Group] = defaultdict(list)
+    groups: dict[GroupName, Replicates] = defaultdict(list)
     for model, same_model in models.items():
         keys = sorted(set().union(*(settings[id(run)] for run in same_model)))
         varied = [k for k in keys if len({settings[id(run)].get(k) for run in same_model}) > 1]
@@ -78,9 +86,9 @@ def _describe(data: Mapping[str, Any]) -> str:
     return f"on {data['market']} to {data['last']} ({data['fingerprint'][:8]})"
 
 
-def _split_by_concepts(groups: Mapping[Name, Group]) -> dict[Name, Group]:
+def _split_by_concepts(groups: Mapping[GroupName, Replicates]) -> dict[GroupName, Replicates]:
     """Split groups whose runs used different concepts, such as a newer version of a table."""
-    found: dict[Name, Group] = defaultdict(list)
+    found: dict[GroupName, Replicates] = defaultdict(list)
     for name, group in groups.items():
         digests = [str(run.provenance.get("data", {}).get("concepts"))[:8] for run in group]
         several = len({*digests}) > 1

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from alphazoo.config import override
+from alphazoo.config import apply_overrides
 from alphazoo.errors import InputError
 
 PROVENANCE = "provenance.json"
@@ -55,12 +55,12 @@ class Run:
                 f"{path} was written by an earlier version of alphazoo: it has {EARLIER} instead "
                 f"of {PROVENANCE}. Train it again, or open it with the version that wrote it"
             )
-        override(config, overrides)
+        apply_overrides(config, overrides)
         config.folder = str(path)
         return cls(path, config, tuple(overrides))
 
     @property
-    def newest(self) -> "Run":
+    def last_window(self) -> "Run":
         """The last window of a walk forward, as a run; any other run is returned as it is."""
         windows = sorted(file.parent for file in self.folder.glob("windows/*/config.yaml"))
         if not windows:

@@ -10,11 +10,11 @@ from alphazoo.market.fingerprint import CHANGED, GROWN, UNKNOWN, Difference, Fin
 log = logging.getLogger(__name__)
 
 
-ANEW = "use a new folder to train on the current data"
+NEW_FOLDER = "use a new folder to train on the current data"
 
 
 def check_data(
-    record: Mapping[str, Any], now: Fingerprint, what: str, *, remedy: str = ANEW
+    record: Mapping[str, Any], now: Fingerprint, what: str, *, remedy: str = NEW_FOLDER
 ) -> Difference:
     """Check that the data of an earlier result have not changed; they may have grown.
 

@@ -5,7 +5,7 @@ arguments exist, of which type and, as in ``hidden_size: PositiveInt``, within w
 that belong to no node have their types in `alphazoo.runs.schema`. pydantic compares: Hydra's
 structured configs know no bounds, and would repeat every signature. What a constructor refuses
 itself, such as two settings that do not fit each other, is refused when
-`alphazoo.training.fit.try_nodes` makes the objects once.
+`alphazoo.training.fit.check_instantiable` makes the objects once.
 """
 
 import inspect

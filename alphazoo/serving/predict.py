@@ -63,7 +63,7 @@ def predict(
         joined = pd.concat(keyed, axis=1, join="inner", keys=range(len(keyed)))
         return average(joined, run.config.ensemble.by).rename("score").reset_index()
     check_settings(run.config, *NEEDED)
-    run = run.newest
+    run = run.last_window
     checkpoint = run.checkpoint
     content = read_checkpoint(checkpoint)
     seen = last_day_seen(content)

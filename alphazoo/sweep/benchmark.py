@@ -15,12 +15,12 @@ from alphazoo.evaluation.compare import compare, write_comparison
 from alphazoo.files import write_table
 from alphazoo.market.fingerprint import Fingerprint
 from alphazoo.runs.provenance import data_provenance
-from alphazoo.runs.replicates import Group, Name
+from alphazoo.runs.replicates import GroupName, Replicates
 from alphazoo.runs.run import Run, read_provenance
 from alphazoo.sweep.combine import Pair
 from alphazoo.sweep.data import REMEDY, find_outdated
 from alphazoo.sweep.jobs import is_done, read_job
-from alphazoo.sweep.plan import Entry, Plan
+from alphazoo.sweep.plan import BenchmarkJob, Plan
 from alphazoo.sweep.table import check_ended, tabulate
 
 NAMES = ("model", "features")
@@ -69,7 +69,7 @@ def read_data(plan: Plan) -> Known:
     return Known(prints, [path for path in outdated if is_done(path)])
 
 
-def check_data(entries: Iterable[Entry], known: Known) -> None:
+def check_data(entries: Iterable[BenchmarkJob], known: Known) -> None:
     """Refuse to average runs if the data changed while the benchmark ran.
 
     Args:
@@ -91,7 +91,7 @@ def check_data(entries: Iterable[Entry], known: Known) -> None:
         )
 
 
-def _pair(entry: Entry) -> Pair:
+def _pair(entry: BenchmarkJob) -> Pair:
     return entry.features, entry.model
 
 
@@ -119,7 +119,7 @@ def conclude(folder: Path, plan: Plan, known: Known) -> None:
     write_table(_rows(shown), folder / "benchmark.parquet")
     ended = [entry for entry in shown if is_done(entry.folder)]
     check_data(ended, known)
-    groups: dict[Name, Group] = defaultdict(list)
+    groups: dict[GroupName, Replicates] = defaultdict(list)
     for entry in ended:
         groups[entry.model, entry.features].append(Run.open(entry.folder))
     if groups:
@@ -134,7 +134,7 @@ def conclude(folder: Path, plan: Plan, known: Known) -> None:
     check_ended([entry.folder for entry in plan.entries])
 
 
-def _rows(entries: Sequence[Entry]) -> pd.DataFrame:
+def _rows(entries: Sequence[BenchmarkJob]) -> pd.DataFrame:
     """Return one row per run: settings, metrics, resources and provenance."""
     table = tabulate({entry.folder: read_job(entry.folder) for entry in entries})
     provenance = [read_provenance(entry.folder) for entry in entries]
@@ -149,12 +149,14 @@ def _rows(entries: Sequence[Entry]) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(about), resources, rest], axis=1)
 
 
-def _notes(plan: Plan, entries: Sequence[Entry], groups: Mapping[Name, Group]) -> Iterator[str]:
+def _notes(
+    plan: Plan, entries: Sequence[BenchmarkJob], groups: Mapping[GroupName, Replicates]
+) -> Iterator[str]:
     """Yield the notes above the table."""
     runs = [run for group in groups.values() for run in group]
     yield _data_note(runs[0])
     yield _protocol_note(plan, groups)
-    given = [text for key, text in plan.told.items() if key not in ("sweep", "ckpt")]
+    given = [text for key, text in plan.given.items() if key not in ("sweep", "ckpt")]
     if given:
         yield f"Set for all: {', '.join(given)}."
     for base in dict.fromkeys(recipe.base for recipe in plan.recipes.values() if recipe.base):
@@ -190,7 +192,7 @@ def _data_note(run: Run) -> str:
     )
 
 
-def _protocol_note(plan: Plan, groups: Mapping[Name, Group]) -> str:
+def _protocol_note(plan: Plan, groups: Mapping[GroupName, Replicates]) -> str:
     epochs: dict[int, dict[str, None]] = defaultdict(dict)
     for name, runs in groups.items():
         epochs[runs[0].config.trainer.max_epochs][name[0]] = None

@@ -30,7 +30,7 @@ Read = Callable[[DictConfig], Fingerprint]
 Finished = tuple[Path, DictConfig, Fingerprint]  # folder and config of a job, current data
 
 
-def read_once(read: Read) -> Read:
+def cached_reader(read: Read) -> Read:
     """Cache a function that reads data, so that equal data are read once."""
     known: dict[str, Fingerprint] = {}
 
@@ -50,7 +50,7 @@ def read_fingerprint(config: DictConfig) -> Fingerprint:
     return data.read_fingerprint()
 
 
-def about_data(overrides: Iterable[str]) -> tuple[str, ...]:
+def data_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     """Return the overrides of a job that may affect its data."""
     keys = {text: text.partition("=")[0].lstrip("+~") for text in overrides}
     return tuple(text for text, key in keys.items() if key.split(".")[0] not in OTHER_KEYS)

@@ -56,14 +56,14 @@ def check_job(config: DictConfig) -> None:
     Raises:
         InputError: A setting is invalid.
     """
-    from alphazoo.training.fit import try_nodes
+    from alphazoo.training.fit import check_instantiable
 
     known = config.copy()
     if OmegaConf.is_interpolation(known, "folder"):
         known.folder = "."
     try:
         check_settings(known)
-        try_nodes(known)
+        check_instantiable(known)
     except InterpolationResolutionError as error:
         log.debug("not checked until the job starts: %s", error)
 

@@ -26,7 +26,7 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelSettings:
     """The settings of a model on a feature set, for any seed.
 
     Attributes:
@@ -43,7 +43,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Entry:
+class BenchmarkJob:
     """A job: one model on one feature set with one seed.
 
     Attributes:
@@ -74,7 +74,7 @@ class Plan:
         compose: Returns the config for the overrides of a job.
 
     Attributes:
-        told: Overrides of keys that are not combined.
+        given: Overrides of keys that are not combined.
         budget: Fraction of the published epochs.
         recipes: Recipes of the requested pairs and of their bases.
         absent: Requested pairs without published settings.
@@ -94,7 +94,7 @@ class Plan:
     ) -> None:
         self.settings, self._compose = settings, compose
         self.budget = read_budget(settings.budget)
-        self.told = {
+        self.given = {
             key: f"{key}={read_single(key, given)}"
             for key, given in overrides.items()
             if key not in COMBINED
@@ -109,13 +109,13 @@ class Plan:
             if recipe.base and (features, recipe.base) not in self.recipes:
                 self.recipes[features, recipe.base] = self._recipe(features, recipe.base, base=True)
         self._digests: dict[Pair, str] = {}
-        self.entries: Sequence[Entry] = ()
+        self.entries: Sequence[BenchmarkJob] = ()
 
     def place(self, folder: Path) -> None:
         """Create the jobs, with folders inside the folder of the benchmark."""
         self.entries = self._entries(folder, self._pairs)
 
-    def _recipe(self, features: str, model: str, *, base: bool = False) -> Recipe:
+    def _recipe(self, features: str, model: str, *, base: bool = False) -> ModelSettings:
         """Return the recipe of a model.
 
         Args:
@@ -125,7 +125,7 @@ class Plan:
                 it does not have are then left out.
         """
         experiment = f"experiment={features}_{model}"
-        given = self.told
+        given = self.given
         if base:
             other = [text for key, text in given.items() if _model_argument(key) is None]
             known = self._compose([experiment, *other]).model
@@ -136,7 +136,7 @@ class Plan:
         added = [*self._scaled(config), *self._concepts(model, config)]
         overrides += added
         final = self._compose(overrides) if added else config
-        return Recipe(overrides, added, final, self._base(model, config))
+        return ModelSettings(overrides, added, final, self._base(model, config))
 
     def _scaled(self, config: DictConfig) -> list[str]:
         """Return overrides that scale the published epochs and patience by the budget."""
@@ -147,17 +147,17 @@ class Plan:
             "trainer.max_epochs": max(1, round(self.budget * config.trainer.max_epochs)),
             "patience": max(least, round(self.budget * config.patience)),
         }
-        return [f"{key}={value}" for key, value in scaled.items() if key not in self.told]
+        return [f"{key}={value}" for key, value in scaled.items() if key not in self.given]
 
     def _concepts(self, model: str, config: DictConfig) -> list[str]:
         """Return the override that adds concepts if the model needs them and the data have none."""
         chosen = self.settings.concepts.get(model)
-        if not chosen or config.data.concepts or "data/concepts" in self.told:
+        if not chosen or config.data.concepts or "data/concepts" in self.given:
             return []
         return [f"data/concepts={chosen}"]
 
     def _base(self, model: str, config: DictConfig) -> str | None:
-        if model not in self.settings.based or "init_from" in self.told:
+        if model not in self.settings.based or "init_from" in self.given:
             return None
         if config.walk_forward:
             raise InputError(
@@ -166,10 +166,10 @@ class Plan:
             )
         return str(config.model.cell)
 
-    def _entries(self, folder: Path, pairs: Collection[Pair]) -> list[Entry]:
-        found: dict[tuple[str, str, str], Entry] = {}
+    def _entries(self, folder: Path, pairs: Collection[Pair]) -> list[BenchmarkJob]:
+        found: dict[tuple[str, str, str], BenchmarkJob] = {}
 
-        def add(features: str, model: str, seed: str) -> Entry:
+        def add(features: str, model: str, seed: str) -> BenchmarkJob:
             key = (features, model, seed)
             if key not in found:
                 recipe = self.recipes[features, model]
@@ -181,7 +181,7 @@ class Plan:
                 overrides = [*recipe.overrides, f"seed={seed}", *start]
                 path = folder / f"{features}_{model}-{seed}-{self._digest(features, model)}"
                 shown = (features, model) in pairs
-                found[key] = Entry(model, features, path, overrides, base, shown)
+                found[key] = BenchmarkJob(model, features, path, overrides, base, shown)
             return found[key]
 
         for features, model in pairs:

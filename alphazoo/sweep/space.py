@@ -59,13 +59,13 @@ def _distribution(override: Override) -> BaseDistribution:
     return CategoricalDistribution([*override.sweep_string_iterator()])
 
 
-def corner(space: Space, index: int = 0) -> list[str]:
+def sample_point(space: Space, index: int = 0) -> list[str]:
     """Return the overrides of one point of a space, to check that a config accepts them.
 
     Args:
         space: The space.
-        index: Even for the low ends and odd for the high ends; the points below `n_corners` include
-            every choice.
+        index: Even for the low ends and odd for the high ends; the points below
+            `n_sample_points` include every choice.
     """
 
     def value(found: Any) -> Any:
@@ -76,6 +76,6 @@ def corner(space: Space, index: int = 0) -> list[str]:
     return [f"{key}={value(found)}" for key, found in space.items()]
 
 
-def n_corners(space: Space) -> int:
+def n_sample_points(space: Space) -> int:
     """Return the number of points that together include both ends and every choice."""
     return max(len(getattr(found, "choices", (0, 1))) for found in space.values())

@@ -157,7 +157,7 @@ class MLflow(Tracker):
                 self.client.log_artifact(self.run_id, str(file), place if place != "." else None)
             if self.model_name:
                 version = register(
-                    self.client, self.run_id, self.model_name, Run.open(self.folder).newest
+                    self.client, self.run_id, self.model_name, Run.open(self.folder).last_window
                 )
                 log.info("registered: models:/%s/%s in %s", self.model_name, version, self.shown)
 

@@ -14,10 +14,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from alphazoo.files import write_atomically
 
-LAST, BEFORE = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, through a temporary file in the same folder.
 
     Lightning uses the system's folder for temporary files. If that is on another disk, the file is
@@ -35,7 +35,7 @@ class WholeFiles(TorchCheckpointIO):
             file.write_bytes(content.getbuffer())
 
 
-class BestEpoch(ModelCheckpoint):
+class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint of the best epoch; works in a folder that has been moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ class BestEpoch(ModelCheckpoint):
         return str(Path(str(self.dirpath)) / Path(path).name)
 
 
-class LastEpoch(ModelCheckpoint):
+class LastCheckpoint(ModelCheckpoint):
     """Keeps the checkpoints of the last two epochs, and the metrics a scheduler still needs.
 
     Lightning steps a scheduler that monitors a metric, such as ReduceLROnPlateau, only after this
@@ -70,7 +70,7 @@ class LastEpoch(ModelCheckpoint):
             logger.save()
         last = Path(str(self.dirpath)) / LAST
         if trainer.is_global_zero and last.is_file():
-            with write_atomically(last.with_name(BEFORE)) as file:
+            with write_atomically(last.with_name(PREVIOUS)) as file:
                 shutil.copyfile(last, file)
         self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         super().on_train_epoch_end(trainer, pl_module)
@@ -78,11 +78,11 @@ class LastEpoch(ModelCheckpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state and the metrics of the epoch."""
-        return {**super().state_dict(), "figures": dict(self._metrics)}
+        return {**super().state_dict(), "metrics": dict(self._metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the metrics only; the path of the checkpoint may have changed."""
-        self._metrics = state_dict["figures"]
+        self._metrics = state_dict["metrics"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """In a resumed run, step the schedulers that missed the metrics of the last epoch."""
@@ -94,7 +94,7 @@ class LastEpoch(ModelCheckpoint):
         self._metrics = {}
 
 
-class StopEarly(EarlyStopping):
+class ResumableEarlyStopping(EarlyStopping):
     """Stops training after a number of epochs without improvement; resuming may change it."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

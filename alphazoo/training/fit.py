@@ -12,18 +12,18 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import instantiate
-from alphazoo.data.lineage import check_lineage, descend
+from alphazoo.data.lineage import check_lineage, extend_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import read_checkpoint, write_atomically
 from alphazoo.market.market import Market
 from alphazoo.models.base import StockModel
-from alphazoo.runs.folders import clear
+from alphazoo.runs.folders import remove_files
 from alphazoo.runs.provenance import write_provenance
 from alphazoo.runs.run import PROVENANCE
 from alphazoo.runs.settings import check_settings
 from alphazoo.tracking import TRACKING, Tracker, log_settings
-from alphazoo.training.checkpoints import BEFORE, LAST
+from alphazoo.training.checkpoints import LAST, PREVIOUS
 from alphazoo.training.logs import truncate_log
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.warm_start import warm_start
@@ -37,10 +37,10 @@ RESULTS = (
     *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
 TRAINED = (
-    *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, BEFORE)),
+    *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, PREVIOUS)),
     *("windows", "logs"),
 )
-LOGGED_AS = {"valid": "val", "test": "test", "predict": "predict"}
+LOG_PREFIX = {"valid": "val", "test": "test", "predict": "predict"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def fit(
     elif config.init_from:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
     trainer = _make_trainer(config, callbacks, trackers)
-    begin_folder(config, point)
+    prepare_folder(config, point)
     write_provenance(config, data, trainer)
     log_settings(trackers, Path(config.folder))
     count = sum(p.numel() for p in model.parameters())
@@ -113,13 +113,13 @@ def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_l
     """Load the weights and the lineage of a checkpoint of the same model."""
     checkpoint = read_checkpoint(file)
     how = "walk_forward.warm_start"
-    lineage = descend(checkpoint, how, file)
+    lineage = extend_lineage(checkpoint, how, file)
     check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
     model.load_state_dict(checkpoint["state_dict"])
     model.lineage = lineage
 
 
-def try_nodes(config: DictConfig) -> None:
+def check_instantiable(config: DictConfig) -> None:
     """Instantiate the objects of a run that need no data, to find invalid settings early.
 
     Raises:
@@ -159,7 +159,7 @@ def _make_trainer(
 
 
 @rank_zero_only
-def begin_folder(
+def prepare_folder(
     config: DictConfig, point: ResumePoint | None = None, *, keep: bool = False
 ) -> None:
     """Delete the results of an earlier run in the folder, and write ``config.yaml``.
@@ -172,15 +172,15 @@ def begin_folder(
     """
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    clear(folder, RESULTS)
+    remove_files(folder, RESULTS)
     for partial in (folder / "checkpoints").glob(".*.ckpt.*"):  # left by a killed process
         partial.unlink()
     if point and point.inside:
         truncate_log(folder / "logs" / "metrics.csv", point.steps)
     elif not keep:
-        clear(folder, TRAINED)
+        remove_files(folder, TRAINED)
         if config.get("ckpt") != "last":  # a run killed before its first checkpoint stays the same
-            clear(folder, [TRACKING])
+            remove_files(folder, [TRACKING])
     saved = config.copy()
     saved.folder = str(folder)  # only Hydra can resolve it; other interpolations are kept
     with write_atomically(folder / "config.yaml") as file:
@@ -209,16 +209,16 @@ def score_table(
         Columns ``date``, ``symbol``, ``split``, ``score``, ``return`` (raw forward return, a
         fraction; NaN where unknown), sorted by date and symbol.
     """
-    check_choice("split", split, LOGGED_AS)
+    check_choice("split", split, LOG_PREFIX)
     if split == "predict":
         trainer.predict(model, datamodule=data, ckpt_path=ckpt_path, return_predictions=False)
     else:
         run = {"valid": trainer.validate, "test": trainer.test}[split]
         run(model, datamodule=data, ckpt_path=ckpt_path, verbose=False)
-    return name_rows(model.scores(LOGGED_AS[split]), data.market, split)
+    return to_score_table(model.scores(LOG_PREFIX[split]), data.market, split)
 
 
-def name_rows(rows: pd.DataFrame, market: Market, split: str) -> pd.DataFrame:
+def to_score_table(rows: pd.DataFrame, market: Market, split: str) -> pd.DataFrame:
     """Convert rows of `alphazoo.models.base.StockModel.scores` to the score table of a split."""
     return pd.DataFrame(
         {

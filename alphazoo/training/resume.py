@@ -11,21 +11,21 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.config import FILES, SOURCES, flatten, instantiate
-from alphazoo.data.lineage import Lineage, check_lineage, descend, read_lineage
+from alphazoo.config import DATA_KEYS, FILE_KEYS, flatten, instantiate
+from alphazoo.data.lineage import Lineage, check_lineage, extend_lineage, read_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint, write_atomically
 from alphazoo.market.fingerprint import GROWN
 from alphazoo.runs.folders import locked
 from alphazoo.runs.run import Run
-from alphazoo.runs.same_data import ANEW, check_data
-from alphazoo.training.checkpoints import BEFORE, LAST
+from alphazoo.runs.same_data import NEW_FOLDER, check_data
+from alphazoo.training.checkpoints import LAST, PREVIOUS
 
 log = logging.getLogger(__name__)
 
 # keys that do not affect a finished training run: file locations, and what follows training
-AFTER = (*FILES, *SOURCES, "report", "backtest")
+AFTER = (*FILE_KEYS, *DATA_KEYS, "report", "backtest")
 # keys that may be changed when resuming: also the length of training and the devices
 FREE = (*AFTER, "trainer", "patience", "allow_leak")
 
@@ -73,7 +73,7 @@ def resume_point(config: DictConfig, data: MarketDataModule) -> ResumePoint | No
     check_same_settings(file.parent.parent, config)
     about = checkpoint.get("MarketDataModule", {})
     inside, same_days = file.resolve().parent == own.resolve(), about.get("days") == data.ends
-    remedy = ANEW if inside else "a resumed run needs the same data: leave out ckpt"
+    remedy = NEW_FOLDER if inside else "a resumed run needs the same data: leave out ckpt"
     found = check_data(about.get("data", {}), data.fingerprint, str(file), remedy=remedy)
     if inside and found.kind == GROWN and not same_days:
         raise InputError(
@@ -82,7 +82,7 @@ def resume_point(config: DictConfig, data: MarketDataModule) -> ResumePoint | No
         )
     lineage = read_lineage(checkpoint)
     if not (inside and same_days):
-        lineage = descend(checkpoint, "ckpt", file)
+        lineage = extend_lineage(checkpoint, "ckpt", file)
     allow_leak = bool(config.get("allow_leak"))
     check_lineage(lineage, data, source=f"ckpt={file}", allow_leak=allow_leak)
     log.info("resuming from %s after %d epochs", file, checkpoint["epoch"] + 1)
@@ -95,7 +95,7 @@ def _describe(days: Mapping[str, Sequence[str]]) -> str:
 
 def check_same_settings(folder: Path, config: DictConfig) -> None:
     """Raise an `InputError` if the run in a folder cannot be resumed with these settings."""
-    changed = changes(folder, config, free=FREE)
+    changed = changed_settings(folder, config, free=FREE)
     if changed:
         raise InputError(
             f"{folder} was made with other settings: {shorten(changed)}; a resumed run may change "
@@ -107,21 +107,21 @@ def _read_last(folder: Path) -> tuple[Path, dict[str, Any]]:
     try:
         return folder / LAST, read_checkpoint(folder / LAST)
     except InputError:
-        if not (folder / BEFORE).is_file():
+        if not (folder / PREVIOUS).is_file():
             raise
-        checkpoint = read_checkpoint(folder / BEFORE)
-        log.warning("%s is damaged; resuming from %s", folder / LAST, BEFORE)
+        checkpoint = read_checkpoint(folder / PREVIOUS)
+        log.warning("%s is damaged; resuming from %s", folder / LAST, PREVIOUS)
         rank_zero_only(_repair)(folder)
-        return folder / BEFORE, checkpoint
+        return folder / PREVIOUS, checkpoint
 
 
 def _repair(folder: Path) -> None:
     """Replace a damaged last checkpoint, which would otherwise be kept as the previous one."""
     with write_atomically(folder / LAST) as file:
-        shutil.copyfile(folder / BEFORE, file)
+        shutil.copyfile(folder / PREVIOUS, file)
 
 
-def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[str]:
+def changed_settings(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[str]:
     """List the settings that differ from those of the run in a folder.
 
     Args:
@@ -142,7 +142,7 @@ def changes(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[
     ]
 
 
-def has_ended(config: DictConfig) -> bool:
+def is_finished(config: DictConfig) -> bool:
     """Return whether a run to resume has finished already with the same settings and data.
 
     Its trackers may differ. A run whose data have grown has not finished: it has new days to score.
@@ -156,7 +156,7 @@ def has_ended(config: DictConfig) -> bool:
     complete = all((folder / name).is_file() for name in results)
     if config.get("ckpt") != "last" or not complete:
         return False
-    if changes(folder, config, free=("folder", "ckpt", "logger")):
+    if changed_settings(folder, config, free=("folder", "ckpt", "logger")):
         return False
     data: MarketDataModule = instantiate(config.datamodule)
     record = Run.open(folder).provenance.get("data", {})

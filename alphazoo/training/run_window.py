@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 from alphazoo.config import instantiate
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.data.module import MarketDataModule
-from alphazoo.data.scores import locate
+from alphazoo.data.scores import locate_rows
 from alphazoo.files import read_checkpoint, write_table
 from alphazoo.market.market import Market
 from alphazoo.runs.run import read_provenance
 from alphazoo.training.fit import fit, score_table
-from alphazoo.training.resume import AFTER, changes
+from alphazoo.training.resume import AFTER, changed_settings
 
 ROWS = "rows.parquet"  # scores of a finished window, in its folder
 
@@ -72,7 +72,7 @@ def _read_finished(settings: DictConfig, market: Market, days: range) -> Window 
     """Read a window with the same settings that has scored all its days and knew their returns."""
     folder = Path(settings.folder)
     file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
-    if not (file.is_file() and best.is_file()) or changes(folder, settings, free=AFTER):
+    if not (file.is_file() and best.is_file()) or changed_settings(folder, settings, free=AFTER):
         return None
     table, record = pd.read_parquet(file), read_provenance(folder).get("data")
     if not record or "symbol" not in table:  # format of an earlier version
@@ -105,7 +105,7 @@ def _write_rows(rows: Mapping[str, pd.DataFrame], market: Market, file: Path) ->
 
 def _read_rows(table: pd.DataFrame, market: Market) -> dict[str, pd.DataFrame]:
     """Convert a table of `_write_rows` to the rows and columns of the current market."""
-    dates, stocks = locate(table, market)
+    dates, stocks = locate_rows(table, market)
     placed = table.drop(columns="symbol").assign(date=dates)
     placed.insert(1, "stock", stocks)
     return {

@@ -12,7 +12,7 @@ from alphazoo.data.lineage import count_seen_days
 from alphazoo.files import write_json, write_table
 from alphazoo.metrics import summary
 from alphazoo.tracking import Tracker
-from alphazoo.training.fit import LOGGED_AS, fit, score_table
+from alphazoo.training.fit import LOG_PREFIX, fit, score_table
 from alphazoo.training.walk_forward import Outcome
 
 
@@ -31,8 +31,8 @@ def fit_and_score(
     tables = []
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
-        values = summary(run.model.scores(LOGGED_AS[split]))
-        metrics |= {f"{LOGGED_AS[split]}/{name}": value for name, value in values.items()}
+        values = summary(run.model.scores(LOG_PREFIX[split]))
+        metrics |= {f"{LOG_PREFIX[split]}/{name}": value for name, value in values.items()}
     metrics |= count_seen_days(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)
     return Outcome(metrics, scores, run.data, run.data.concepts)

@@ -24,7 +24,7 @@ from alphazoo.runs.run import Run, read_provenance
 from alphazoo.runs.same_data import check_data
 from alphazoo.runs.settings import check_settings
 from alphazoo.tracking import Tracker, log_settings
-from alphazoo.training.fit import begin_folder, name_rows
+from alphazoo.training.fit import prepare_folder, to_score_table
 from alphazoo.training.resume import check_same_settings
 from alphazoo.training.run_window import Window, run_window
 from alphazoo.training.windows import split_windows
@@ -90,7 +90,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         check_same_settings(folder, config)
         for file in sorted(folder.glob("windows/*/config.yaml")):
             check_data(read_provenance(file.parent).get("data", {}), now, str(file.parent))
-    begin_folder(config, keep=resumed)
+    prepare_folder(config, keep=resumed)
     log_settings(trackers, folder)
     windows: list[Window] = []
     for cut in cuts:
@@ -102,12 +102,12 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
     newest = windows[-1].data
-    copy_provenance(config, Run.open(folder).newest.folder, newest)
+    copy_provenance(config, Run.open(folder).last_window.folder, newest)
     rows = pd.concat([window.rows["test"] for window in windows], ignore_index=True)
     metrics = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
     metrics |= {f"test/{name}": value for name, value in summary(rows).items()}
     metrics |= _seen_before(windows)
-    scores = name_rows(rows, market, "test")
+    scores = to_score_table(rows, market, "test")
     return Outcome(metrics, scores, newest, _concepts(cuts, windows, market))
 
 

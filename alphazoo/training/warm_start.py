@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphazoo.data.lineage import check_lineage, descend
+from alphazoo.data.lineage import check_lineage, extend_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.files import read_checkpoint
@@ -38,7 +38,7 @@ def warm_start(
             f"init_from={path} was made with the features {shorten(columns)}, here they are "
             f"{shorten(data.features.columns)}"
         )
-    lineage = descend(checkpoint, "init_from", path)
+    lineage = extend_lineage(checkpoint, "init_from", path)
     check_lineage(lineage, data, source=f"init_from={path}", allow_leak=allow_leak)
     _copy_encoder(model, checkpoint["state_dict"], path)
     model.lineage = lineage

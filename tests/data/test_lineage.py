@@ -11,7 +11,13 @@ import pytest
 from conftest import make_data, small_config
 
 from alphazoo.commands.job import train
-from alphazoo.data.lineage import Lineage, check_lineage, count_seen_days, descend, last_day_seen
+from alphazoo.data.lineage import (
+    Lineage,
+    check_lineage,
+    count_seen_days,
+    extend_lineage,
+    last_day_seen,
+)
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
@@ -35,7 +41,7 @@ def data() -> MarketDataModule:
 
 
 def check(found: dict[str, Any], data: MarketDataModule, *, allow_leak: bool = False) -> None:
-    lineage = descend(found, "ckpt", "a.ckpt")
+    lineage = extend_lineage(found, "ckpt", "a.ckpt")
     check_lineage(lineage, data, source="ckpt=a.ckpt", allow_leak=allow_leak)
 
 
@@ -50,9 +56,11 @@ def test_the_last_day_seen_is_before_the_first_test_day(data: MarketDataModule) 
 
 def test_ancestors_count_over_generations(data: MarketDataModule) -> None:
     first = checkpoint("2015-04-15", "2015-06-01")
-    second = checkpoint("2015-04-15", "2015-05-15", descend(first, "ckpt", "first.ckpt"))
-    third = checkpoint("2015-04-15", "2015-05-15", descend(second, "init_from", "second.ckpt"))
-    assert [one["checkpoint"] for one in descend(third, "ckpt", "third.ckpt")] == [
+    second = checkpoint("2015-04-15", "2015-05-15", extend_lineage(first, "ckpt", "first.ckpt"))
+    third = checkpoint(
+        "2015-04-15", "2015-05-15", extend_lineage(second, "init_from", "second.ckpt")
+    )
+    assert [one["checkpoint"] for one in extend_lineage(third, "ckpt", "third.ckpt")] == [
         *("first.ckpt", "second.ckpt", "third.ckpt")
     ]
     assert last_day_seen(third) == "2015-06-01"
@@ -62,13 +70,13 @@ def test_ancestors_count_over_generations(data: MarketDataModule) -> None:
 
 def test_unknown_days_stay_unknown(data: MarketDataModule) -> None:
     nobody = {"alphazoo": {"model": "GRU", "lineage": []}}
-    child = checkpoint("2015-04-15", "2015-05-15", descend(nobody, "init_from", "x.ckpt"))
+    child = checkpoint("2015-04-15", "2015-05-15", extend_lineage(nobody, "init_from", "x.ckpt"))
     assert last_day_seen(child) is None
     for found in (nobody, child):
         with pytest.raises(InputError, match=r"does not record which days it saw.*allow_leak=true"):
             check(found, data)
         check(found, data, allow_leak=True)
-    before = count_seen_days(descend(nobody, "ckpt", "x.ckpt"), data)
+    before = count_seen_days(extend_lineage(nobody, "ckpt", "x.ckpt"), data)
     assert [*before] == ["val/days_seen_before", "test/days_seen_before"]
     assert all(map(math.isnan, before.values()))
 
@@ -96,12 +104,12 @@ def test_validation_days_that_were_trained_on_are_counted(
     found = checkpoint(train_end, seen or train_end)
     check(found, data)
     expected = {"val/days_seen_before": float(count)} if count else {}
-    assert count_seen_days(descend(found, "ckpt", "a.ckpt"), data) == expected
+    assert count_seen_days(extend_lineage(found, "ckpt", "a.ckpt"), data) == expected
     assert ("validation metrics are too optimistic" in caplog.text) == bool(count)
 
 
 def test_test_days_that_were_seen_are_counted_where_that_is_allowed(data: MarketDataModule) -> None:
-    found = descend(checkpoint("2015-04-15", "2015-05-19"), "ckpt", "a.ckpt")
+    found = extend_lineage(checkpoint("2015-04-15", "2015-05-19"), "ckpt", "a.ckpt")
     assert count_seen_days(found, data) == {"test/days_seen_before": 2.0}
 
 

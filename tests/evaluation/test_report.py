@@ -10,7 +10,7 @@ import pytest
 from conftest import SMALL, Alphazoo, small_config, small_frame
 
 from alphazoo.commands.job import train
-from alphazoo.commands.scoring import spare_run
+from alphazoo.commands.scoring import refuse_run_folder
 from alphazoo.config import compose, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.data.scores import join_returns
@@ -115,7 +115,7 @@ def test_dividends_are_a_caveat_and_the_universe_a_column(tmp_path: Path) -> Non
     found = evaluate(scores, market, label=label, backtest=instantiate(config.backtest))
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "earlier.png").touch()
-    write_evaluation(tmp_path, found, "a title", facts={}, market=market)
+    write_evaluation(tmp_path, found, "a title", details={}, market=market)
     page = (tmp_path / "report.html").read_text()
     expected = 252 * np.log(1.01) / 121  # the days of the backtest
     for note in (". Unless the index", ", which a price index excludes"):  # data and portfolio
@@ -290,9 +290,9 @@ def test_an_ensemble_is_a_run_of_its_own(
 ) -> None:
     members = [str(run.folder) for run in runs]
     assert alphazoo("ensemble", *members, "by=zscore", "out=all").code == 0
-    spare_run(tmp_path / "all", save="ensemble")  # another may follow
+    refuse_run_folder(tmp_path / "all", save="ensemble")  # another may follow
     with pytest.raises(InputError, match="all is the folder of a run"):
-        spare_run(tmp_path / "all")
+        refuse_run_folder(tmp_path / "all")
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members

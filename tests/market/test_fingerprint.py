@@ -155,8 +155,6 @@ def test_a_market_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     market = read(small_frame().assign(member=1, split=1))
     record = Fingerprint(market).record
     calls = []
-    monkeypatch.setattr(
-        "alphazoo.market.fingerprint._plain", lambda x: calls.append(x) or x.numpy()
-    )
+    monkeypatch.setattr("alphazoo.market.digests._plain", lambda x: calls.append(x) or x.numpy())
     assert Fingerprint(market).record == record
     assert not calls

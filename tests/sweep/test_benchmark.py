@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from alphazoo.config import compose, config_dir
 from alphazoo.errors import InputError, JobsFailedError
 from alphazoo.sweep.benchmark import Known, conclude
-from alphazoo.sweep.plan import Entry, Plan
+from alphazoo.sweep.plan import BenchmarkJob, Plan
 
 BASED = {"gats": "heads=2", "hist": "neighbours=2", "igmtf": "k_day=5"}  # with a setting of each
 
@@ -247,7 +247,7 @@ def test_a_job_without_its_base_is_not_run(alphazoo: Alphazoo, tmp_path: Path) -
 # its table
 
 
-def write_run(entry: Entry, **figures: float) -> None:
+def write_run(entry: BenchmarkJob, **figures: float) -> None:
     """A run that somebody has made."""
     entry.folder.mkdir(parents=True)
     config = compose(*entry.overrides, f"folder={entry.folder}")

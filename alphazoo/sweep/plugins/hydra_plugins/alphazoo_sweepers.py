@@ -102,13 +102,18 @@ class AlphazooSweeper(Sweeper):
 
     def find_outdated(self, jobs: Mapping[Path, Sequence[str]]) -> list[Path]:
         """Compare the data of finished jobs with those of now, see `alphazoo.sweep.data`."""
-        from alphazoo.sweep.data import about_data, find_outdated, read_fingerprint, read_once
+        from alphazoo.sweep.data import (
+            cached_reader,
+            data_overrides,
+            find_outdated,
+            read_fingerprint,
+        )
 
         configs: dict[tuple[str, ...], DictConfig] = {}
-        read, finished = read_once(read_fingerprint), []
+        read, finished = cached_reader(read_fingerprint), []
         for path, job in jobs.items():
             if (path / "metrics.json").is_file():
-                about = about_data(job)
+                about = data_overrides(job)
                 config = configs.get(about) or self.compose(about)
                 configs[about] = config
                 finished.append((path, config, read(config)))
@@ -116,12 +121,12 @@ class AlphazooSweeper(Sweeper):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the config of a job, without Hydra's own node."""
-        from alphazoo.config import take_run
+        from alphazoo.config import without_hydra
 
         config: DictConfig = self.hydra_context.config_loader.load_sweep_config(
             master_config=self.config, sweep_overrides=[*overrides]
         )
-        return take_run(config)
+        return without_hydra(config)
 
 
 class Grid(AlphazooSweeper):
@@ -240,7 +245,7 @@ class Search(AlphazooSweeper):
         if find_spec("optuna") is None:
             raise InputError("a search needs Optuna: pip install 'alphazoo[search]'")
         from alphazoo.sweep.jobs import STATUS
-        from alphazoo.sweep.space import corner, n_corners, parse_space
+        from alphazoo.sweep.space import n_sample_points, parse_space, sample_point
         from alphazoo.sweep.storage import storage_errors
         from alphazoo.sweep.study import Study, check_monitor
         from alphazoo.sweep.table import conclude
@@ -253,7 +258,9 @@ class Search(AlphazooSweeper):
         ]
         space = parse_space([o for o in overrides.values() if o.is_sweep_override()])
         check_monitor(self.config.monitor)
-        self.check([[*fixed, *corner(space, index)] for index in range(n_corners(space))])
+        self.check(
+            [[*fixed, *sample_point(space, index)] for index in range(n_sample_points(space))]
+        )
         folder = self.make_folder()
         self.save_config(folder)
         ran: dict[Path, Sequence[str]] = {}
