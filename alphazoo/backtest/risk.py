@@ -49,10 +49,10 @@ def risk_metrics(days: pd.DataFrame, periods: int) -> dict[str, float]:
         series["excess_return_over_universe_with_cost"] = after - days["universe"]
         series["universe_return"] = days["universe"]
     metrics = {
-        f"{name}/{figure.__name__}": figure(series[name].to_numpy(np.float64), periods)
+        f"{name}/{metric.__name__}": metric(series[name].to_numpy(np.float64), periods)
         for name in SERIES
         if name in series
-        for figure in FIGURES
+        for metric in METRICS
     }
     return metrics | {
         "cost/annualised_sum": annualised_sum(days["cost"].to_numpy(np.float64), periods),
@@ -64,9 +64,9 @@ def risk_metrics(days: pd.DataFrame, periods: int) -> dict[str, float]:
 def definitions(periods: int) -> dict[str, str]:
     """Return the definition of each metric of `risk_metrics`, by name."""
     texts = {
-        f"{name}/{figure.__name__}": f"{figure.__doc__} Of the daily {text}."
+        f"{name}/{metric.__name__}": f"{metric.__doc__} Of the daily {text}."
         for name, text in SERIES.items()
-        for figure in FIGURES
+        for metric in METRICS
     }
     texts |= {
         "cost/annualised_sum": f"{annualised_sum.__doc__} Of the daily costs / previous account "
@@ -118,7 +118,7 @@ def max_drawdown_compounded(r: Values, periods: int) -> float:
     return float((curve / np.maximum.accumulate(curve) - 1).min())
 
 
-FIGURES = (
+METRICS = (
     mean,
     std,
     annualised_sum,

@@ -1,4 +1,4 @@
-"""Rolling moments, correlation and trend, which merge as `alphazoo.features.rolling.Fold` says."""
+"""Rolling moments, correlation and trend, built on `alphazoo.features.rolling.Fold`."""
 
 import torch
 from torch import Tensor

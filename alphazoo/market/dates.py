@@ -231,7 +231,7 @@ def _is_zone(name: str) -> bool:
 
 
 def _is_format(text: str) -> bool:
-    """Whether a format says the year, the month and the day."""
+    """Whether a format has the year, the month and the day."""
     day = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
     try:
         return datetime.strptime(day.strftime(text), text).date() == day.date()

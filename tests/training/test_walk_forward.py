@@ -1,5 +1,6 @@
 """Walk forward: every stretch of the test days is scored by a model that knows none of them."""
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from alphazoo.config import instantiate
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.market.market import Market
-from alphazoo.market.sources import synthetic
-from alphazoo.market.sources.synthetic import make_market
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
 from alphazoo.training.fit import FitResult, fit
@@ -114,14 +113,17 @@ def test_the_first_stretch_has_the_scores_of_a_run_of_its_own(walked: Run, tmp_p
 def test_later_prices_do_not_change_earlier_scores(
     walked: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def changed(**options: object) -> Market:
+    make_market = Market.from_synthetic
+
+    @wraps(make_market)
+    def changed(**options: Any) -> Market:
         market = make_market(**options)
         later = torch.from_numpy(market.dates >= "2015-06-10")
         for panel in market.fields.values():
             panel[later] *= 1 + torch.rand(panel[later].shape)
         return market
 
-    monkeypatch.setattr(synthetic, "make_market", changed)
+    monkeypatch.setattr(Market, "from_synthetic", staticmethod(changed))
     train(small_config(*WALK, f"folder={tmp_path}"))
     before = walked.scores["date"] < "2015-06-10"
     again, scores = Run.open(tmp_path).scores["score"], walked.scores["score"]
