@@ -10,6 +10,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import get_method
 from hydra.utils import instantiate as hydra_instantiate
@@ -88,6 +89,11 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides of the command line."""
+    return OverridesParser.create().parse_overrides([*overrides])
+
+
 def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     """Change keys of a config that is already composed, such as that of a finished run.
 
@@ -98,7 +104,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
         InputError: A key is unknown, or names a group, whose choice is fixed after composition.
     """
-    for given in OverridesParser.create().parse_overrides([*overrides]):
+    for given in parse(overrides):
         key, value = given.key_or_group, given.value()
         known = _keys(config)
         if not given.is_add() and key not in known:
@@ -120,14 +126,14 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         arguments: Objects passed unchanged instead of the node's own arguments.
 
     Raises:
-        InputError: The object refuses its arguments.
+        InputError: There is no such object, or it refuses its arguments.
     """
     try:
         return _instantiate(node, arguments)
     except InstantiationException as error:
+        if not isinstance(error.__cause__, InputError):
+            raise InputError(explain(error, ())) from error
         refusal = error.__cause__
-        if not isinstance(refusal, InputError):
-            raise
     raise refusal
 
 

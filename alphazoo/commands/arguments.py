@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from alphazoo.errors import InputError
+
 
 def split_arguments(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
     """Split arguments into the command's own values by name, and all others."""
@@ -24,6 +26,18 @@ def flags_as_keys(arguments: list[str], *names: str) -> list[str]:
             argument = f"{name}={value or next(rest, '')}"
         found.append(argument)
     return found
+
+
+def truth(own: dict[str, str], name: str) -> bool:
+    """Return a value of a command that is true or false; by default false.
+
+    Raises:
+        InputError: It is something else.
+    """
+    told = own.get(name, "false").lower()
+    if told not in ("true", "false"):
+        raise InputError(f"{name}={own[name]}: expected true or false")
+    return told == "true"
 
 
 def take_config_dir(arguments: list[str]) -> tuple[list[str], list[Path]]:

@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from alphazoo.evaluation.run_report import report
 from alphazoo.runs.provenance import add_provenance
 from alphazoo.runs.resources import ResourceMonitor
-from alphazoo.runs.run import Run
+from alphazoo.runs.run import read_metrics
 from alphazoo.runs.settings import check_settings
+from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import open_trackers
 from alphazoo.training.fit import check_instantiable
 from alphazoo.training.resume import is_finished, locked_run
@@ -42,6 +43,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
     check_settings(config)
+    trust_config(config)
     check_instantiable(config)
     folder = Path(config.folder)
     with locked_run(folder), open_trackers(config) as trackers:
@@ -49,7 +51,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
             log.info("%s is already finished: its metrics are returned unchanged", folder)
             return {
                 name: math.nan if value is None else value
-                for name, value in Run.open(folder).metrics.items()
+                for name, value in read_metrics(folder).items()
             }
         resources = ResourceMonitor()
         metrics, scores, data, concepts = (

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir
+from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.output import print_evaluation, silence_libraries
 from alphazoo.errors import InputError
-from alphazoo.runs.folders import results_folder
+from alphazoo.runs.folders import refuse_run_folder, results_folder
 
 
 def predict(arguments: list[str]) -> None:
@@ -18,19 +18,22 @@ def predict(arguments: list[str]) -> None:
     from alphazoo.serving.predict import predict as predict_days
     from alphazoo.serving.predict import print_ranking
 
+    days = ("date", "from", "to")
     own, rest = split_arguments(
-        arguments, "run", "model_uri", "tracking_uri", "date", "from", "to", "out"
+        arguments, "run", "model_uri", "tracking_uri", "trust", *days, "out"
     )
     if ("run" in own) == ("model_uri" in own):
         raise InputError(
             "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
             "model_uri=models:/NAME/VERSION instead of run"
         )
+    if "out" in own:
+        refuse_run_folder(Path(own["out"]).parent)
     silence_libraries()
     with _open(own, rest) as (run, folder):
         scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
-    days = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
-    file = Path(own.get("out", folder / f"{days}.parquet"))
+    name = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
+    file = Path(own.get("out", folder / f"{name}.parquet"))
     write_table(scores, file)
     print_ranking(scores)
     print(f"{file}: {len(scores):,} scores")
@@ -42,15 +45,22 @@ def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path
     from alphazoo.runs.run import Run
 
     rest, folders = take_config_dir(overrides)
+    trust = truth(own, "trust")
     if "run" in own:
-        run = Run.open(own["run"], rest)
+        run = Run.open(own["run"], rest, own=folders, trust=trust)
         yield run, run.folder / "predictions"
         return
     from alphazoo.tracking.registry import fetch
 
     with tempfile.TemporaryDirectory() as folder:
-        store = own.get("tracking_uri")
-        run, version = fetch(own["model_uri"], Path(folder), rest, tracking_uri=store, own=folders)
+        run, version = fetch(
+            own["model_uri"],
+            Path(folder),
+            rest,
+            tracking_uri=own.get("tracking_uri"),
+            own=folders,
+            trust=trust,
+        )
         yield run, Path("predictions") / version
 
 
@@ -61,13 +71,11 @@ def evaluate(arguments: list[str]) -> None:
     own, rest = split_arguments(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
-    told = own.get("drop_unknown", "false").lower()
-    if told not in ("true", "false"):
-        raise InputError(f"drop_unknown={own['drop_unknown']}: expected true or false")
+    drop_unknown = truth(own, "drop_unknown")
     config = compose_config(rest, "data", "label", "backtest")
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
         refuse_run_folder(folder)
-        found = evaluate_file(config, own["scores"], folder, drop_unknown=told == "true")
+        found = evaluate_file(config, own["scores"], folder, drop_unknown=drop_unknown)
     print_evaluation(found.metrics)
     print(f"results: {folder}")
 
@@ -77,11 +85,13 @@ def compare(arguments: list[str]) -> None:
     from alphazoo.evaluation.compare import write_comparison
     from alphazoo.runs.replicates import find_runs, group_replicates
 
-    own, folders = split_arguments(arguments, "out")
-    runs = find_runs(folders)
+    own, rest = split_arguments(arguments, "out", "trust")
+    folders, configs = take_config_dir(rest)
+    runs = find_runs(folders, own=configs, trust=truth(own, "trust"))
     if not runs:
         raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
     with results_folder(own.get("out")) as folder:
+        refuse_run_folder(folder)
         table = write_comparison(folder, group_replicates(runs))
     print(table.to_string(index=False))
     print(f"results: {folder}")
@@ -92,30 +102,11 @@ def ensemble(arguments: list[str]) -> None:
     from alphazoo.evaluation.ensemble import write_ensemble
     from alphazoo.runs.replicates import find_runs
 
-    own, folders = split_arguments(arguments, "out", "by")
-    runs = find_runs(folders)
+    own, rest = split_arguments(arguments, "out", "by", "trust")
+    folders, configs = take_config_dir(rest)
+    runs = find_runs(folders, own=configs, trust=truth(own, "trust"))
     with results_folder(own.get("out")) as folder:
-        refuse_run_folder(folder, save="ensemble")
+        refuse_run_folder(folder, unless="ensemble")
         metrics = write_ensemble(folder, runs, by=own.get("by", "rank"))
     print_evaluation(metrics)
     print(f"results: {folder}")
-
-
-def refuse_run_folder(folder: Path, save: str = "") -> None:
-    """Refuse to overwrite the results of a run.
-
-    Args:
-        folder: Folder that a command is about to write to.
-        save: Key of the config that marks runs which may be overwritten.
-
-    Raises:
-        InputError: The folder holds a run.
-    """
-    from omegaconf import OmegaConf
-
-    file = folder / "config.yaml"
-    if file.is_file() and (not save or save not in OmegaConf.load(file)):
-        raise InputError(
-            f"{folder} is the folder of a run, whose results would be overwritten: choose another "
-            "folder as out"
-        )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import flags_as_keys, split_arguments, take_config_dir
+from alphazoo.commands.arguments import flags_as_keys, split_arguments, take_config_dir, truth
 from alphazoo.commands.output import log_to_file, silence_libraries
 from alphazoo.errors import InputError
 
@@ -17,9 +17,9 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 def train(arguments: list[str]) -> None:
     """Train a model, or several with ``-m``; ``run=FOLDER`` resumes a training run."""
-    own, rest = split_arguments(arguments, "run")
+    own, rest = split_arguments(arguments, "run", "trust")
     if "run" in own:
-        _resume(own["run"], rest)
+        _resume(own["run"], rest, trust=truth(own, "trust"))
         return
     import hydra
 
@@ -98,12 +98,13 @@ def _train(config: Any) -> None:
         raise InputError(" ".join(str(error).split())) from error
 
 
-def _resume(folder: str, arguments: list[str]) -> None:
+def _resume(folder: str, arguments: list[str], *, trust: bool) -> None:
     """Resume the training run in a folder, without Hydra, since its config is already composed."""
     from alphazoo.runs.run import Run
     from alphazoo.runs.settings import check_settings
 
-    run = Run.open(folder, take_config_dir(arguments)[0])
+    overrides, own = take_config_dir(arguments)
+    run = Run.open(folder, overrides, own=own, trust=trust)
     check_settings(run.config)
     if run.config.get("ckpt") is None or (run.folder / "checkpoints" / "last.ckpt").is_file():
         run.config.ckpt = "last"

@@ -11,6 +11,7 @@ from alphazoo.evaluation.figures import compared_figures
 from alphazoo.evaluation.report import Section, Table, write_page
 from alphazoo.files import write_atomically, write_table
 from alphazoo.metrics import daily_ic
+from alphazoo.runs.read import read_rows
 from alphazoo.runs.replicates import GroupName, Replicates
 from alphazoo.runs.run import Run
 
@@ -175,6 +176,6 @@ def _mean_value(runs: Replicates) -> "pd.Series[float] | None":
         file = run.folder / "backtest.parquet"
         if not file.is_file():
             return None
-        days = pd.read_parquet(file).set_index("date")
+        days = read_rows(file, ["date"], ["return", "cost", "benchmark"]).set_index("date")
         curves.append(days["return"] - days["cost"] - days["benchmark"])
     return pd.concat(curves, axis=1).mean(axis=1).cumsum()

@@ -86,9 +86,10 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
         The metrics of ``metrics.json``.
 
     Raises:
-        InputError: The runs cannot be averaged, see `average_scores`, or the data have changed
-            since one of them.
+        InputError: The runs cannot be averaged, see `average_scores`, one is given twice or would
+            be overwritten, or the data have changed since one of them.
     """
+    _check_members(folder, runs)
     data = _same_data(runs)
     scores = average_scores(runs, by)
     config = runs[0].config.copy()
@@ -105,6 +106,19 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
     write_results(folder, metrics, scores)
     report(config, metrics, scores, data, data.concepts)
     return metrics
+
+
+def _check_members(folder: Path, runs: Sequence[Run]) -> None:
+    """Raise an `InputError` if a run is given twice or lies in the folder of the ensemble."""
+    places = [run.folder.resolve() for run in runs]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise InputError(f"{runs[number].folder} is given twice: an ensemble needs other runs")
+        if folder.resolve() in (place, *place.parents) and (folder / "config.yaml").is_file():
+            raise InputError(
+                f"{runs[number].folder} is a member of the ensemble and would be overwritten: "
+                "choose another folder as out"
+            )
 
 
 def _same_data(runs: Sequence[Run]) -> MarketDataModule:

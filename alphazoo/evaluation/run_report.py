@@ -19,7 +19,8 @@ from alphazoo.evaluation.evaluate import evaluate, label_details, market_details
 from alphazoo.evaluation.figures import training_figures
 from alphazoo.files import write_json
 from alphazoo.market.concepts import Concepts
-from alphazoo.runs.run import Run
+from alphazoo.runs.read import read_log
+from alphazoo.runs.run import read_provenance
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def report(
         f"{config.model._target_.rpartition('.')[2]} on {data.market.name}",
         details=_describe(config, data),
         market=data.market,
-        training=training_figures(pd.read_csv(logged)) if logged.is_file() else (),
+        training=training_figures(read_log(logged).astype(float)) if logged.is_file() else (),
         config=saved_config.read_text(),
         notes=_leaks(metrics),
     )
@@ -94,7 +95,7 @@ def _describe(config: DictConfig, data: MarketDataModule) -> dict[str, str]:
         **spans,
         **market_details(data.market),
         **label_details(config),
-        **_origin(Run.open(config.folder).provenance),
+        **_origin(read_provenance(Path(config.folder))),
         "folder": str(config.folder),
     }
 

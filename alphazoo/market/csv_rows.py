@@ -85,7 +85,7 @@ def read_csv(file: Path, wanted: Sequence[str], numbers: Collection[str]) -> pd.
     try:  # every row has the right number of fields, so some value is not a number
         return _parse(content, wanted, (), quoted=quoted)
     except pa.ArrowInvalid as error:
-        raise InputError(f"cannot read {file}: {error}") from error
+        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}") from error
 
 
 def line_of(file: Path, row: int) -> int:

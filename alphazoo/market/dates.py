@@ -149,7 +149,10 @@ def _timestamp(index: int, value: Any) -> datetime:
     if isinstance(value, np.datetime64):
         value = pd.Timestamp(value)
     if isinstance(value, pd.Timestamp):
-        return value.to_pydatetime(warn=False)
+        try:
+            return value.to_pydatetime(warn=False)
+        except ValueError as error:
+            raise WrongDateError(index, f"{error}, not within 1678 to 2261") from None
     return value if isinstance(value, datetime) else datetime.combine(value, MIDNIGHT)
 
 

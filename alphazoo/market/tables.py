@@ -174,8 +174,8 @@ def column_names(table: Path | pd.DataFrame) -> list[str]:
     if table.suffix == ".parquet":
         try:
             return list(pq.read_schema(table).names)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"cannot read {table}: {error}") from error
+        except Exception as error:  # a damaged file may raise anything
+            raise InputError(f"cannot read {table}: {' '.join(str(error).split())}") from error
     if table.suffix in (".csv", ".gz"):
         return read_header(table)
     raise InputError(f"{table}: expected a .parquet, .csv or .csv.gz file")
@@ -191,8 +191,8 @@ def _read(
         return read_csv(table, wanted, numbers)
     try:
         return _to_pandas(pq.read_table(table, columns=wanted))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {table}: {error}") from error
+    except Exception as error:  # a damaged file may raise anything
+        raise InputError(f"cannot read {table}: {' '.join(str(error).split())}") from error
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from alphazoo.bounds import NonNegativeFloat
 from alphazoo.data.days import DayBatch
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
-from alphazoo.files import read_checkpoint
 from alphazoo.metrics import ScoreTable, summary
+from alphazoo.models.checkpoint import read_checkpoint
 
 METRICS = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 

@@ -7,9 +7,10 @@ because Lightning's hooks around that training are here.
 """
 
 import copy
+import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,14 +124,25 @@ class LightGBM(StockModel):
         gain = pd.Series(trees.feature_importance("gain"), index=trees.feature_name())
         return gain.sort_values(ascending=False, kind="stable")
 
-    def get_extra_state(self) -> str:
-        """Return the trees as text, for a checkpoint."""
-        return "" if self.booster is None else self.booster.model_to_string()
+    def get_extra_state(self) -> dict[str, str]:
+        """Return the trees as text and its digest, for a checkpoint."""
+        trees = "" if self.booster is None else self.booster.model_to_string()
+        return {"trees": trees, "digest": _digest(trees)}
 
-    def set_extra_state(self, state: str) -> None:
-        """Load the trees of a checkpoint."""
+    def set_extra_state(self, state: Mapping[str, str]) -> None:
+        """Load the trees of a checkpoint.
+
+        Raises:
+            InputError: The text is damaged, which the library would not survive.
+        """
+        trees = state.get("trees") if isinstance(state, Mapping) else None
+        if not isinstance(trees, str) or state.get("digest") != _digest(trees):
+            raise InputError(
+                "the trees of the LightGBM checkpoint are damaged, or an earlier version of "
+                "alphazoo wrote them without a digest"
+            )
         with _library() as lightgbm:
-            self.booster = lightgbm.Booster(model_str=state) if state else None
+            self.booster = lightgbm.Booster(model_str=trees) if trees else None
 
     def setup(self, stage: str) -> None:
         """Check that the model can be trained in this environment.
@@ -231,6 +243,10 @@ class LightGBM(StockModel):
         if self.booster is None:
             raise InputError("LightGBM has no trees yet: fit it, or load a checkpoint")
         return self.booster
+
+
+def _digest(trees: str) -> str:
+    return hashlib.blake2b(trees.encode(), digest_size=16).hexdigest()
 
 
 @contextmanager

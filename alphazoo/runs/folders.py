@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from alphazoo.errors import InputError
 from alphazoo.files import new_folder
+from alphazoo.runs.read import read_config
 
 LOCK = "run.lock"
 
@@ -61,6 +62,24 @@ def results_folder(name: str | None) -> Iterator[Path]:
     finally:
         if not folder.exists():
             _remove_empty(created)
+
+
+def refuse_run_folder(folder: Path, unless: str = "") -> None:
+    """Refuse to write into the folder of a run.
+
+    Args:
+        folder: Folder that a command is about to write to.
+        unless: Key of the config that marks runs which may be replaced.
+
+    Raises:
+        InputError: The folder holds a run.
+    """
+    file = folder / "config.yaml"
+    if file.is_file() and (not unless or unless not in read_config(file)):
+        raise InputError(
+            f"{folder} is the folder of a run, whose results would be overwritten: choose another "
+            "folder as out"
+        )
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:

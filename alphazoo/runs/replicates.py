@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +32,30 @@ Replicates = list[Run]
 GroupName = str | tuple[str, ...]  # name of a group: one or several columns of a table
 
 
-def find_runs(folders: Iterable[str | Path]) -> list[Run]:
+def find_runs(
+    folders: Iterable[str | Path], *, own: Sequence[Path] = (), trust: bool = False
+) -> list[Run]:
     """Open runs; a folder of runs, such as a sweep, stands for all its runs with results.
 
-    Runs without results in such a folder are left out with a warning.
+    Runs without results in such a folder are left out with a warning. For ``own`` and ``trust``
+    see `Run.open`.
 
     Raises:
-        InputError: A folder is neither a run nor a folder of runs.
+        InputError: A folder is neither a run nor a folder of runs, or a run is not trusted.
     """
+    open_run = partial(Run.open, own=own, trust=trust)
     runs = []
     for folder in map(Path, folders):
         inside = sorted(file.parent for file in folder.glob("*/config.yaml"))
         if (folder / "config.yaml").is_file() or not inside:
-            runs.append(Run.open(folder))
+            runs.append(open_run(folder))
             continue
         ended = [path for path in inside if (path / "metrics.json").is_file()]
         if len(ended) < len(inside):
             others = shorten(path.name for path in inside if path not in ended)
             count = f"{len(inside) - len(ended)} of {len(inside)} runs in {folder}"
             log.warning("left out %s without results: %s", count, others)
-        runs += map(Run.open, ended)
+        runs += map(open_run, ended)
     return runs
 
 
@@ -107,6 +112,6 @@ def _settings(run: Run) -> dict[str, str]:
     """Return the settings of a run by dotted key, without those of `LEFT_OUT`."""
     values = {key: str(value) for key, value in flatten(run.config, LEFT_OUT).items()}
     found = {k: v if len(v) <= LONGEST else f"{v:.{LONGEST}}..." for k, v in values.items()}
-    if found["init_from"] != "None":
+    if found.get("init_from", "None") != "None":
         found["init_from"] = "a checkpoint"  # each seed starts from its own
     return found

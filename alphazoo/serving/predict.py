@@ -14,12 +14,12 @@ from alphazoo.data.lineage import last_day_seen
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.evaluation.ensemble import average
-from alphazoo.files import read_checkpoint
 from alphazoo.market.check import GAP
 from alphazoo.market.fingerprint import CHANGED, UNKNOWN
 from alphazoo.market.market import Market
 from alphazoo.market.periods import parse_bound
 from alphazoo.models.base import StockModel
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
 from alphazoo.training.fit import score_table
@@ -57,8 +57,7 @@ def predict(
     for name, day in {"date": None if date == LATEST else date, "from": first, "to": last}.items():
         parse_bound(day, "left", name)
     if "ensemble" in run.config:
-        members = [Run.open(member, run.overrides) for member in run.config.ensemble.runs]
-        tables = [predict(member, date=date, first=first, last=last) for member in members]
+        tables = [predict(member, date=date, first=first, last=last) for member in run.members]
         keyed = [table.set_index(["date", "symbol"])["score"] for table in tables]
         joined = pd.concat(keyed, axis=1, join="inner", keys=range(len(keyed)))
         return average(joined, run.config.ensemble.by).rename("score").reset_index()

@@ -17,6 +17,7 @@ from alphazoo.market.fingerprint import Fingerprint
 from alphazoo.runs.provenance import data_provenance
 from alphazoo.runs.replicates import GroupName, Replicates
 from alphazoo.runs.run import Run, read_provenance
+from alphazoo.runs.trust import trust_config
 from alphazoo.sweep.combine import Pair
 from alphazoo.sweep.data import REMEDY, find_outdated
 from alphazoo.sweep.jobs import is_done, read_job
@@ -121,6 +122,7 @@ def conclude(folder: Path, plan: Plan, known: Known) -> None:
     check_data(ended, known)
     groups: dict[GroupName, Replicates] = defaultdict(list)
     for entry in ended:
+        trust_config(plan.recipes[_pair(entry)].config)
         groups[entry.model, entry.features].append(Run.open(entry.folder))
     if groups:
         order = compare(groups, NAMES)[("IC", "mean")].sort_values(ascending=False).index

@@ -1,19 +1,21 @@
 """The jobs of a sweep: their folders and their status."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
+from typing_extensions import TypedDict
 
 from alphazoo.errors import AlphazooError, InputError, PrunedError
 from alphazoo.files import write_json
+from alphazoo.runs.read import read_json
 from alphazoo.runs.settings import check_settings
 from alphazoo.sweep.locks import claim_gpu
 
@@ -45,6 +47,18 @@ class Job:
         """Values of the overrides by key."""
         pairs = (override.lstrip("+").partition("=") for override in self.overrides)
         return {key: value for key, _, value in pairs}
+
+
+class Status(TypedDict):
+    """The content of ``status.json``."""
+
+    overrides: list[str]
+    status: Literal["running", "done", "pruned", "failed"]
+    error: str | None
+    seconds: float | None
+
+
+UNKNOWN = Job([])
 
 
 def check_job(config: DictConfig) -> None:
@@ -129,15 +143,26 @@ def refuse_job(folder: Path, overrides: Sequence[str], reason: str) -> None:
 
 
 def read_jobs(folder: Path) -> dict[Path, Job]:
-    """Return the jobs of a sweep by folder, in the order of their numbers."""
+    """Return the jobs of a sweep by folder, in the order of their numbers, without unknown ones."""
     files = sorted(folder.glob(f"*/{STATUS}"), key=lambda file: (len(file.parent.name), file))
-    return {file.parent: read_job(file.parent) for file in files}
+    jobs = {file.parent: read_job(file.parent) for file in files}
+    return {path: job for path, job in jobs.items() if job is not UNKNOWN}
 
 
 def read_job(folder: Path) -> Job:
-    """Return the job of a folder; one that has not started counts as ``"running"``."""
+    """Return the job of a folder; one that has not started counts as ``"running"``.
+
+    A damaged status is that of an unknown job, which has not ended.
+    """
     file = folder / STATUS
-    return Job(**json.loads(file.read_text())) if file.is_file() else Job([])
+    if not file.is_file():
+        return Job([])
+    try:
+        known = read_json(file, Status)
+    except InputError as error:
+        log.warning("%s: the job counts as not started", error)
+        return UNKNOWN
+    return Job(known["overrides"], known["status"], known["error"], known["seconds"])
 
 
 def is_done(folder: Path) -> bool:

@@ -5,7 +5,6 @@ settings and provenance when training starts, metrics as Lightning logs them, an
 metrics of ``metrics.json`` and the main files of the run folder.
 """
 
-import json
 import math
 import re
 from abc import abstractmethod
@@ -15,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.config import flatten, instantiate
 from alphazoo.errors import InputError, PrunedError
 from alphazoo.files import write_json
-from alphazoo.runs.run import Run
+from alphazoo.runs.read import read_json, read_log
+from alphazoo.runs.run import read_metrics, read_provenance
 
 TRACKING = "tracking.json"
 KEPT = (
@@ -87,7 +86,7 @@ def open_trackers(config: DictConfig) -> Iterator[list[Tracker]]:
     trackers = [instantiate(node, folder=folder) for node in config.logger.values()]
     try:
         yield trackers
-        log_settings(trackers, folder)
+        log_settings(trackers, config)
         _log_results(trackers, folder)
     except BaseException as error:
         stopped = isinstance(error, PrunedError) or not isinstance(error, Exception)
@@ -112,19 +111,19 @@ def _refuse_passwords(config: DictConfig) -> None:
 
 
 @rank_zero_only
-def log_settings(trackers: Sequence[Logger], folder: Path) -> None:
+def log_settings(trackers: Sequence[Logger], config: DictConfig) -> None:
     """Log the settings of a run and, if available, its provenance."""
     if not trackers:
         return
-    run = Run.open(folder)
-    made_of = flatten(OmegaConf.create({"provenance": run.provenance}), DIGESTS)
+    provenance = read_provenance(Path(config.folder))
+    made_of = flatten(OmegaConf.create({"provenance": provenance}), DIGESTS)
     for tracker in trackers:
-        tracker.log_hyperparams({**flatten(run.config, LEFT_OUT), **made_of})
+        tracker.log_hyperparams({**flatten(config, LEFT_OUT), **made_of})
 
 
 @rank_zero_only
 def _log_results(trackers: Sequence[Tracker], folder: Path) -> None:
-    found = Run.open(folder).metrics
+    found = read_metrics(folder)
     figures = {name: value for name, value in found.items() if value is not None}
     files = [file for kept in KEPT for file in sorted(folder.glob(kept))]
     for tracker in trackers:
@@ -135,7 +134,8 @@ def _log_results(trackers: Sequence[Tracker], folder: Path) -> None:
 def last_step(folder: Path) -> int:
     """Return the last step that a run logged; 0 for a walk forward, which trains several models."""
     file = folder / "logs" / "metrics.csv"
-    return int(pd.read_csv(file, usecols=["step"])["step"].max()) if file.is_file() else 0
+    steps = read_log(file)["step"].astype(float) if file.is_file() else ()
+    return int(max(steps, default=0))
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float]:
@@ -153,7 +153,6 @@ def need(package: str, extra: str) -> None:
         )
 
 
-def _remembered(folder: Path) -> dict[str, Any]:
+def _remembered(folder: Path) -> dict[str, dict[str, str | None]]:
     file = folder / TRACKING
-    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return found
+    return read_json(file, dict[str, dict[str, str | None]]) if file.is_file() else {}

@@ -156,9 +156,8 @@ class MLflow(Tracker):
                 place = file.parent.relative_to(self.folder).as_posix()
                 self.client.log_artifact(self.run_id, str(file), place if place != "." else None)
             if self.model_name:
-                version = register(
-                    self.client, self.run_id, self.model_name, Run.open(self.folder).last_window
-                )
+                run = Run.open(self.folder, trust=True).last_window  # this process wrote it
+                version = register(self.client, self.run_id, self.model_name, run)
                 log.info("registered: models:/%s/%s in %s", self.model_name, version, self.shown)
 
     @rank_zero_only

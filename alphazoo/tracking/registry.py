@@ -2,7 +2,7 @@
 
 A version consists of the config, provenance and best checkpoint of a run: text, and tensors that
 are loaded without executing code. No other file of a version is read, and its config is not
-trusted, see `alphazoo.tracking.trust`.
+trusted, see `alphazoo.runs.trust`.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from alphazoo.config import compose
 from alphazoo.errors import InputError, did_you_mean, shorten
 from alphazoo.runs.run import Run
 from alphazoo.tracking.store import SQLITE, absolute, connect, reported
-from alphazoo.tracking.trust import check_trusted
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -68,6 +67,7 @@ def fetch(
     *,
     tracking_uri: str | None = None,
     own: Sequence[Path] = (),
+    trust: bool = False,
 ) -> tuple[Run, str]:
     """Download a version of a model as a run without scores, which predicts like any other run.
 
@@ -77,14 +77,15 @@ def fetch(
         folder: Empty folder to download to.
         overrides: Changes to the config, as on the command line.
         tracking_uri: Address of the store; None uses that of ``logger=mlflow``.
-        own: The user's config folders, in addition to those of this package.
+        own: The user's config folders, in addition to that of this package.
+        trust: Also open a version whose config could run arbitrary code.
 
     Returns:
         The run, and ``NAME/VERSION``.
 
     Raises:
         InputError: There is no such version, this package did not write it, or its config is not
-            trusted, see `check_trusted`.
+            trusted, see `alphazoo.runs.trust.check_trusted`.
     """
     store = absolute(tracking_uri or compose("logger=mlflow").logger.mlflow.tracking_uri)
     file = Path(store.removeprefix(SQLITE))
@@ -95,9 +96,10 @@ def fetch(
     client = connect(store)
     with reported(store):
         version = _download(client, store, uri, folder)
-    run = Run.open(folder, overrides)
+    run = Run.open(folder, overrides, own=own, trust=trust, source=uri)
+    if "ensemble" in run.config:
+        raise InputError(f"{uri} is an ensemble, which refers to other folders: refused")
     run.config.pop("logger", None)
-    check_trusted(uri, Run.open(folder).config, run.config, own)
     return run, version
 
 

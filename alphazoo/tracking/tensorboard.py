@@ -1,6 +1,5 @@
 """TensorBoard: curves, settings with their metrics, and the metrics of the report as images."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from alphazoo.runs.run import read_metrics
 from alphazoo.tracking import Tracker, last_step, need
 
 
@@ -41,7 +41,7 @@ class TensorBoard(Tracker, TensorBoardLogger):
             if file.suffix == ".png":
                 picture = imread(file)[..., :3]
                 self.experiment.add_image(file.stem, picture, step, dataformats="HWC")
-        metrics = json.loads((self.folder / "metrics.json").read_text())
+        metrics = read_metrics(self.folder)
         writer = self.experiment._get_file_writer()
         for summary in hparams(self.settings, dict.fromkeys(metrics, 0.0)):
             writer.add_summary(summary)

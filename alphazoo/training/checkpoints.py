@@ -1,24 +1,23 @@
 """Checkpoints from which an interrupted training run resumes to bit-identical weights."""
 
-import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from alphazoo.files import write_atomically
+from alphazoo.models.checkpoint import read_checkpoint, write_checkpoint
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically, through a temporary file in the same folder.
+    """Writes checkpoints with a digest and atomically, through a temporary file in the same folder.
 
     Lightning uses the system's folder for temporary files. If that is on another disk, the file is
     copied, and a killed process leaves an incomplete checkpoint.
@@ -27,12 +26,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint."""
-        content = io.BytesIO()  # torch would not report a full disk as such
-        torch.save(checkpoint, content)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(Path(path)) as file:
-            file.write_bytes(content.getbuffer())
+        """Write a checkpoint with a digest of its content."""
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, and verify its digest."""
+        return read_checkpoint(path)
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -15,13 +15,15 @@ from alphazoo.config import instantiate
 from alphazoo.data.lineage import check_lineage, extend_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.files import read_checkpoint, write_atomically
+from alphazoo.files import write_atomically
 from alphazoo.market.market import Market
 from alphazoo.models.base import StockModel
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.folders import remove_files
 from alphazoo.runs.provenance import write_provenance
 from alphazoo.runs.run import PROVENANCE
 from alphazoo.runs.settings import check_settings
+from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import LAST, PREVIOUS
 from alphazoo.training.logs import truncate_log
@@ -85,6 +87,7 @@ def fit(
         InputError: The data or a setting cannot be used; nothing is written.
     """
     check_settings(config)
+    trust_config(config)
     L.seed_everything(config.seed, workers=True, verbose=False)
     other = {} if market is None else {"market": market}
     data: MarketDataModule = instantiate(config.datamodule, **other)
@@ -100,7 +103,7 @@ def fit(
     trainer = _make_trainer(config, callbacks, trackers)
     prepare_folder(config, point)
     write_provenance(config, data, trainer)
-    log_settings(trackers, Path(config.folder))
+    log_settings(trackers, config)
     count = sum(p.numel() for p in model.parameters())
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from alphazoo.files import write_atomically, write_table
+from alphazoo.runs.read import read_log
 
 
 class MetricsLogger(CSVLogger):
@@ -64,5 +65,4 @@ def truncate_log(file: Path, steps: int) -> None:
 
 
 def _read(file: Path) -> pd.DataFrame | None:
-    """Read a table as text, so that every number is written back unchanged."""
-    return pd.read_csv(file, dtype=str) if file.is_file() and file.stat().st_size else None
+    return read_log(file) if file.is_file() and file.stat().st_size else None

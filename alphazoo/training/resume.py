@@ -15,10 +15,11 @@ from alphazoo.config import DATA_KEYS, FILE_KEYS, flatten, instantiate
 from alphazoo.data.lineage import Lineage, check_lineage, extend_lineage, read_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import read_checkpoint, write_atomically
+from alphazoo.files import write_atomically
 from alphazoo.market.fingerprint import GROWN
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.folders import locked
-from alphazoo.runs.run import Run
+from alphazoo.runs.run import Run, read_provenance
 from alphazoo.runs.same_data import NEW_FOLDER, check_data
 from alphazoo.training.checkpoints import LAST, PREVIOUS
 
@@ -159,7 +160,7 @@ def is_finished(config: DictConfig) -> bool:
     if changed_settings(folder, config, free=("folder", "ckpt", "logger")):
         return False
     data: MarketDataModule = instantiate(config.datamodule)
-    record = Run.open(folder).provenance.get("data", {})
+    record = read_provenance(folder).get("data", {})
     return check_data(record, data.read_fingerprint(), str(folder)).kind != GROWN
 
 

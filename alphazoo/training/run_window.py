@@ -12,8 +12,10 @@ from alphazoo.config import instantiate
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.data.scores import locate_rows
-from alphazoo.files import read_checkpoint, write_table
+from alphazoo.files import write_table
 from alphazoo.market.market import Market
+from alphazoo.models.checkpoint import read_checkpoint
+from alphazoo.runs.read import read_rows
 from alphazoo.runs.run import read_provenance
 from alphazoo.training.fit import fit, score_table
 from alphazoo.training.resume import AFTER, changed_settings
@@ -74,8 +76,9 @@ def _read_finished(settings: DictConfig, market: Market, days: range) -> Window 
     file, best = folder / ROWS, folder / "checkpoints" / "best.ckpt"
     if not (file.is_file() and best.is_file()) or changed_settings(folder, settings, free=AFTER):
         return None
-    table, record = pd.read_parquet(file), read_provenance(folder).get("data")
-    if not record or "symbol" not in table:  # format of an earlier version
+    table = read_rows(file, ["date", "symbol", "split"], ["score", "label", "return"])
+    record = read_provenance(folder).get("data")
+    if not record:
         return None
     data: MarketDataModule = instantiate(settings.datamodule, market=market)
     checkpoint = read_checkpoint(best)

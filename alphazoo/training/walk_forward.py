@@ -20,9 +20,10 @@ from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.metrics import summary
 from alphazoo.runs.provenance import copy_provenance
-from alphazoo.runs.run import Run, read_provenance
+from alphazoo.runs.run import read_provenance
 from alphazoo.runs.same_data import check_data
 from alphazoo.runs.settings import check_settings
+from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import Tracker, log_settings
 from alphazoo.training.fit import prepare_folder, to_score_table
 from alphazoo.training.resume import check_same_settings
@@ -76,6 +77,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
             or the data have changed since a window was trained.
     """
     check_settings(config)
+    trust_config(config)
     if config.get("ckpt") not in (None, "last"):
         raise InputError(
             f"ckpt={config.ckpt} resumes one training run, but walk_forward has several: ckpt=last "
@@ -91,7 +93,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
         for file in sorted(folder.glob("windows/*/config.yaml")):
             check_data(read_provenance(file.parent).get("data", {}), now, str(file.parent))
     prepare_folder(config, keep=resumed)
-    log_settings(trackers, folder)
+    log_settings(trackers, config)
     windows: list[Window] = []
     for cut in cuts:
         log.info("window %d of %d: test %s to %s", len(windows) + 1, len(cuts), *cut["test"])
@@ -102,7 +104,7 @@ def walk_forward(config: DictConfig, trackers: Sequence[Tracker] = ()) -> Outcom
     compared = pd.DataFrame([_compare(cut, w) for cut, w in zip(cuts, windows, strict=True)])
     rank_zero_only(write_table)(compared, folder / "windows.csv")
     newest = windows[-1].data
-    copy_provenance(config, Run.open(folder).last_window.folder, newest)
+    copy_provenance(config, folder / "windows" / cuts[-1]["test"][0], newest)
     rows = pd.concat([window.rows["test"] for window in windows], ignore_index=True)
     metrics = {str(name): float(compared[name].mean()) for name in compared.filter(like="val/")}
     metrics |= {f"test/{name}": value for name, value in summary(rows).items()}

@@ -8,8 +8,8 @@ from typing import Any
 from alphazoo.data.lineage import check_lineage, extend_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import read_checkpoint
 from alphazoo.models.base import StockModel
+from alphazoo.models.checkpoint import read_checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from alphazoo.data.lineage import (
 )
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
-from alphazoo.files import read_checkpoint
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
 
 LINEAR = ["model=linear", "trainer.max_epochs=1"]

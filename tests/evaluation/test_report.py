@@ -10,7 +10,6 @@ import pytest
 from conftest import SMALL, Alphazoo, small_config, small_frame
 
 from alphazoo.commands.job import train
-from alphazoo.commands.scoring import refuse_run_folder
 from alphazoo.config import compose, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.data.scores import join_returns
@@ -21,6 +20,7 @@ from alphazoo.evaluation.evaluate import evaluate, write_evaluation
 from alphazoo.evaluation.figures import backtest_figures, training_figures
 from alphazoo.evaluation.signals import t_statistic
 from alphazoo.market.market import Market
+from alphazoo.runs.folders import refuse_run_folder
 from alphazoo.runs.replicates import find_runs, group_replicates
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
@@ -290,7 +290,7 @@ def test_an_ensemble_is_a_run_of_its_own(
 ) -> None:
     members = [str(run.folder) for run in runs]
     assert alphazoo("ensemble", *members, "by=zscore", "out=all").code == 0
-    refuse_run_folder(tmp_path / "all", save="ensemble")  # another may follow
+    refuse_run_folder(tmp_path / "all", unless="ensemble")  # another may follow
     with pytest.raises(InputError, match="all is the folder of a run"):
         refuse_run_folder(tmp_path / "all")
     run = Run.open(tmp_path / "all")

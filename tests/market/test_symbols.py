@@ -13,11 +13,11 @@ from alphazoo.config import compose, instantiate
 from alphazoo.data.labels import Label
 from alphazoo.data.scores import join_returns, read_scores
 from alphazoo.errors import InputError
-from alphazoo.files import read_checkpoint
 from alphazoo.market.concept_sources import find_concepts
 from alphazoo.market.concept_table import read_concepts
 from alphazoo.market.market import Market
 from alphazoo.market.symbols import find_symbols, parse_symbol, parse_text_setting
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.provenance import fingerprint
 
 NUMBERS = ["1", "10", "100", "2", "20", "3", "30", "4"]  # as text is sorted

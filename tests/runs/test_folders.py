@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Alphazoo
+from conftest import SMALL, Alphazoo, small_config
 from filelock import FileLock
 from omegaconf import OmegaConf
 
@@ -144,3 +144,53 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
         locked(tmp_path),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ensemble", "a", "b", "out=a"],
+        ["ensemble", "a", "b", "out=c/../b"],
+        ["ensemble", "a", "b", "out=other"],
+        ["ensemble", "a", "both", "out=both"],
+        ["compare", "a", "b", "out=other"],
+        ["evaluate", "scores=scores.csv", "out=other"],
+        ["predict", "run=a", "out=other/scores.parquet"],
+    ],
+)
+def test_no_command_writes_into_a_run_that_it_did_not_begin(
+    alphazoo: Alphazoo, tmp_path: Path, command: list[str]
+) -> None:
+    config = small_config()
+    for name in ("a", "b", "other", "both", "c"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "checkpoints" / "best.ckpt").touch()
+        if name == "both":
+            members = {"by": "rank", "runs": ["a", "b"]}
+            OmegaConf.update(config, "ensemble", members, force_add=True)
+        if name != "c":
+            (tmp_path / name / "config.yaml").write_text(OmegaConf.to_yaml(config))
+
+    def files() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if path.name != "run.lock"}
+
+    before = files()
+    code = str(alphazoo(*command).code)
+    assert "is the folder of a run" in code or "both is a member of the ensemble" in code
+    assert files() == before
+
+
+def test_a_busy_run_is_left_alone_and_a_run_counts_once(alphazoo: Alphazoo, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(OmegaConf.to_yaml(small_config()))
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for again in ("a", "b/../a", "link"):
+        code = str(alphazoo("ensemble", "a", "b", again, "out=out").code)
+        assert f"{again} is given twice: an ensemble needs other runs" in code
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "busy").mkdir()
+    lock = FileLock(tmp_path / "busy" / "run.lock", is_singleton=False)
+    with lock:
+        for command in (["ensemble", "a", "b"], ["compare", "a"], ["evaluate", "scores=x.csv"]):
+            assert "busy is in use" in str(alphazoo(*command, "out=busy").code)

@@ -6,6 +6,7 @@ import torch
 from conftest import small_config
 
 from alphazoo.commands.job import train
+from alphazoo.models.checkpoint import write_checkpoint
 from alphazoo.runs.resources import ResourceMonitor
 from alphazoo.runs.run import Run
 
@@ -39,7 +40,7 @@ def test_a_training_that_goes_on_counts_on(tmp_path: Path) -> None:
         file = tmp_path / "checkpoints" / f"{name}.ckpt"
         checkpoint = torch.load(file, weights_only=True)
         checkpoint["callbacks"]["ResourceMonitor"].update(seconds=seconds, memory=seconds)
-        torch.save(checkpoint, file)
+        write_checkpoint(checkpoint, file)
     train(small_config(*told, "trainer.max_epochs=2"))
     cost = Run.open(tmp_path).provenance["cost"]
     assert 1000 < cost["seconds"] < 1100

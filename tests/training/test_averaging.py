@@ -10,8 +10,8 @@ from conftest import MODELS, SMALL, Alphazoo, make_data, model_overrides, small_
 
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError
-from alphazoo.files import read_checkpoint
 from alphazoo.metrics import summary
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.training.fit import FitResult, fit, score_table
 
 KINDS = ["ema averaging.decay=0.9", "swa averaging.start=0.0", "last_k averaging.k=3"]

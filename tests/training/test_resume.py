@@ -16,7 +16,7 @@ from stopping import stopped_in
 from alphazoo.commands.job import train
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
-from alphazoo.files import read_checkpoint
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
 from alphazoo.training.fit import fit
 

@@ -14,8 +14,8 @@ import alphazoo.training.run_window
 from alphazoo.commands.job import train
 from alphazoo.config import instantiate
 from alphazoo.errors import InputError
-from alphazoo.files import read_checkpoint
 from alphazoo.market.market import Market
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
 from alphazoo.training.fit import FitResult, fit
