@@ -132,7 +132,7 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         return _instantiate(node, arguments)
     except InstantiationException as error:
         if not isinstance(error.__cause__, InputError):
-            raise InputError(explain(error, ())) from error
+            raise InputError(explain_config_error(error, ())) from error
         refusal = error.__cause__
     raise refusal
 

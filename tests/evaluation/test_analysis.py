@@ -236,8 +236,8 @@ def test_t_statistic_agrees_with_statsmodels(lags: int) -> None:
 
 def test_overlapping_returns_widen_the_errors() -> None:
     table = random_scores()
-    assert analyse(table).figures["newey_west_lags"] == 3
-    figures = analyse(table, holding=10).figures
+    assert analyse(table).metrics["newey_west_lags"] == 3
+    figures = analyse(table, holding=10).metrics
     assert figures["newey_west_lags"] == 9
     daily = analyse(table).daily["rank_ic"].to_numpy()
     assert figures["rank_ic_t"] == t_statistic(daily, 9)
@@ -246,20 +246,20 @@ def test_overlapping_returns_widen_the_errors() -> None:
 def test_perfect_foresight_has_an_ic_of_1_and_a_day_late_none(market: Market) -> None:
     returns = NEXT_DAY.returns(market.field("close"))
     perfect = analyse(score_everything(market, returns))
-    assert perfect.figures["ic"] == pytest.approx(1)
-    assert perfect.figures["rank_ic"] == pytest.approx(1)
-    assert perfect.figures["undefined_days"] == 0
+    assert perfect.metrics["ic"] == pytest.approx(1)
+    assert perfect.metrics["rank_ic"] == pytest.approx(1)
+    assert perfect.metrics["undefined_days"] == 0
     best, _ = returns[:-2].sort(dim=1)
     ends = (best[:, -8:].mean(dim=1) - best[:, :8].mean(dim=1)) / 2
     assert perfect.daily["long_short"].tolist() == pytest.approx(ends.tolist(), rel=1e-4)
     for days in (1, -1):  # a score that is late, or early, knows nothing of the day
-        figures = analyse(score_everything(market, returns.roll(days, dims=0))).figures
+        figures = analyse(score_everything(market, returns.roll(days, dims=0))).metrics
         assert abs(figures["rank_ic_t"]) < 3
         assert abs(figures["ic"]) < 0.05
 
 
 def test_random_scores_have_no_ic(market: Market) -> None:
-    figures = analyse(score_everything(market), market).figures
+    figures = analyse(score_everything(market), market).metrics
     for name in ("ic", "rank_ic"):
         assert abs(figures[name]) < 4 / (40 * 128) ** 0.5
         assert abs(figures[f"{name}_t"]) < 3
@@ -397,8 +397,8 @@ def test_an_analysis_is_written_as_json_and_parquet(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "analysis"
     write_analysis(folder, perfect)
     content = json.loads((folder / "analysis.json").read_text())
-    assert content["figures"]["ic"] == pytest.approx(1)
-    assert content["figures"]["ic_t"] is None  # no variance
+    assert content["metrics"]["ic"] == pytest.approx(1)
+    assert content["metrics"]["ic_t"] is None  # no variance
     assert content["definitions"]["ic"] == SIGNALS["ic"]
     assert content["tables"]["daily"][0]["date"] == "2015-11-20"
     assert content["tables"]["daily"][0]["turnover"] is None

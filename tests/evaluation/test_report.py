@@ -57,7 +57,7 @@ def test_the_report_says_what_the_metrics_say(runs: list[Run]) -> None:
     )
     assert f"{metrics[f'{excess}/max_drawdown_sum']:.2%}" in page
     assert metrics["test/ic"] == pytest.approx(
-        json.loads((runs[0].folder / "analysis" / "analysis.json").read_text())["figures"]["ic"]
+        json.loads((runs[0].folder / "analysis" / "analysis.json").read_text())["metrics"]["ic"]
     )
 
 

@@ -142,6 +142,6 @@ def test_a_walk_forward_says_what_it_is_made_of(
     monkeypatch.setattr("sys.argv", ["alphazoo", "train", *told])
     main()
     run = Run.open("out")
-    assert run.provenance["data"] == run.last_window.facts["data"]
+    assert run.provenance["data"] == run.last_window.provenance["data"]
     assert run.provenance["settings"] == settings_digest(run.config)
-    assert run.provenance["settings"] != run.last_window.facts["settings"]
+    assert run.provenance["settings"] != run.last_window.provenance["settings"]

@@ -33,7 +33,7 @@ def test_a_training_that_goes_on_counts_on(tmp_path: Path) -> None:
     """From the checkpoint that it goes on from, not from that of the best epoch, the first."""
     told = ["model.hidden_size=4", "model.lr=0", "ckpt=last", f"folder={tmp_path}"]
     train(small_config(*told, "trainer.max_epochs=1"))
-    first = Run.open(tmp_path).provenance["cost"]
+    first = Run.open(tmp_path).provenance["resources"]
     assert 0 < first["seconds"] < 100
     assert 0.1 < first["memory"] < 10
     for name, seconds in (("last", 1000.0), ("best", 50000.0)):
@@ -42,7 +42,7 @@ def test_a_training_that_goes_on_counts_on(tmp_path: Path) -> None:
         checkpoint["callbacks"]["ResourceMonitor"].update(seconds=seconds, memory=seconds)
         write_checkpoint(checkpoint, file)
     train(small_config(*told, "trainer.max_epochs=2"))
-    cost = Run.open(tmp_path).provenance["cost"]
+    cost = Run.open(tmp_path).provenance["resources"]
     assert 1000 < cost["seconds"] < 1100
     assert cost["memory"] == 1000
 
@@ -50,4 +50,4 @@ def test_a_training_that_goes_on_counts_on(tmp_path: Path) -> None:
 def test_a_walk_forward_has_a_cost(tmp_path: Path) -> None:
     told = ["walk_forward=monthly", "trainer.max_epochs=1", "model.hidden_size=4"]
     train(small_config(*told, f"folder={tmp_path}"))
-    assert Run.open(tmp_path).provenance["cost"]["seconds"] > 0
+    assert Run.open(tmp_path).provenance["resources"]["seconds"] > 0

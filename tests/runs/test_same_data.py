@@ -188,7 +188,7 @@ def test_a_walk_forward_on_a_table_that_grew_is_that_of_the_whole_table(
     assert again.scores["date"].unique().tolist() == [*DAYS[DAYS >= "2015-05-01"]]
     pd.testing.assert_frame_equal(again.scores, whole.scores, check_exact=True)
     assert again.metrics == whole.metrics
-    assert again.facts["data"] == whole.provenance["data"]
+    assert again.provenance["data"] == whole.provenance["data"]
     first, second = (
         folder / "windows" / f"2015-0{month}-01" / "provenance.json" for month in (5, 6)
     )
@@ -375,10 +375,11 @@ def test_an_ensemble_is_of_runs_on_data_that_are_the_same(
     write_ensemble(tmp_path / "both", runs, by="rank")
     both = Run.open(tmp_path / "both")
     assert both.scores["date"].max() == DAYS[127]
-    assert both.facts["data"]["last"] == f"{DAYS[-1]:%Y-%m-%d}"
+    assert both.provenance["data"]["last"] == f"{DAYS[-1]:%Y-%m-%d}"
+    copy = Run.open(shutil.copytree(run, tmp_path / "copy"))
     told(tables, "changed", run)
     with pytest.raises(InputError, match=f"{re.escape(CHANGED)}; an ensemble needs runs on the sa"):
-        write_ensemble(tmp_path / "none", [runs[0], runs[0]], by="rank")
+        write_ensemble(tmp_path / "none", [runs[0], copy], by="rank")
     assert not (tmp_path / "none").exists()
 
 

@@ -252,18 +252,18 @@ def write_run(entry: BenchmarkJob, **figures: float) -> None:
     entry.folder.mkdir(parents=True)
     config = compose(*entry.overrides, f"folder={entry.folder}")
     (entry.folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
-    made = {"overrides": [*entry.overrides], "status": "done"}
+    made = {"overrides": [*entry.overrides], "status": "done", "error": None, "seconds": 1.0}
     data = {"market": "M", "fingerprint": "f00d", "concepts": None, "days": 9, "stocks": 3}
     facts = {
         "data": data | {"first": "2015-02-01", "last": "2017-01-01"},
         "settings": "5e7",
         "machine": {"device": "cpu", "cores": 2, "system": "S"},
-        "cost": {"seconds": figures["seconds"], "memory": figures["memory"]},
+        "resources": {"seconds": figures["seconds"], "memory": figures["memory"]},
     }
     for name, content in (
         ("status", made),
         ("metrics", {"test/ic": figures["ic"]}),
-        ("facts", facts),
+        ("provenance", facts),
     ):
         (entry.folder / f"{name}.json").write_text(json.dumps(content))
     days = pd.date_range("2015-06-01", periods=2).repeat(3)

@@ -85,9 +85,9 @@ def expected(folder: Path) -> tuple[dict[str, str], dict[str, float]]:
     settings = {
         "model.hidden_size": "4",
         "data.train": "['2015-02-01', '2015-04-15']",
-        "facts.data.fingerprint": run.provenance["data"]["fingerprint"],
-        "facts.git.commit": COMMIT,
-        "facts.packages.torch": run.provenance["packages"]["torch"],
+        "provenance.data.fingerprint": run.provenance["data"]["fingerprint"],
+        "provenance.git.commit": COMMIT,
+        "provenance.packages.torch": run.provenance["packages"]["torch"],
     }
     return settings, {name: x for name, x in run.metrics.items() if x is not None}
 
@@ -129,7 +129,7 @@ def test_tensorboard_knows_settings_facts_figures_and_pictures(told: Path) -> No
         assert events.Scalars(name)[-1].step == last_step(told)
     table = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     begun = HParamsPluginData.FromString(table).session_start_info
-    assert begun.hparams["facts.git.commit"].string_value == settings["facts.git.commit"]
+    assert begun.hparams["provenance.git.commit"].string_value == settings["provenance.git.commit"]
     assert {file.stem for file in (told / "figures").iterdir()} == {*events.Tags()["images"]}
 
 
@@ -139,7 +139,7 @@ def test_wandb_knows_settings_facts_figures_and_files_without_network(told: Path
     content = next(run.glob("*.wandb")).read_bytes()
     for name in (*settings, *figures):
         assert name.encode() in content
-    for name in ("facts.data.fingerprint", "facts.git.commit"):
+    for name in ("provenance.data.fingerprint", "provenance.git.commit"):
         assert settings[name].encode() in content
     assert repr(figures["test/ic"]).encode() in content
     for name in ("report.html", "config.yaml", "provenance.json", "figures/value.png"):
@@ -150,8 +150,8 @@ def test_wandb_knows_settings_facts_figures_and_files_without_network(told: Path
 def test_the_report_names_data_and_commit(told: Path) -> None:
     settings, _ = expected(told)
     page = (told / "report.html").read_text()
-    assert settings["facts.data.fingerprint"] in page
-    assert settings["facts.git.commit"] in page
+    assert settings["provenance.data.fingerprint"] in page
+    assert settings["provenance.git.commit"] in page
 
 
 def test_a_run_that_goes_on_is_the_same_run_of_mlflow(store: Path, tmp_path: Path) -> None:
@@ -197,7 +197,9 @@ def test_a_walk_forward_is_one_run(store: Path, tmp_path: Path) -> None:
     compared = pd.read_csv(tmp_path / "out" / "windows.csv")
     curve = client(store).get_metric_history(run.info.run_id, "window/test/ic")
     assert [point.value for point in curve] == pytest.approx(compared["test/ic"].tolist())
-    assert run.data.params["facts.settings"] == Run.open(tmp_path / "out").provenance["settings"]
+    assert (
+        run.data.params["provenance.settings"] == Run.open(tmp_path / "out").provenance["settings"]
+    )
     assert (Path(run.info.artifact_uri) / "windows.csv").is_file()
 
 

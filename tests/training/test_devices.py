@@ -175,7 +175,9 @@ def test_the_trainer_takes_a_strategy(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("two_gpus")
 def test_more_gpus_than_there_are_is_an_error(alphazoo: Alphazoo) -> None:
     result = alphazoo("train", *ANYWHERE, "trainer=gpu", "trainer.devices=4")
-    assert str(result.code).startswith("error: You requested gpu: [0, 1, 2, 3] But your machine")
+    assert str(result.code).startswith(
+        "error: trainer: You requested gpu: [0, 1, 2, 3] But your machine"
+    )
 
 
 def test_fsdp_without_a_gpu_is_an_error(alphazoo: Alphazoo) -> None:
@@ -187,7 +189,7 @@ def test_fsdp_without_a_gpu_is_an_error(alphazoo: Alphazoo) -> None:
 @pytest.mark.parametrize("days", ["0", "1.5", "two"])
 def test_a_step_has_a_number_of_days(alphazoo: Alphazoo, days: str) -> None:
     result = alphazoo("train", *SMALL, f"days_per_step={days}")
-    assert result.code == f"error: days_per_step must be at least 1, got {days}"
+    assert result.code == f"error: days_per_step={days}: expected a whole number (at least 1)"
 
 
 def test_processes_of_a_launcher_need_one_folder(

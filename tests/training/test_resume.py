@@ -219,7 +219,7 @@ def test_what_is_learnt_and_how_stays_the_same(alphazoo: Alphazoo, tmp_path: Pat
     assert "made with other settings: model.lr=0.5 instead of 0.001, seed=1 instead of 0" in code
     assert "no config.yaml" in str(alphazoo("train", "run=none").code)
     code = str(alphazoo("train", *SMALL, "model=linear", "ckpt=none.ckpt").code)
-    assert "no file none.ckpt" in code
+    assert "ckpt=none.ckpt: no such file" in code
 
 
 def test_a_training_goes_on_in_another_folder(tmp_path: Path) -> None:
