@@ -23,7 +23,7 @@ from alphazoo.commands.job import train
 from alphazoo.data.scores import read_scores
 from alphazoo.errors import InputError
 from alphazoo.evaluation.compare import compare
-from alphazoo.market.concepts import read_concepts
+from alphazoo.market.concept_table import read_concepts
 from alphazoo.market.market import Market
 from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.replicates import group_replicates
