@@ -250,7 +250,7 @@ def test_a_version_of_a_walk_forward_is_its_newest_training(
 
 
 def test_a_model_of_the_user_is_served_where_its_yaml_is(
-    alphazoo: Alphazoo, store: Path, tmp_path: Path
+    alphazoo: Alphazoo, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "own_linear.py").write_text(
@@ -261,6 +261,7 @@ def test_a_model_of_the_user_is_served_where_its_yaml_is(
     (tmp_path / "mine" / "model" / "own.yaml").write_text(own)
     register = ["logger=mlflow", "logger.mlflow.model_name=own", "hydra.run.dir=out"]
     alphazoo("train", "--config-dir=mine", "model=own", *SMALL, *register)
+    monkeypatch.setattr("alphazoo.runs.trust._trained", set())  # as in another process
     refused = str(alphazoo("predict", "model_uri=models:/own/1", DAY).code)
     assert "the config of models:/own/1 uses own_linear.Own, which no yaml file" in refused
     for run in ("run=out", "model_uri=models:/own/1"):
