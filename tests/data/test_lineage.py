@@ -21,6 +21,7 @@ from alphazoo.data.lineage import (
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.models.checkpoint import read_checkpoint
+from alphazoo.models.linear import Linear
 from alphazoo.runs.run import Run
 
 LINEAR = ["model=linear", "trainer.max_epochs=1"]
@@ -170,6 +171,8 @@ def test_a_resumed_run_keeps_its_lineage(late: Path, tmp_path: Path) -> None:
     saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert saved["epoch"] == 2
     assert [one["checkpoint"] for one in saved["alphazoo"]["lineage"]] == [str(late)]
+    alone = Linear.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    assert alone.lineage == saved["alphazoo"]["lineage"]
 
 
 def test_the_report_tells_of_validation_days_that_were_seen(late: Path, tmp_path: Path) -> None:
