@@ -22,7 +22,7 @@ from alphazoo.files import new_folder
 VERSION_BASE = "1.3"
 NO_CHOICE = "Config group override must be a string or a list"  # Hydra's error for GROUP=null
 
-# keys of a run that locate_rows its files, that locate_rows its data, and that repeat other keys
+# keys of a run that locate its files, that locate its data, and that repeat other keys
 FILE_KEYS = (
     *("folder", "ckpt", "logger", "features.cache", "datamodule.features.cache"),
     *("trainer.default_root_dir", "trainer.logger"),

@@ -1,4 +1,4 @@
-"""Replicates runs into replicates: runs whose settings and data differ only by the seed."""
+"""Groups runs into replicates: runs whose settings and data differ only by the seed."""
 
 import logging
 from collections import defaultdict
@@ -60,7 +60,7 @@ def find_runs(
 
 
 def group_replicates(runs: Sequence[Run]) -> dict[GroupName, Replicates]:
-    """Replicates replicates; the name of a group holds the settings in which the groups differ.
+    """Group replicates; the name of a group holds the settings in which the groups differ.
 
     Runs on different data are in different groups, whose names hold the data's fingerprint.
     """

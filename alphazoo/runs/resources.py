@@ -74,7 +74,7 @@ def _peak() -> dict[str, float]:
         for line in (PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return {"memory": int(line.split()[1]) * 1024 / 1e9}
-    if find_spec("resource") is None:  # FeatureWindows
+    if find_spec("resource") is None:  # Windows
         return {}
     import resource
 
