@@ -7,7 +7,7 @@ trained with does.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def check_trusted(
         InputError: The config creates or computes something that no yaml file does.
     """
     theirs = {*_notable(_say(found))} & {*_say(used)}
-    unknown = {text for key, text in theirs - _settings(overrides) if not _known(key, text, own)}
+    known = _trained.union(_yaml(config_dir()), *map(_read_yaml, own))
+    unknown = {text for key, text in theirs - _settings(overrides) if not _known(key, text, known)}
     if unknown:
         raise InputError(
             f"the config of {source} uses {shorten(sorted(unknown))}, which no yaml file of "
@@ -69,14 +70,13 @@ def _notable(said: Iterator[Said]) -> Iterator[Said]:
     return ((key, text) for key, text in said if TARGET in key or "${" in PLAIN.sub("", text))
 
 
-def _known(key: tuple[str, ...], text: str, own: Sequence[Path]) -> bool:
-    """Return whether a yaml file, or a config of this process, creates or computes the same.
+def _known(key: tuple[str, ...], text: str, known: Collection[Said]) -> bool:
+    """Return whether what is known creates or computes the same.
 
     A value of a logger may be computed only in its own place, so that its address, which may hold a
     password, is not sent elsewhere.
     """
-    places = {place for place, value in [*_trained, *_yaml(config_dir())] if value == text}
-    places |= {place for folder in own for place, value in _read_yaml(folder) if value == text}
+    places = {place for place, value in known if value == text}
     if TARGET in key:
         return "${" not in text and any(TARGET in place for place in places)
     return any(place == key if LOGGER in place else TARGET not in place for place in places)
