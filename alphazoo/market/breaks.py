@@ -8,8 +8,8 @@ price. Because volume after a suspension is arbitrary, only consecutive trading 
 import math
 from collections.abc import Iterator
 
+import pandas as pd
 import torch
-from torch import Tensor
 
 from alphazoo.market.market import Market
 
@@ -53,9 +53,12 @@ def frozen_prices(market: Market) -> list[str]:
 def _jumps(market: Market, name: str, days: int, factor: float, *, at_once: float) -> list[str]:
     found = []
     for stocks in _blocks(market):
-        level = market.field(name)[:, stocks].double().log()
-        jump = _means(level.flip(0), days).flip(0) - _before(_means(level, days))
-        move = (level - _before(level)) * jump.sign()  # NaN on the first day after a suspension
+        level = pd.DataFrame(market.field(name)[:, stocks].double().log().numpy())
+        after, before = _means(level[::-1], days)[::-1], _means(level, days).shift()
+        jump, move = (
+            torch.from_numpy(x.to_numpy(copy=True)) for x in (after - before, level.diff())
+        )
+        move = move * jump.sign()  # NaN on the first day after a suspension
         here = (jump.abs() >= math.log(factor)) & (move >= math.log(at_once))
         here &= market.members[:, stocks]
         day = move.where(here, -torch.inf).argmax(dim=0)  # the day with the largest move
@@ -67,22 +70,9 @@ def _jumps(market: Market, name: str, days: int, factor: float, *, at_once: floa
     return found
 
 
-def _means(level: Tensor, days: int) -> Tensor:
+def _means(level: pd.DataFrame, days: int) -> pd.DataFrame:
     """Return the means over the last days, [D, S]; NaN if less than a third of them is known."""
-    known = level.isfinite()
-    count, total = (_sums(x, days) for x in (known.double(), level.where(known, 0.0)))
-    return (total / count).where(3 * count >= days, torch.nan)
-
-
-def _sums(x: Tensor, days: int) -> Tensor:
-    """Return the sums over the last days, or as many as there are, [D, S]."""
-    sums = x.cumsum(dim=0)
-    return torch.cat([sums[:days], sums[days:] - sums[:-days]])
-
-
-def _before(x: Tensor) -> Tensor:
-    """Return the values of the day before, [D, S]; NaN on the first day."""
-    return torch.cat([torch.full_like(x[:1], torch.nan), x[:-1]])
+    return level.rolling(days, min_periods=math.ceil(days / 3)).mean()
 
 
 def _frozen(market: Market, names: tuple[str, ...], shortest: int) -> list[str]:
@@ -94,7 +84,7 @@ def _frozen(market: Market, names: tuple[str, ...], shortest: int) -> list[str]:
         for name in names:
             values = market.field(name)[:, stocks]
             same[1:] &= values[1:] == values[:-1]
-        first = row.where(~same, 0).cummax(dim=0).values  # the day whose prices are repeated
+        first = row.where(~same, 0).cummax(dim=0)[0]  # the day whose prices are repeated
         count, last = (row - first + 1).max(dim=0)
         found += [
             f"{market.symbols[stocks.start + stock]} {int(count[stock])} days to "
