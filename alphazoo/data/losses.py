@@ -1,32 +1,12 @@
 """Counts missing labels by their cause."""
 
-import logging
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from alphazoo.data.labels import Label
-from alphazoo.market.check import stray_losses
 from alphazoo.market.market import Market
-
-log = logging.getLogger(__name__)
-
-
-def log_losses(
-    market: Market,
-    label: Label,
-    labels: Tensor,
-    segments: Mapping[str, range],
-    kept: Mapping[str, range],
-    min_stocks: int,
-) -> None:
-    """Log how many labels are missing, and why; for the arguments see `count_losses`."""
-    counts = count_losses(market, label, labels, segments, kept, min_stocks)
-    log.info("%s", describe_losses(counts, label, min_stocks))
-    lost = stray_losses(market, label, [row for rows in kept.values() for row in rows])
-    if lost:
-        log.warning("%s labels are lost to the days with few members above", f"{lost:,}")
 
 
 def count_losses(

@@ -12,17 +12,19 @@ from typing import Any
 
 import lightning as L
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.data.labels import Label
-from alphazoo.data.losses import log_losses
+from alphazoo.data.losses import count_losses, describe_losses
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.seeds import ShuffledDaySampler
 from alphazoo.data.segments import Segment, find_usable_days, read_segment, split_days
 from alphazoo.data.state import MarketState
 from alphazoo.errors import InputError, check_choice
 from alphazoo.features.base import FeatureSet
+from alphazoo.market.check import stray_losses
 from alphazoo.market.concept_sources import find_concepts
 from alphazoo.market.concept_state import concepts_state, restore_concepts
 from alphazoo.market.concepts import Concepts, ConceptSource, are_learned
@@ -52,7 +54,7 @@ class MarketDataModule(L.LightningDataModule):
     """
 
     market: Market
-    segments: dict[str, Sequence[int]]
+    segments: dict[str, list[int]]
     _panels: DayPanels
     _moved: DayPanels | None = None  # the panels on the device of the trainer, while it runs
     _seed: int | None = None  # seed of the order of training days, while the trainer runs
@@ -109,13 +111,9 @@ class MarketDataModule(L.LightningDataModule):
         rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
-        asked = split_days(market.dates, self.dates, purge=0, embargo=0)
-        log_losses(market, self.label, labels, asked, rows, self.min_stocks)
+        self._log_losses(market, labels, rows)
         self.market = market
-        self.segments = {
-            name: find_usable_days(name, days, market, self.label, labels, self.min_stocks)
-            for name, days in rows.items()
-        }
+        self.segments = find_usable_days(rows, market, self.label, labels, self.min_stocks)
         state = MarketState.of(market)
         self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts, state)
         self.predict_days(range(rows["test"].start, len(market.dates)))
@@ -287,6 +285,15 @@ class MarketDataModule(L.LightningDataModule):
             raise
         except (TypeError, ValueError) as error:
             raise InputError(f"cannot create the market: {error}") from error
+
+    def _log_losses(self, market: Market, labels: Tensor, kept: Mapping[str, range]) -> None:
+        """Log how many labels are missing, and why."""
+        segments = split_days(market.dates, self.dates, purge=0, embargo=0)
+        counts = count_losses(market, self.label, labels, segments, kept, self.min_stocks)
+        log.info("%s", describe_losses(counts, self.label, self.min_stocks))
+        lost = stray_losses(market, self.label, [row for rows in kept.values() for row in rows])
+        if lost:
+            log.warning("%s labels are lost to the days with few members above", f"{lost:,}")
 
     def _device_days(self, segment: str) -> Days:
         days = self.days(segment)

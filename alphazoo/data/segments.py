@@ -90,41 +90,42 @@ def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.T
 
 
 def find_usable_days(
-    name: str, days: range, market: Market, label: Label, labels: Tensor, min_stocks: int
-) -> list[int]:
-    """Return the days of a segment that have enough stocks and a label.
+    segments: Mapping[str, range], market: Market, label: Label, labels: Tensor, min_stocks: int
+) -> dict[str, list[int]]:
+    """Return the days of each segment that have enough stocks and a label.
 
     Args:
-        name: Name of the segment.
-        days: Its rows of the calendar.
+        segments: Rows of the calendar by name of the segment.
         market: Gives prices and members.
         label: Names the days of the return in errors.
         labels: [D, S], NaN where missing.
         min_stocks: Days with fewer stocks are omitted.
 
     Raises:
-        InputError: No day is left.
+        InputError: A segment has no such day.
     """
-    first, last = (f"{market.dates[day]:%Y-%m-%d}" for day in (days[0], days[-1]))
     counts, labelled = market.present.sum(dim=1), labels.isfinite().any(dim=1)
-    large = [day for day in days if counts[day] >= min_stocks]
-    if not large:
-        raise InputError(
-            f"data.{name}: no day from {first} to {last} has {min_stocks} members of "
-            f"market {market.name!r} with a price"
+    found = {}
+    for name, days in segments.items():
+        first, last = (f"{market.dates[day]:%Y-%m-%d}" for day in (days[0], days[-1]))
+        large = [day for day in days if counts[day] >= min_stocks]
+        if not large:
+            raise InputError(
+                f"data.{name}: no day from {first} to {last} has {min_stocks} members of "
+                f"market {market.name!r} with a price"
+            )
+        found[name] = [day for day in large if labelled[day]]
+        if not found[name]:
+            raise InputError(
+                f"data.{name}: no day from {first} to {last} has a label; the return from day "
+                f"t+{label.buy} to day t+{label.sell} is missing for every member"
+            )
+        log.info(
+            "%s: %d days from %s to %s; omitted: %d with fewer than %d stocks, %d without labels",
+            *(name, len(found[name]), first, last, len(days) - len(large), min_stocks),
+            len(large) - len(found[name]),
         )
-    usable = [day for day in large if labelled[day]]
-    if not usable:
-        raise InputError(
-            f"data.{name}: no day from {first} to {last} has a label; the return from day "
-            f"t+{label.buy} to day t+{label.sell} is missing for every member"
-        )
-    log.info(
-        "%s: %d days from %s to %s; omitted: %d with fewer than %d stocks, %d without labels",
-        *(name, len(usable), first, last, len(days) - len(large), min_stocks),
-        len(large) - len(usable),
-    )
-    return usable
+    return found
 
 
 def _text(segment: Segment) -> str:
