@@ -133,10 +133,15 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
             table.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text as UTF-8, with the line ends that it has."""
+    with write_atomically(file) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
 def write_json(file: Path, content: Any) -> None:
     """Write plain values as JSON; numbers that are not finite become null."""
-    with write_atomically(file) as temporary:
-        temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    write_text(file, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(content: Any) -> Any:

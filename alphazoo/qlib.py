@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alphazoo.data.scores import read_scores
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import load_table, load_tensors, write_atomically
+from alphazoo.files import load_table, load_tensors, write_atomically, write_table
 from alphazoo.models.base import StockModel
 
 RNN = (r"rnn\.(.*)", r"encoder.rnn.\1")
@@ -187,9 +187,7 @@ def convert_scores(file: str | Path, out: str | Path) -> None:
         scores = read_scores(table)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(target) as temporary:
-        scores.to_parquet(temporary, index=False)
+    write_table(scores, target)
 
 
 def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from alphazoo.backtest.benchmark import Benchmark
 from alphazoo.backtest.exchange import Values
 from alphazoo.backtest.risk import definitions, risk_metrics
 from alphazoo.errors import shorten
-from alphazoo.files import write_atomically
+from alphazoo.files import write_table
 from alphazoo.market.market import Market
 
 MIN_YIELD = 0.001  # dividend yields per year from this on are mentioned
@@ -128,8 +128,7 @@ class Backtest:
         """Write ``backtest.parquet`` (the days), ``positions.parquet`` and ``trades.parquet``."""
         tables = {"backtest": self.days, "positions": self.positions, "trades": self.trades}
         for name, table in tables.items():
-            with write_atomically(Path(folder) / f"{name}.parquet") as file:
-                table.to_parquet(file, index=False)
+            write_table(table, Path(folder) / f"{name}.parquet")
 
 
 def _days_per_year(dates: "pd.Series[pd.Timestamp]") -> float:

@@ -23,7 +23,7 @@ from alphazoo.evaluation.signals import (
     t_statistic,
     turnover,
 )
-from alphazoo.files import write_atomically, write_json
+from alphazoo.files import write_json, write_table
 from alphazoo.market.concepts import Concepts
 from alphazoo.market.market import Market
 from alphazoo.metrics import Panel, daily_ic, day_ranks, summarise_days, to_panel
@@ -187,11 +187,9 @@ def write_analysis(folder: str | Path, analysis: Analysis) -> None:
     Undefined metrics are null.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tables = {name: table.reset_index() for name, table in analysis.tables.items()}
     for name, table in tables.items():
-        with write_atomically(folder / f"{name}.parquet") as file:
-            table.to_parquet(file, index=False)
+        write_table(table, folder / f"{name}.parquet")
     content = {
         "metrics": dict(analysis.metrics),
         "tables": {name: _records(table) for name, table in tables.items()},

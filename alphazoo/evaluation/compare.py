@@ -9,7 +9,7 @@ import pandas as pd
 from alphazoo.errors import shorten
 from alphazoo.evaluation.figures import compared_figures
 from alphazoo.evaluation.report import Section, Table, write_page
-from alphazoo.files import write_atomically, write_table
+from alphazoo.files import write_table, write_text
 from alphazoo.metrics import daily_ic
 from alphazoo.runs.read import read_rows
 from alphazoo.runs.replicates import GroupName, Replicates
@@ -101,7 +101,7 @@ def write_comparison(
     Args:
         folder: Folder to write into.
         groups: Runs that differ only by seed, by the name of the group.
-        file: GroupName of the files without suffix.
+        file: Name of the files without suffix.
         title: Title of the page.
         names: Headings of the columns that hold a group's name.
         notes: Notes above the table.
@@ -117,8 +117,7 @@ def write_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     flat = table.set_axis([" ".join(filter(None, pair)) for pair in table.columns], axis=1)
     write_table(flat.reset_index(), folder / f"{file}.csv")
-    with write_atomically(folder / f"{file}.md") as temporary:
-        temporary.write_text(_markdown(shown, notes), encoding="utf-8")
+    write_text(folder / f"{file}.md", _markdown(shown, notes))
     labels = {name: name if isinstance(name, str) else " ".join(name) for name in groups}
     ics = {labels[name]: _mean_ic(group) for name, group in groups.items()}
     values = {labels[name]: _mean_value(group) for name, group in groups.items()}

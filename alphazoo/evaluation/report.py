@@ -15,7 +15,7 @@ from alphazoo.evaluation.analysis import Analysis
 from alphazoo.evaluation.definitions import SIGNALS
 from alphazoo.evaluation.drawing import COLORS, to_png, to_svg
 from alphazoo.evaluation.figures import backtest_figures, signal_figures
-from alphazoo.files import write_atomically
+from alphazoo.files import write_text
 
 VARIABLES = {role: f"var(--{role})" for role in COLORS}  # colours of the page's style sheet
 
@@ -154,8 +154,7 @@ def write_page(
         definitions=[*definitions.items()],
         config=config,
     )
-    with write_atomically(file) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(file, page)
 
 
 def text_table(frame: pd.DataFrame, formats: Mapping[str, Format]) -> Table:

@@ -24,7 +24,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from alphazoo.errors import InputError
-from alphazoo.files import write_atomically
+from alphazoo.files import write_atomically, write_text
 from alphazoo.market.market import Market
 
 log = logging.getLogger(__name__)
@@ -163,8 +163,7 @@ def _write(
         checksum = _panel_checksum(panel)
         (entry / "meta.json").unlink(missing_ok=True)  # it describes the old panel
     meta = {"shape": shape, "checksum": checksum, "days": days}
-    with write_atomically(entry / "meta.json") as beside:
-        beside.write_text(json.dumps(meta))
+    write_text(entry / "meta.json", json.dumps(meta))
     return meta
 
 

@@ -15,7 +15,7 @@ from alphazoo.config import instantiate
 from alphazoo.data.lineage import check_lineage, extend_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.files import write_atomically
+from alphazoo.files import write_text
 from alphazoo.market.market import Market
 from alphazoo.models.base import StockModel
 from alphazoo.models.checkpoint import read_checkpoint
@@ -186,8 +186,7 @@ def prepare_folder(
             remove_files(folder, [TRACKING])
     saved = config.copy()
     saved.folder = str(folder)  # only Hydra can resolve it; other interpolations are kept
-    with write_atomically(folder / "config.yaml") as file:
-        file.write_text(OmegaConf.to_yaml(saved))
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(saved))
 
 
 def score_table(

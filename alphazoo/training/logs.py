@@ -10,7 +10,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from alphazoo.files import write_atomically, write_table
+from alphazoo.files import write_table, write_text
 from alphazoo.runs.read import read_log
 
 
@@ -50,8 +50,7 @@ class _Writer(ExperimentWriter):
         table = csv.DictWriter(text, sorted(set().union(*self.metrics)))
         table.writeheader()
         table.writerows(self.metrics)
-        with write_atomically(Path(self.metrics_file_path)) as file:
-            file.write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_text(Path(self.metrics_file_path), text.getvalue())
 
     def _check_log_dir_exists(self) -> None:
         """Lightning would delete the table of an earlier process."""

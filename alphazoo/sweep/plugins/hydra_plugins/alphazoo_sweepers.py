@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from alphazoo.bounds import NonNegativeInt, PositiveInt
 from alphazoo.errors import InputError
-from alphazoo.files import write_atomically
+from alphazoo.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,7 @@ class AlphazooSweeper(Sweeper):
 
     def save_config(self, folder: Path) -> None:
         """Write the config of the sweep, ``multirun.yaml``."""
-        with write_atomically(folder / "multirun.yaml") as file:
-            OmegaConf.save(self.config, file)
+        write_text(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
 
     def check(self, jobs: Sequence[Sequence[str]]) -> None:
         """Raise an error if a setting of any job is invalid."""
