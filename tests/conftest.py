@@ -5,7 +5,6 @@ import gc
 import io
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -42,7 +41,7 @@ FEATURES = sorted(file.stem for file in (config_dir() / "features").glob("*.yaml
 SCALERS = sorted(file.stem for file in (config_dir() / "scaler").glob("*.yaml"))
 SOURCES = ("qlib", "table", "synthetic")
 
-# a market small enough for a second: 130 days, 12 stocks, windows of 20 days
+# a market small enough for a second: 130 days, 12 stocks, windows of 20 days; 20 steps an epoch
 SMALL = [
     "data.n_days=130",
     "data.n_stocks=12",
@@ -55,6 +54,7 @@ SMALL = [
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
+    "++trainer.limit_train_batches=20",
     "report=false",
 ]
 
@@ -255,7 +255,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """One small fitted run of every model in the zoo."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
-    overrides = model_overrides(name, hidden_size=8, lambda_l1=0)
+    overrides = model_overrides(name, hidden_size=8, feedforward_size=16, lambda_l1=0)
     config = small_config(*overrides, f"folder={folder}")
     return fit(config, name=name)
 
@@ -270,6 +270,16 @@ class Result:
 Alphazoo = Callable[..., Result]
 
 
+def exit_code(*arguments: str) -> object:
+    """Run a command in this process and folder."""
+    with patch("sys.argv", ["alphazoo", *arguments]):
+        try:
+            main()
+        except SystemExit as stop:
+            return stop.code
+    return 0
+
+
 @pytest.fixture
 def alphazoo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -278,12 +288,7 @@ def alphazoo(
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["alphazoo", *arguments])
-        try:
-            main()
-            code: object = 0
-        except SystemExit as stop:
-            code = stop.code
+        code = exit_code(*arguments)
         captured = capsys.readouterr()
         return Result(code, captured.out, captured.err)
 
@@ -298,6 +303,7 @@ def fit_strong_reversal(folder: Path, *overrides: str) -> tuple[float, float]:
     config = small_config(
         *overrides,
         "features.window=10",
+        "++trainer.limit_train_batches=1.0",
         "data.train=[2015-01-01, 2015-08-31]",
         "data.valid=[2015-09-01, 2015-10-15]",
         "data.test=[2015-10-16, null]",

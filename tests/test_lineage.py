@@ -14,6 +14,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.files import read_checkpoint
 from alphazoo.lineage import Lineage, check_lineage, descend, last_day_seen, seen_before
+from alphazoo.models.linear import Linear
 from alphazoo.runs import Run
 from alphazoo.train import train
 
@@ -162,6 +163,8 @@ def test_a_resumed_run_keeps_its_lineage(late: Path, tmp_path: Path) -> None:
     saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert saved["epoch"] == 2
     assert [one["checkpoint"] for one in saved["alphazoo"]["lineage"]] == [str(late)]
+    alone = Linear.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    assert alone.lineage == saved["alphazoo"]["lineage"]
 
 
 def test_the_report_tells_of_validation_days_that_were_seen(late: Path, tmp_path: Path) -> None:
