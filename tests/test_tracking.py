@@ -177,8 +177,10 @@ def test_a_run_that_goes_on_is_the_same_run_of_wandb_and_tensorboard(tmp_path: P
     with stopped_in(1):
         train(small_config(*told))
     train(small_config(*told, "ckpt=last"))
-    folders = (tmp_path / "wandb").glob("offline-run-*")
-    assert len({folder.name.rpartition("-")[2] for folder in folders}) == 1
+    # offline-run-TIME-ID, and a number where the second is that of the run before
+    names = [folder.name for folder in (tmp_path / "wandb").glob("offline-run-*")]
+    assert len(names) == 2
+    assert len({name.split("-")[3] for name in names}) == 1
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     assert [point.step for point in events.Scalars("train/loss")] == [4, 9]
 
