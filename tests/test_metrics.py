@@ -219,7 +219,7 @@ def test_two_processes_merge_exactly(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_score_a_share, args=(port, tmp_path), nprocs=2)
+    mp.start_processes(_score_a_share, (port, tmp_path), nprocs=2, start_method="fork")
     alone = ScoreTable()
     for row in range(5):
         alone.update(make_day(row, n_stocks=3 + row), score(make_day(row, n_stocks=3 + row)))

@@ -8,7 +8,7 @@ import lightning as L
 import pandas as pd
 import pytest
 import torch
-from conftest import Run, make_data, small_config, small_frame
+from conftest import Run, fit, make_data, small_config, small_frame
 from markets import changing_concepts, concept_table
 
 from alphazoo import Alpha360, Label, RobustZScore
@@ -171,6 +171,13 @@ def test_a_checkpoint_says_the_last_day_that_its_labels_reach(data: MarketDataMo
         "train": ["2015-02-02", "2015-04-15"],
         "valid": ["2015-04-16", "2015-05-15"],
     }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A fit of a small model: its checkpoint has the same of the data as that of any other."""
+    folder = tmp_path_factory.mktemp("run")
+    return fit(small_config("model=linear", "trainer.max_epochs=1", f"folder={folder}"))
 
 
 def test_statistics_travel_in_the_checkpoint(run: Run) -> None:

@@ -1,9 +1,9 @@
 """Features are computed once, extended by new days, and again where they are damaged."""
 
 import errno
+import multiprocessing
 import os
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -236,28 +236,30 @@ def test_no_room_is_one_error(
     assert [file.name for file in tmp_path.glob("*/*")] == ["lock"]
 
 
-COMPUTE = """
-import sys, time
-from pathlib import Path
-sys.path[:0] = [sys.argv[2], sys.argv[2] + "/features"]
-from test_store import Change, expected, panel, same
-from conftest import small_config
-from alphazoo.config import instantiate
-
 class Slow(Change):
-    def __call__(self, fields, out):
+    """Takes half a second, and adds a letter to a file."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def __call__(self, fields: Mapping[str, Tensor], out: Tensor) -> None:
         time.sleep(0.5)
         super().__call__(fields, out)
-        with open(Path(sys.argv[1]) / "computed", "a") as file:
+        with self.file.open("a") as file:
             file.write("x")
 
-market = instantiate(small_config().data.market)()
-assert same(panel(Path(sys.argv[1]) / "store", market, Slow()), expected(market))
-"""
+
+def _compute(folder: Path, market: Market) -> None:
+    assert same(panel(folder / "store", market, Slow(folder / "computed")), expected(market))
 
 
-def test_processes_at_the_same_time_compute_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", COMPUTE, str(tmp_path), str(Path(__file__).parents[1])]
-    processes = [subprocess.Popen(command) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
+def test_processes_at_the_same_time_compute_once(tmp_path: Path, market: Market) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_compute, args=(tmp_path, market)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
     assert (tmp_path / "computed").read_text() == "x"

@@ -131,7 +131,7 @@ def test_an_epoch_makes_one_day_for_the_loop(
     made = []
     step = LightGBM.training_step
     monkeypatch.setattr(LightGBM, "training_step", lambda *given: made.append(1) or step(*given))
-    run = fit(small_config(*TREES, "+trainer.limit_train_batches=5", f"folder={tmp_path}"))
+    run = fit(small_config(*TREES, "++trainer.limit_train_batches=5", f"folder={tmp_path}"))
     assert len(made) == run.config.trainer.max_epochs == 2
     assert run.trainer.limit_train_batches == 5
 

@@ -31,7 +31,8 @@ def trained(folder: Path, *overrides: str) -> Run:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_day_has_the_scores_that_the_run_gave_it(name: str, tmp_path: Path) -> None:
-    run = trained(tmp_path, *model_overrides(name, hidden_size=4))
+    quick = ["++trainer.limit_train_batches=2", "+trainer.limit_val_batches=2"]
+    run = trained(tmp_path, *model_overrides(name, hidden_size=4, feedforward_size=16), *quick)
     test = run.scores.query("split == 'test'")
     days = {"first": f"{test.date.min():%Y-%m-%d}", "last": f"{test.date.max():%Y-%m-%d}"}
     for dates in (days, {"date": days["last"]}):

@@ -181,7 +181,7 @@ def test_what_is_wrong_ends_a_benchmark_before_it_begins(
 # running it
 
 TINY = [
-    *("benchmark", *SMALL, "trainer.max_epochs=1", "+trainer.limit_train_batches=3"),
+    *("benchmark", *SMALL, "trainer.max_epochs=1", "++trainer.limit_train_batches=3"),
     *("model.hidden_size=4", "out=out"),
 ]
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL, Alphazoo, small_config
+from conftest import SMALL, Alphazoo, exit_code, small_config
 
 from alphazoo.errors import InputError
 from alphazoo.sweep import locks
@@ -20,12 +21,20 @@ SWEEP = ["train", "-m", *SMALL, "trainer=debug", "model.hidden_size=4", "hydra.s
 DIVERGES = ["optimizer=sgd", "model.lr=1e-3,1e30"]
 
 
-@pytest.fixture
-def sweep(alphazoo: Alphazoo, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of four jobs two diverge."""
-    result = alphazoo(*SWEEP, *DIVERGES, "seed=1,2")
-    assert "2 of 4 jobs failed: sweep/2 (" in str(result.code)
-    return tmp_path / "sweep"
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert "2 of 4 jobs failed: sweep/2 (" in str(exit_code(*SWEEP, *DIVERGES, "seed=1,2"))
+    return folder / "sweep"
+
+
+@pytest.fixture
+def sweep(swept: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(swept, tmp_path / "sweep"))
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -66,7 +75,9 @@ def test_compare_leaves_out_jobs_without_a_result(
     assert result.out.split("results:")[0].split()[-1] == "2"  # runs of the only group
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize(
+    "launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)]
+)
 def test_jobs_run_in_processes_of_their_own(
     launcher: str, alphazoo: Alphazoo, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Alphazoo, small_config
+from conftest import SMALL, Alphazoo, exit_code, small_config
 from omegaconf import OmegaConf
 from stopping import stopped_in
 
@@ -26,7 +26,7 @@ from alphazoo.runs.run import Run
 from alphazoo.tracking import Tracker, last_step, need, open_trackers
 
 NAMES = ("mlflow", "wandb", "tensorboard")
-TINY = ["model=linear", "+trainer.limit_train_batches=5"]
+TINY = ["model=linear", "++trainer.limit_train_batches=5"]
 DAY = "date=2015-06-30"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -183,8 +183,10 @@ def test_a_run_that_goes_on_is_the_same_run_of_wandb_and_tensorboard(tmp_path: P
     with stopped_in(1):
         train(small_config(*told))
     train(small_config(*told, "ckpt=last"))
-    folders = (tmp_path / "wandb").glob("offline-run-*")
-    assert len({folder.name.rpartition("-")[2] for folder in folders}) == 1
+    # offline-run-TIME-ID, and a number where the second is that of the run before
+    names = [folder.name for folder in (tmp_path / "wandb").glob("offline-run-*")]
+    assert len(names) == 2
+    assert len({name.split("-")[3] for name in names}) == 1
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     assert [point.step for point in events.Scalars("train/loss")] == [4, 9]
 
@@ -268,12 +270,30 @@ def test_a_model_of_the_user_is_served_where_its_yaml_is(
         assert alphazoo("predict", run, DAY, "--config-dir=mine").code == 0
 
 
-@pytest.fixture
-def version(alphazoo: Alphazoo, store: Path) -> Path:
-    """The files of ``models:/bad/1``, which anybody who can write to the registry changes."""
+@pytest.fixture(scope="module")
+def registered(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that has the version ``models:/bad/1``."""
+    folder = tmp_path_factory.mktemp("registered")
+    (folder / "runs").mkdir()
+    shutil.copy(empty_store, folder / "runs" / "mlflow.db")
     register = ["logger=mlflow", "logger.mlflow.model_name=bad", "hydra.run.dir=out"]
-    alphazoo("train", *SMALL, *TINY, *register)
-    return Path(client(store).get_model_version("bad", "1").source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert exit_code("train", *SMALL, *TINY, *register) == 0
+    return folder
+
+
+@pytest.fixture
+def version(
+    alphazoo: Alphazoo, registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Its files, which anybody who can write to the registry changes; commands run there."""
+    monkeypatch.chdir(registered)
+    files = Path(client(registered / "runs" / "mlflow.db").get_model_version("bad", "1").source)
+    kept = shutil.copytree(files, tmp_path / "kept")
+    yield files
+    shutil.rmtree(files)
+    shutil.copytree(kept, files)
 
 
 EVIL = "{_target_: os.mkdir, path: harm}"
@@ -301,17 +321,15 @@ datamodule: {_target_: "${names.${better:${folder}}}", path: harm}
     ],
 )
 def test_a_config_of_the_registry_runs_and_tells_nothing(
-    alphazoo: Alphazoo, version: Path, tmp_path: Path, evil: str, message: str
+    alphazoo: Alphazoo, version: Path, evil: str, message: str
 ) -> None:
     told = OmegaConf.load(version / "config.yaml")
     OmegaConf.save(OmegaConf.merge(told, OmegaConf.create(evil)), version / "config.yaml")
     assert message in str(alphazoo("predict", "model_uri=models:/bad/1", DAY).code)
-    assert not (tmp_path / "harm").exists()
+    assert not Path("harm").exists()
 
 
-def test_no_other_file_of_a_version_is_read(
-    alphazoo: Alphazoo, version: Path, tmp_path: Path
-) -> None:
+def test_no_other_file_of_a_version_is_read(alphazoo: Alphazoo, version: Path) -> None:
     for part in ("windows/2020", "a", "checkpoints/inner"):
         (version / part).mkdir(parents=True)
         (version / part / "config.yaml").write_text(
@@ -319,7 +337,7 @@ def test_no_other_file_of_a_version_is_read(
         )
         shutil.copy(version / "checkpoints" / "best.ckpt", version / part)
     assert alphazoo("predict", "model_uri=models:/bad/1", DAY).code == 0
-    assert not (tmp_path / "harm").exists()
+    assert not Path("harm").exists()
     (version / "config.yaml").unlink()
     lost = str(alphazoo("predict", "model_uri=models:/bad/1", DAY).code)
     assert "is version 1, whose files lack config.yaml" in lost

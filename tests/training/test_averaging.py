@@ -136,8 +136,12 @@ def test_checkpoint_figures_and_scores_are_of_the_average(
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_with_weights_can_be_averaged(tmp_path: Path, model: str) -> None:
     config = small_config(
-        *model_overrides(model, hidden_size=4, k_day=2, n_neighbor=2),
-        *("trainer.max_epochs=1", "+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1"),
+        *model_overrides(model, hidden_size=4, feedforward_size=16, k_day=2, n_neighbor=2),
+        *(
+            "trainer.max_epochs=1",
+            "++trainer.limit_train_batches=2",
+            "+trainer.limit_val_batches=1",
+        ),
         *("averaging=last_k", f"folder={tmp_path}"),
     )
     if [*instantiate(config.model).parameters()]:

@@ -19,7 +19,8 @@ from alphazoo.data.seeds import ShuffledDaySampler, epoch_seed
 from alphazoo.metrics import summary
 from alphazoo.models.base import daily_mse
 
-ANYWHERE = [*(a for a in SMALL if "accelerator" not in a), "data.train=['2015-02-01', 2015-04-13]"]
+EVERY_DAY = [a for a in SMALL if "accelerator" not in a and "limit" not in a]
+ANYWHERE = [*EVERY_DAY, "data.train=['2015-02-01', 2015-04-13]"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 ONE = ["trainer=cpu", "days_per_step=2"]
 
@@ -60,7 +61,7 @@ def model(name: str) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in ("gru", "igmtf") else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "gru" else pytest.mark.slow)
         for name in MODELS
         if name != "lightgbm"  # refuses, see test_lightgbm
     ],

@@ -23,7 +23,7 @@ from alphazoo.training.fit import fit
 EPOCHS = 4
 GRU = [
     *("model=gru", "model.hidden_size=4", "model.dropout=0.5", "patience=50"),
-    "+trainer.limit_train_batches=10",
+    "++trainer.limit_train_batches=10",
 ]
 
 
@@ -99,35 +99,42 @@ def test_early_stopping_counts_on(tmp_path: Path) -> None:
     assert last(tmp_path / "stopped")["epoch"] > end
 
 
-# alphazoo, killed when a file of some name is written for the n-th time, before it is in its place
+# trainings in processes that are killed, each when a file of some name is written for the n-th
+# time, before it is in its place; prints the signal that ended them
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import alphazoo.commands.job  # once for all of them
 from alphazoo.cli import main
 
-name, count = sys.argv.pop(1), int(sys.argv.pop(1))
 replace = Path.replace
 
-def replace_or_die(file, target):
-    global count
-    count -= Path(target).name == name
-    if count == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(file, target)
+def train_until(name, count):
+    def replace_or_die(file, target):
+        nonlocal count
+        count -= Path(target).name == name
+        if count == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(file, target)
 
-Path.replace = replace_or_die
-main()
+    Path.replace = replace_or_die
+    main()
+
+for name, count in (("last.ckpt", 2), ("previous.ckpt", 2), ("metrics.json", 1)):
+    if not (process := os.fork()):
+        train_until(name, count)
+        os._exit(0)
+    print(os.WTERMSIG(os.waitpid(process, 0)[1]), file=sys.stderr)
+    sys.argv[2:] = ["run=run"]
 """
 TRAIN = [*SMALL, "model=linear", "trainer.max_epochs=6", "patience=100"]
 
 
 def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) -> None:
     assert alphazoo("train", *TRAIN, "hydra.run.dir=whole").code == 0
-    told = [*TRAIN, "hydra.run.dir=run"]
-    for name, count in (("last.ckpt", 2), ("previous.ckpt", 2), ("metrics.json", 1)):
-        command = [sys.executable, "-c", KILLED, name, str(count), "train", *told]
-        assert subprocess.run(command, cwd=tmp_path, check=False).returncode == -signal.SIGKILL
-        told = ["run=run"]
+    command = [sys.executable, "-c", KILLED, "train", *TRAIN, "hydra.run.dir=run"]
+    killed = subprocess.run(command, cwd=tmp_path, check=True, stderr=subprocess.PIPE, text=True)
+    assert killed.stderr.split()[-3:] == [str(int(signal.SIGKILL))] * 3
     result = alphazoo("train", "run=run")
     assert result.code == 0
     assert "resuming from run/checkpoints/last.ckpt after 6 epochs" in result.out
@@ -293,6 +300,7 @@ def test_the_order_of_days_and_what_is_dropped_differ_by_epoch_and_seed(tmp_path
             lambda self, **given: init(self, **given | {"callbacks": [Watch()], "logger": False}),
         )
         for seed in (0, 1):
-            fit(small_config("model=linear", f"seed={seed}", f"folder={tmp_path / str(seed)}"))
+            every_day = ["model=linear", "++trainer.limit_train_batches=1.0"]
+            fit(small_config(*every_day, f"seed={seed}", f"folder={tmp_path / str(seed)}"))
     assert len({tuple(order) for order in seen}) == len(seen) == 4
     assert len({tuple(sorted(order)) for order in seen}) == 1
