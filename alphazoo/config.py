@@ -4,16 +4,23 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    CompactHydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.utils import get_method
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import new_folder
@@ -65,10 +72,23 @@ def compose(*overrides: str) -> DictConfig:
 
     Args:
         overrides: As on the command line: ``compose("model=lstm", "trainer.max_epochs=2")``.
+
+    Raises:
+        InputError: An override cannot be read, or its key or choice is unknown.
     """
-    given = ["folder=runs/notebook", *overrides]
+    try:
+        return _compose("folder=runs/notebook", *overrides)
+    except (CompactHydraException, OmegaConfBaseException) as error:
+        raise InputError(explain(error, overrides)) from error
+    except ValueError as error:
+        if not str(error).startswith(NO_CHOICE):
+            raise
+        raise InputError(explain(error, overrides)) from error
+
+
+def _compose(*given: str) -> DictConfig:
     with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
-        config = hydra_compose("train", overrides=given, return_hydra_config=True)
+        config = hydra_compose("train", overrides=[*given], return_hydra_config=True)
         return take_run(config)
 
 
@@ -120,14 +140,14 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         arguments: Objects passed unchanged instead of the node's own arguments.
 
     Raises:
-        InputError: The object refuses its arguments.
+        InputError: The object cannot be created, or refuses its arguments.
     """
     try:
         return _instantiate(node, arguments)
     except InstantiationException as error:
         refusal = error.__cause__
         if not isinstance(refusal, InputError):
-            raise
+            raise InputError(explain(error, ())) from error
     raise refusal
 
 
@@ -178,7 +198,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if str(error).startswith(NO_CHOICE):
         return _explain_null(overrides)
     if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r}: {error.message.splitlines()[0]}"
+        return _explain_grammar(str(error.override))
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
     if unknown:
         key = unknown[1]
@@ -188,6 +208,18 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     cause = error.__cause__ if isinstance(error, InstantiationException) else None
     said = " ".join(str(cause or text).split())
     return f"{key.split()[0]}: {said}" if key.strip() else said
+
+
+def _explain_grammar(given: str) -> str:
+    """Describe an override that Hydra's grammar cannot read, and how to quote it."""
+    key, separator, value = given.partition("=")
+    said = f"cannot read {given!r}"
+    if not separator:
+        return f"{said}: expected KEY=VALUE"
+    if given != given.strip():
+        return f"{said}: it begins or ends with a space or line break; leave that out"
+    escaped = re.sub(r'(\\*)("|\Z)', lambda x: 2 * x[1] + (x[2] and r"\""), value)
+    return f"{said}: quote the text for Hydra and the shell: {quote(f'{key}="{escaped}"')}"
 
 
 def _explain_null(overrides: Sequence[str]) -> str:
@@ -205,9 +237,9 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
     groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
     choices = [o.partition(",")[0] for o in overrides if o.partition("=")[0] in groups]
     try:
-        return _keys(compose(*choices))
-    except MissingConfigException:  # a choice from the user's --config-dir
-        return _keys(compose())
+        return _keys(_compose(*choices))
+    except (CompactHydraException, OmegaConfBaseException):  # a choice from --config-dir
+        return _keys(_compose())
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
