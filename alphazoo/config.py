@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -22,7 +21,7 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from alphazoo.errors import InputError, check_choice, did_you_mean
+from alphazoo.errors import InputError, check_choice, did_you_mean, explain_grammar
 from alphazoo.files import new_folder
 
 VERSION_BASE = "1.3"
@@ -198,7 +197,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if str(error).startswith(NO_CHOICE):
         return _explain_null(overrides)
     if isinstance(error, OverrideParseException):
-        return _explain_grammar(str(error.override))
+        return explain_grammar(str(error.override))
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
     if unknown:
         key = unknown[1]
@@ -208,18 +207,6 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     cause = error.__cause__ if isinstance(error, InstantiationException) else None
     said = " ".join(str(cause or text).split())
     return f"{key.split()[0]}: {said}" if key.strip() else said
-
-
-def _explain_grammar(given: str) -> str:
-    """Describe an override that Hydra's grammar cannot read, and how to quote it."""
-    key, separator, value = given.partition("=")
-    said = f"cannot read {given!r}"
-    if not separator:
-        return f"{said}: expected KEY=VALUE"
-    if given != given.strip():
-        return f"{said}: it begins or ends with a space or line break; leave that out"
-    escaped = re.sub(r'(\\*)("|\Z)', lambda x: 2 * x[1] + (x[2] and r"\""), value)
-    return f"{said}: quote the text for Hydra and the shell: {quote(f'{key}="{escaped}"')}"
 
 
 def _explain_null(overrides: Sequence[str]) -> str:

@@ -1,8 +1,10 @@
 """Errors that a user can act on; the command line prints them without a traceback."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from shlex import quote
 
 
 class AlphazooError(Exception):
@@ -92,3 +94,15 @@ def as_input_errors() -> Iterator[None]:
         if text is None:
             raise
         raise InputError(text) from error
+
+
+def explain_grammar(given: str) -> str:
+    """Describe an override that Hydra's grammar cannot read, and how to quote it."""
+    key, separator, value = given.partition("=")
+    said = f"cannot read {given!r}"
+    if not separator:
+        return f"{said}: expected KEY=VALUE"
+    if given != given.strip():
+        return f"{said}: it begins or ends with a space or line break; leave that out"
+    escaped = re.sub(r'(\\*)("|\Z)', lambda x: 2 * x[1] + (x[2] and r"\""), value)
+    return f"{said}: quote the text for Hydra and the shell: " + quote(f'{key}="{escaped}"')

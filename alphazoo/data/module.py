@@ -209,7 +209,7 @@ class MarketDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to make the same days again, and which data and days it saw."""
-        self.setup()
+        self.days("train")  # fits the statistics, in case nothing is trained yet, as in a Tuner
         computed = self.computes_concepts
         return {
             "columns": list(self.features.columns),
