@@ -1,11 +1,14 @@
 """The command line ``alphazoo``: runs a command and prints an expected error in one line."""
 
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from alphazoo.commands import data, scoring, training, zoo
-from alphazoo.errors import AlphazooError, did_you_mean
+from alphazoo.errors import AlphazooError, describe_fault, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
@@ -61,6 +64,9 @@ HYDRA_FULL_ERROR=1 shows the traceback of an error.
 
 def main() -> None:
     """Run the command in ``sys.argv``; an expected error prints one message and exits with 1."""
+    for stream in (sys.stdout, sys.stderr):  # a locale may not have every letter
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = sys.argv[1:]
     if arguments[:1] != ["train"] and {"-h", "--help"} & set(arguments):  # train has Hydra's help
         arguments = []
@@ -78,23 +84,39 @@ def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         command(arguments)
         return
+    try:
+        command(arguments)
+        sys.stdout.flush()  # a closed pipe is noticed here, not when the interpreter exits
+    except BrokenPipeError:  # the reader, such as head, has what it wants
+        _discard_output()
+        sys.exit(128 + 13)  # of a process that SIGPIPE ended
+    except Exception as error:
+        text = _describe(error, arguments)
+        if text is not None:
+            sys.exit(f"error: {text}")
+        traceback.print_exc()
+        kind = type(error).__name__
+        sys.exit(f"error: this is a bug in alphazoo or in your own code, see above: {kind}")
 
+
+def _describe(error: Exception, arguments: list[str]) -> str | None:
+    """Describe an error in one line; None for a bug."""
+    if isinstance(error, AlphazooError):
+        return str(error)
     from hydra.errors import CompactHydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    try:
-        command(arguments)
-    except AlphazooError as error:
-        sys.exit(f"error: {error}")
-    except (CompactHydraException, OmegaConfBaseException) as error:
-        from alphazoo.config import explain_config_error
+    from alphazoo.config import NO_CHOICE, explain_config_error
 
-        sys.exit(f"error: {explain_config_error(error, arguments)}")
-    except OSError as error:
-        sys.exit(f"error: {error}")
-    except ValueError as error:
-        from alphazoo.config import NO_CHOICE, explain_config_error
+    found = isinstance(error, CompactHydraException | OmegaConfBaseException)
+    if found or str(error).startswith(NO_CHOICE):  # some of Hydra's are an OSError as well
+        return explain_config_error(error, arguments)
+    return describe_fault(error)
 
-        if not str(error).startswith(NO_CHOICE):
-            raise
-        sys.exit(f"error: {explain_config_error(error, arguments)}")
+
+def _discard_output() -> None:
+    """Let the interpreter flush what is left of the output to nowhere."""
+    with suppress(OSError, ValueError):  # standard output may be no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -11,12 +11,18 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    CompactHydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.utils import get_method
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from alphazoo.errors import InputError, check_choice, did_you_mean
+from alphazoo.errors import InputError, check_choice, did_you_mean, explain_grammar
 from alphazoo.files import new_folder
 
 VERSION_BASE = "1.3"
@@ -66,10 +72,23 @@ def compose(*overrides: str) -> DictConfig:
 
     Args:
         overrides: As on the command line: ``compose("model=lstm", "trainer.max_epochs=2")``.
+
+    Raises:
+        InputError: An override cannot be read, or its key or choice is unknown.
     """
-    given = ["folder=runs/notebook", *overrides]
+    try:
+        return _compose("folder=runs/notebook", *overrides)
+    except (CompactHydraException, OmegaConfBaseException) as error:
+        raise InputError(explain_config_error(error, overrides)) from error
+    except ValueError as error:
+        if not str(error).startswith(NO_CHOICE):
+            raise
+        raise InputError(explain_config_error(error, overrides)) from error
+
+
+def _compose(*given: str) -> DictConfig:
     with initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
-        config = hydra_compose("train", overrides=given, return_hydra_config=True)
+        config = hydra_compose("train", overrides=[*given], return_hydra_config=True)
         return without_hydra(config)
 
 
@@ -184,7 +203,7 @@ def explain_config_error(error: Exception, overrides: Sequence[str]) -> str:
     if str(error).startswith(NO_CHOICE):
         return _explain_null(overrides)
     if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r}: {error.message.splitlines()[0]}"
+        return explain_grammar(str(error.override))
     unknown = re.search(r"Could not override '([^'@]+)'", str(error))
     if unknown:
         key = unknown[1]
@@ -211,9 +230,9 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
     groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
     choices = [o.partition(",")[0] for o in overrides if o.partition("=")[0] in groups]
     try:
-        return _keys(compose(*choices))
-    except MissingConfigException:  # a choice from the user's --config-dir
-        return _keys(compose())
+        return _keys(_compose(*choices))
+    except (CompactHydraException, OmegaConfBaseException):  # a choice from --config-dir
+        return _keys(_compose())
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:

@@ -1,7 +1,10 @@
 """Errors that a user can act on; the command line prints them without a traceback."""
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from shlex import quote
 
 
 class AlphazooError(Exception):
@@ -14,6 +17,16 @@ class DivergedError(AlphazooError, ArithmeticError):
 
 class InputError(AlphazooError, ValueError):
     """An input is invalid; the message names it, what was expected and what was found."""
+
+
+# errors that the environment or an input causes, by their module and name
+OUTSIDE = (
+    *("pyarrow.", "pandas.errors.", "pandas._libs.tslibs.", "yaml.", "zipfile.BadZipFile"),
+    *("json.decoder.", "zlib.error", "gzip.BadGzipFile", "lightgbm.basic.LightGBMError"),
+    *("lightning.fabric.utilities.exceptions.MisconfigurationException",),
+    *("lightning.pytorch.utilities.exceptions.MisconfigurationException",),
+    *("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError"),
+)
 
 
 class JobsFailedError(AlphazooError):
@@ -44,3 +57,52 @@ def shorten(items: Iterable[object], limit: int = 5) -> str:
     texts = [str(item) for item in items]
     rest = len(texts) - limit
     return ", ".join(texts[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def describe_fault(error: BaseException) -> str | None:
+    """Describe an error that a user, an input or the environment causes; None for a bug.
+
+    Settings that Lightning refuses, files that cannot be read or written, and a lack of memory
+    are such errors.
+
+    Returns:
+        The message in one line.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"out of memory{text and ': '}{text}"
+    if isinstance(error, AlphazooError | OSError):
+        return text or type(error).__name__
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    if any(name.startswith(OUTSIDE) for name in names):
+        return text or type(error).__name__
+    return None
+
+
+@contextmanager
+def as_input_errors() -> Iterator[None]:
+    """Raise an `InputError`, with its cause chained, for every error that is not a bug.
+
+    A lack of memory and `AlphazooError` are raised unchanged.
+    """
+    try:
+        yield
+    except (AlphazooError, MemoryError):
+        raise
+    except Exception as error:
+        text = describe_fault(error)
+        if text is None:
+            raise
+        raise InputError(text) from error
+
+
+def explain_grammar(given: str) -> str:
+    """Describe an override that Hydra's grammar cannot read, and how to quote it."""
+    key, separator, value = given.partition("=")
+    said = f"cannot read {given!r}"
+    if not separator:
+        return f"{said}: expected KEY=VALUE"
+    if given != given.strip():
+        return f"{said}: it begins or ends with a space or line break; leave that out"
+    escaped = re.sub(r'(\\*)("|\Z)', lambda x: 2 * x[1] + (x[2] and r"\""), value)
+    return f"{said}: quote the text for Hydra and the shell: " + quote(f'{key}="{escaped}"')

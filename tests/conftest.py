@@ -92,11 +92,11 @@ def _configs_are_read_once() -> Iterator[None]:
 
     def composed(name: str, overrides: Sequence[str], return_hydra_config: bool) -> DictConfig:
         shared = tuple(text for text in overrides if not text.startswith("folder="))
-        folder = [text for text in overrides if text.startswith("folder=")][-1]
         config = compose_once(name, overrides=shared, return_hydra_config=return_hydra_config)
         config = copy.deepcopy(config)
         with open_dict(config):
-            config.folder = folder.partition("=")[2]
+            for folder in (text for text in overrides if text not in shared):
+                config.folder = folder.partition("=")[2]
         return config
 
     def load(file: str | Path | IO[str]) -> Container:

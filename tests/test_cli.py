@@ -2,17 +2,24 @@
 
 import json
 import resource
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from conftest import EXPERIMENTS, MODELS, SEGMENTS, SMALL, Alphazoo, small_config, small_frame
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from alphazoo import cli
 from alphazoo.config import compose, config_dir, instantiate
+from alphazoo.errors import InputError
 from alphazoo.metrics import summary
 from alphazoo.models.gru import GRU
 
@@ -368,3 +375,87 @@ def test_every_trainer_composes(trainer: str) -> None:
     assert node["_target_"] == "lightning.pytorch.Trainer"
     assert node["gradient_clip_val"] == 3.0
     assert node["gradient_clip_algorithm"] == "value"
+
+
+# faults
+
+
+class FaultyError(Exception):
+    pass
+
+
+def raising(error: BaseException) -> Callable[[list[str]], None]:
+    def command(_: list[str]) -> None:
+        raise error
+
+    return command
+
+
+FAULTS = [
+    (OSError(28, "No space left on device", "out"), "No space left on device: 'out'"),
+    (PermissionError(13, "Permission denied", "out"), "Permission denied: 'out'"),
+    (MemoryError(), "out of memory"),
+    (pa.ArrowInvalid("not a\nParquet file"), "not a Parquet file"),
+    (pd.errors.ParserError("7 fields"), "7 fields"),
+    (MisconfigurationException("no such\ndevice"), "no such device"),
+    (OmegaConfBaseException("no such key"), "no such key"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), FAULTS, ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("command", ["train", "compare", "data check"])
+def test_a_fault_is_one_line(
+    command: str,
+    error: BaseException,
+    message: str,
+    alphazoo: Alphazoo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, command, raising(error))
+    result = alphazoo(*command.split())
+    assert isinstance(result.code, str)
+    assert result.code.startswith("error: ")
+    assert message in result.code
+    assert "\n" not in result.code
+    assert "Traceback" not in result.err
+
+
+def test_a_bug_gives_a_traceback_and_says_what_it_is(
+    alphazoo: Alphazoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "models", raising(FaultyError("x")))
+    result = alphazoo("models")
+    assert "Traceback" in result.err
+    assert isinstance(result.code, str)
+    assert "bug" in result.code
+
+
+def test_a_closed_pipe_ends_the_command_quietly() -> None:
+    found = subprocess.run(
+        [*["bash", "-o", "pipefail", "-c"], f"{sys.executable} -m alphazoo models | true"],
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr) == (141, "")
+
+
+def test_notebooks_get_an_input_error_with_its_cause() -> None:
+    with pytest.raises(InputError, match="unknown config key 'modl'") as found:
+        compose("modl=3")
+    assert found.value.__cause__ is not None
+    with pytest.raises(InputError, match="quote the text") as found:
+        compose("data.path=a=b")
+    with pytest.raises(InputError, match="no_such") as found:
+        instantiate(OmegaConf.create({"_target_": "alphazoo.no_such"}))
+    assert found.value.__cause__ is not None
+
+
+GRAMMAR = ["行情.csv", "epoch=3.csv", "a#b.csv", "<DATE>", "a'b\"c=d", "a\\b=c"]
+
+
+@pytest.mark.parametrize("value", GRAMMAR)
+def test_the_quotes_that_an_error_proposes_work(value: str, alphazoo: Alphazoo) -> None:
+    result = alphazoo("data", "check", "data=table", f"data.path={value}")
+    assert isinstance(result.code, str)
+    (quoted,) = shlex.split(result.code.partition("shell: ")[2])
+    assert compose("data=table", quoted).data.path == value

@@ -80,6 +80,17 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names the circle
 
 
+TEXT = {"read_text", "write_text", "FileHandler"}  # encode by the locale unless told
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_text_is_in_utf_8_whatever_the_locale(module: str) -> None:
+    for call in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", None) in TEXT:
+            given = [ast.unparse(x) for x in call.args] + [str(key.arg) for key in call.keywords]
+            assert {"encoding", "'utf-8'"} & set(given), f"line {call.lineno}: {ast.unparse(call)}"
+
+
 def test_few_files_lie_at_the_root() -> None:
     assert len([module for module in FILES if "." not in module]) <= ROOT
 

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
+from alphazoo.errors import as_input_errors
 from alphazoo.evaluation.run_report import report
 from alphazoo.runs.provenance import add_provenance
 from alphazoo.runs.resources import ResourceMonitor
@@ -46,7 +47,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     trust_config(config)
     check_instantiable(config)
     folder = Path(config.folder)
-    with locked_run(folder), open_trackers(config) as trackers:
+    with as_input_errors(), locked_run(folder), open_trackers(config) as trackers:
         if is_finished(config):
             log.info("%s is already finished: its metrics are returned unchanged", folder)
             return {

@@ -28,7 +28,10 @@ def silence_libraries() -> None:
 def log_to_file(file: Path) -> Iterator[None]:
     """Print log messages and append them to a file, as Hydra does."""
     root, level = logging.getLogger(), logging.getLogger().level
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
+    handlers: list[logging.Handler] = [
+        logging.StreamHandler(sys.stdout),
+        logging.FileHandler(file, encoding="utf-8"),
+    ]
     detailed = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
     for handler, line in zip(handlers, ("%(message)s", detailed), strict=True):
         handler.setFormatter(logging.Formatter(line))

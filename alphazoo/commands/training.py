@@ -77,7 +77,6 @@ def _check_folder(arguments: list[str]) -> None:
 
 def _train(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.utilities import rank_zero_only
 
     from alphazoo.commands.job import print_metrics, train
@@ -92,10 +91,7 @@ def _train(config: Any) -> None:
         from alphazoo.sweep.study import Pruning
 
         callbacks.append(Pruning(settings, Path(HydraConfig.get().sweep.dir), config.monitor))
-    try:
-        print_metrics(train(config, callbacks), config.folder)
-    except MisconfigurationException as error:  # an invalid setting of the trainer
-        raise InputError(" ".join(str(error).split())) from error
+    print_metrics(train(config, callbacks), config.folder)
 
 
 def _resume(folder: str, arguments: list[str], *, trust: bool) -> None:

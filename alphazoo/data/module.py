@@ -208,7 +208,7 @@ class MarketDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to reproduce the days, and a record of the data."""
-        self.setup()
+        self.days("train")  # fits the statistics, in case nothing is trained yet, as in a Tuner
         computed = self.computes_concepts
         return {
             "columns": list(self.features.columns),

@@ -60,7 +60,7 @@ def report(
         details=_describe(config, data),
         market=data.market,
         training=training_figures(read_log(logged).astype(float)) if logged.is_file() else (),
-        config=saved_config.read_text(),
+        config=saved_config.read_text(encoding="utf-8"),
         notes=_leaks(metrics),
     )
 

@@ -113,7 +113,7 @@ def _read(entry: Path) -> dict[str, Any] | None:
     if not (panel.exists() and meta.exists()):
         return None
     try:
-        found: dict[str, Any] = json.loads(meta.read_text())
+        found: dict[str, Any] = json.loads(meta.read_text(encoding="utf-8"))
         complete = panel.stat().st_size == 4 * math.prod(found["shape"])
         if complete and _panel_checksum(_map(panel, found["shape"])) == found["checksum"]:
             return found

@@ -12,7 +12,7 @@ def describe_model(name: str) -> str:
 
     kind = get_class(compose(f"model={name}").model._target_)
     parts = [inspect.getdoc(inspect.getmodule(kind)), inspect.getdoc(kind)]
-    parts.append((config_dir() / "model" / f"{name}.yaml").read_text())
+    parts.append((config_dir() / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
     return "\n\n".join(part.strip() for part in parts if part)
 
 

@@ -63,7 +63,7 @@ def _forget_peak() -> None:
         if trim is not None:
             trim(0)
         with suppress(OSError):  # without permission, the peak covers the whole process
-            (PROCESS / "clear_refs").write_text("5")
+            (PROCESS / "clear_refs").write_text("5", encoding="ascii")
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
 
@@ -71,7 +71,7 @@ def _forget_peak() -> None:
 def _peak() -> dict[str, float]:
     """Return the peak ``memory`` of the process in GB; empty if the system does not report it."""
     if sys.platform == "linux":
-        for line in (PROCESS / "status").read_text().splitlines():
+        for line in (PROCESS / "status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return {"memory": int(line.split()[1]) * 1024 / 1e9}
     if find_spec("resource") is None:  # Windows

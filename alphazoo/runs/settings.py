@@ -193,14 +193,16 @@ def _check(config: DictConfig, path: Place, value: Any, hint: Any) -> None:
 
 
 def _refusal(config: DictConfig, origin: Place, value: Any, hint: Any) -> InputError:
-    key, node = _dotted(origin), _node(config, origin)
-    made = f" ({node._value()})" if node is not None and node._is_interpolation() else ""
+    key, shown, node = _dotted(origin), _text(value), _node(config, origin)
+    if node is not None and node._is_interpolation():
+        raw = str(node._value())
+        shown = raw if "oc.env" in raw else f"{shown} ({raw})"  # a variable may hold a secret
     quotes = (
         f"; text that looks like another value needs quotes: \"{key}='TEXT'\""
         if isinstance(value, float | bool) and fits(str(value), hint)
         else ""
     )
-    return InputError(f"{key}={_text(value)}{made}: expected {describe(hint)}{quotes}")
+    return InputError(f"{key}={shown}: expected {describe(hint)}{quotes}")
 
 
 def _origin(config: DictConfig, path: Place) -> Place:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -44,7 +44,7 @@ class MLflow(Tracker):
         self,
         *,
         folder: Path,
-        tracking_uri: str,
+        tracking_uri: Annotated[str, "sqlite:///FILE or a URL"],
         experiment_name: str,
         run_name: str,
         model_name: str | None,

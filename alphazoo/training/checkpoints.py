@@ -1,5 +1,6 @@
 """Checkpoints from which an interrupted training run resumes to bit-identical weights."""
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from alphazoo.files import write_atomically
 from alphazoo.models.checkpoint import read_checkpoint, write_checkpoint
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+log = logging.getLogger(__name__)
+
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -106,3 +110,42 @@ class ResumableEarlyStopping(EarlyStopping):
         """Stop at once if the patience was already exhausted."""
         if self.wait_count and self.wait_count >= self.patience:
             trainer.should_stop = True
+
+
+def choose_weights(trainer: L.Trainer, monitor: str) -> str | None:
+    """Return the checkpoint that a run scores, and log which one it is.
+
+    Without a validation run there is no best epoch: the last checkpoint becomes ``best.ckpt``, so
+    that predictions use the weights of the scores.
+
+    Args:
+        trainer: After training.
+        monitor: Metric that chooses the best epoch.
+
+    Returns:
+        Path of the checkpoint; None if there is none.
+    """
+    callback = trainer.checkpoint_callback
+    if not isinstance(callback, BestCheckpoint):
+        return getattr(callback, "best_model_path", "") or None
+    if callback.best_model_path:
+        score = callback.best_model_score
+        value = "undefined" if score is None else f"{float(score):.4f}"
+        log.info("scored with the weights of the best epoch: %s is %s", monitor, value)
+        return callback.best_model_path
+    best, last = (Path(str(callback.dirpath)) / name for name in (BEST, LAST))
+    if not last.is_file():
+        return None
+    log.warning(
+        "no validation ran, so %s is unknown and there is no best epoch: scored with the weights "
+        "of the last step",
+        monitor,
+    )
+    rank_zero_only(_copy)(last, best)
+    trainer.strategy.barrier()
+    return str(best)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with write_atomically(target) as file:
+        shutil.copyfile(source, file)

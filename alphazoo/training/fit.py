@@ -25,9 +25,10 @@ from alphazoo.runs.run import PROVENANCE
 from alphazoo.runs.settings import check_settings
 from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import TRACKING, Tracker, log_settings
-from alphazoo.training.checkpoints import LAST, PREVIOUS
+from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
 from alphazoo.training.logs import truncate_log
 from alphazoo.training.resume import ResumePoint, resume_point
+from alphazoo.training.trainer_settings import check_trainer
 from alphazoo.training.warm_start import warm_start
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ RESULTS = (
     *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
 TRAINED = (
-    *(f"checkpoints/{name}" for name in ("best.ckpt", LAST, PREVIOUS)),
+    *(f"checkpoints/{name}" for name in (BEST, LAST, PREVIOUS)),
     *("windows", "logs"),
 )
 LOG_PREFIX = {"valid": "val", "test": "test", "predict": "predict"}
@@ -53,7 +54,7 @@ class FitResult:
         model: The model with the weights of the last epoch.
         data: Data of the training run.
         trainer: Trainer, which knows the device.
-        best: Checkpoint of the best epoch, or None.
+        best: Checkpoint of the best epoch, or of the last if no validation ran; None without one.
     """
 
     model: StockModel
@@ -108,8 +109,7 @@ def fit(
     device = trainer.strategy.root_device
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    return FitResult(model, data, trainer, best)
+    return FitResult(model, data, trainer, choose_weights(trainer, config.monitor))
 
 
 def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
@@ -128,6 +128,7 @@ def check_instantiable(config: DictConfig) -> None:
     Raises:
         InputError: An object cannot be instantiated, or ``ckpt`` or ``init_from`` is not a file.
     """
+    check_trainer(config.trainer)
     for name in ("datamodule", "averaging", "backtest"):
         instantiate(config.get(name))
     _make_model(config)

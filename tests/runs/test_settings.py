@@ -81,7 +81,7 @@ REFUSED = {
     "model.lr=nan": "model.lr=nan: expected a number (at least 0)",
     "model.lr=inf": "model.lr=inf: expected a number (at least 0)",
     "model.lr='1e-3'": "model.lr='1e-3': expected a number (at least 0)",
-    "model.lr=${oc.env:PATH}": "${oc.env:PATH}): expected a number (at least 0)",
+    "model.lr=${oc.env:PATH}": "model.lr=${oc.env:PATH}: expected a number (at least 0)",
     "patience=${seed}.5": "patience='0.5' (${seed}.5): expected a whole number",
     "label=null": "label=null: expected its settings",
     "optimizer._partial_=no": "optimizer._partial_=no: expected true or false",

@@ -428,7 +428,7 @@ def test_the_password_of_a_server_is_in_no_file_and_no_message(
         ),
         (
             ["logger=mlflow", "logger.mlflow.tracking_uri=null"],
-            "logger.mlflow.tracking_uri=null: expected text",
+            "logger.mlflow.tracking_uri=null: expected sqlite:///FILE or a URL",
         ),
         (
             ["logger=mlflow", "logger.mlflow.model_name=a/b"],
