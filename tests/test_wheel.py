@@ -1,6 +1,7 @@
 """The wheel by itself: configs inside, works outside the checkout, with nothing else installed."""
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -13,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def call(*command: object, cwd: Path) -> str:
-    result = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True
-    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    words = [str(part) for part in command]
+    result = subprocess.run(words, cwd=cwd, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -18,6 +18,7 @@ from alphazoo.models.checkpoint import read_checkpoint, write_checkpoint
 log = logging.getLogger(__name__)
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
+LAST_STATE = "LastCheckpoint"  # Lightning's key of its state begins with the name of the class
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -61,13 +62,14 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoints of the last two epochs, and the metrics a scheduler still needs.
+    """Keeps the checkpoints of the last two epochs, and the metrics that are still needed then.
 
-    Lightning steps a scheduler that monitors a metric, such as ReduceLROnPlateau, only after this
-    file is written, and skips that step when the training run is resumed.
+    Only after this file is written, Lightning logs the metrics of training, and steps a scheduler
+    that monitors a metric, such as ReduceLROnPlateau. A resumed run does what a killed one did not.
     """
 
     _metrics: Mapping[str, float] = {}
+    _row: Mapping[str, float] = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the logs, rename the last checkpoint to the previous one, and write the new one."""
@@ -78,12 +80,15 @@ class LastCheckpoint(ModelCheckpoint):
             with write_atomically(last.with_name(PREVIOUS)) as file:
                 shutil.copyfile(last, file)
         self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._row = {"epoch": trainer.current_epoch, "step": trainer.global_step - 1} | {
+            name: float(value) for name, value in trainer.logged_metrics.items()
+        }
         super().on_train_epoch_end(trainer, pl_module)
-        self._metrics = {}
+        self._metrics = self._row = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state and the metrics of the epoch."""
-        return {**super().state_dict(), "metrics": dict(self._metrics)}
+        """Return the state, the metrics of the epoch, and what of it the log must have."""
+        return {**super().state_dict(), "metrics": dict(self._metrics), "row": dict(self._row)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the metrics only; the path of the checkpoint may have changed."""
@@ -97,6 +102,13 @@ class LastCheckpoint(ModelCheckpoint):
             if isinstance(config.scheduler, ReduceLROnPlateau) and due:
                 config.scheduler.step(self._metrics[str(config.monitor)])
         self._metrics = {}
+
+
+def logged_row(checkpoint: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the log of metrics must have of the epoch after which a checkpoint was made."""
+    states = checkpoint.get("callbacks", {})
+    rows = [state.get("row") for name, state in states.items() if name.startswith(LAST_STATE)]
+    return dict(rows[0] or {}) if rows else {}
 
 
 class ResumableEarlyStopping(EarlyStopping):

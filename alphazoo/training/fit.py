@@ -26,7 +26,7 @@ from alphazoo.runs.settings import check_settings
 from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
-from alphazoo.training.logs import truncate_log
+from alphazoo.training.logs import repair_log
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.trainer_settings import check_trainer
 from alphazoo.training.warm_start import warm_start
@@ -180,7 +180,7 @@ def prepare_folder(
     for partial in (folder / "checkpoints").glob(".*.ckpt.*"):  # left by a killed process
         partial.unlink()
     if point and point.inside:
-        truncate_log(folder / "logs" / "metrics.csv", point.steps)
+        repair_log(folder / "logs" / "metrics.csv", point.steps, point.row)
     elif not keep:
         remove_files(folder, TRAINED)
         if config.get("ckpt") != "last":  # a run killed before its first checkpoint stays the same

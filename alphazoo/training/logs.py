@@ -2,6 +2,8 @@
 
 import csv
 import io
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,7 @@ from alphazoo.runs.read import read_log
 
 
 class MetricsLogger(CSVLogger):
-    """Lightning's CSV logger, except that it keeps the rows of an existing table.
-
-    If a process is killed between saving a checkpoint and writing the row of ``train/loss``, that
-    row is missing from the table.
-    """
+    """Lightning's CSV logger, except that it keeps the rows of an existing table."""
 
     @property
     @rank_zero_experiment
@@ -56,11 +54,29 @@ class _Writer(ExperimentWriter):
         """Lightning would delete the table of an earlier process."""
 
 
-def truncate_log(file: Path, steps: int) -> None:
-    """Keep only the rows of a metrics table below a step; a resumed run writes the others again."""
+def repair_log(file: Path, steps: int, last: Mapping[str, float]) -> None:
+    """Make a metrics table that of a run that has just written a checkpoint.
+
+    Rows of later steps are removed: the resumed run writes them again. What is missing because the
+    process was killed between writing the checkpoint and the row of ``train/loss`` is added.
+
+    Args:
+        file: The table; it may be missing.
+        steps: Optimiser steps made up to the checkpoint.
+        last: ``epoch``, ``step`` and metrics that were to be logged with the checkpoint.
+    """
     rows = _read(file)
-    if rows is not None:
-        write_table(rows[rows["step"].astype(int) < steps], file)
+    if rows is None:
+        rows = pd.DataFrame(columns=["epoch", "step"])
+    rows = rows[rows["step"].astype(int) < steps]
+    if last:
+        same = rows[rows["step"].astype(int) == last["step"]].dropna(axis=1, how="all")
+        missing = {name: x for name, x in last.items() if name not in same and not math.isnan(x)}
+        if missing:
+            row = pd.DataFrame([{"epoch": last["epoch"], "step": last["step"], **missing}])
+            rows = row if rows.empty else pd.concat([rows, row], ignore_index=True)
+    if file.is_file() or not rows.empty:
+        write_table(rows, file)
 
 
 def _read(file: Path) -> pd.DataFrame | None:

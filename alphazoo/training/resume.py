@@ -21,7 +21,7 @@ from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.folders import locked
 from alphazoo.runs.run import Run, read_provenance
 from alphazoo.runs.same_data import NEW_FOLDER, check_data
-from alphazoo.training.checkpoints import LAST, PREVIOUS
+from alphazoo.training.checkpoints import LAST, PREVIOUS, logged_row
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,14 @@ class ResumePoint:
         steps: Optimiser steps made so far.
         inside: Whether it lies in the run's own folder, whose logs are then continued.
         lineage: Lineage of the model, see `alphazoo.data.lineage`.
+        row: What the log must have of the last epoch, see `alphazoo.training.logs`.
     """
 
     file: Path
     steps: int
     inside: bool
     lineage: Lineage
+    row: Mapping[str, float]
 
 
 def resume_point(config: DictConfig, data: MarketDataModule) -> ResumePoint | None:
@@ -87,7 +89,7 @@ def resume_point(config: DictConfig, data: MarketDataModule) -> ResumePoint | No
     allow_leak = bool(config.get("allow_leak"))
     check_lineage(lineage, data, source=f"ckpt={file}", allow_leak=allow_leak)
     log.info("resuming from %s after %d epochs", file, checkpoint["epoch"] + 1)
-    return ResumePoint(file, checkpoint["global_step"], inside, lineage)
+    return ResumePoint(file, checkpoint["global_step"], inside, lineage, logged_row(checkpoint))
 
 
 def _describe(days: Mapping[str, Sequence[str]]) -> str:

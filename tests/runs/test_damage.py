@@ -16,7 +16,7 @@ from alphazoo.models.checkpoint import read_checkpoint, write_checkpoint
 from alphazoo.runs.run import Run, read_metrics, read_provenance
 from alphazoo.sweep.jobs import assign, read_job, read_jobs, run_job
 from alphazoo.tracking import last_step
-from alphazoo.training.logs import truncate_log
+from alphazoo.training.logs import repair_log
 
 BOMB = "datamodule: {}\na: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -198,7 +198,7 @@ def test_a_damaged_log_is_not_resumed(run: Path) -> None:
     file = run / "logs" / "metrics.csv"
     file.write_bytes(b"\xff\xfe\x00" + file.read_bytes())
     with pytest.raises(InputError, match=r"metrics\.csv is damaged"):
-        truncate_log(file, 1)
+        repair_log(file, 1, {})
 
 
 def test_commands_name_the_damaged_file(alphazoo: Alphazoo, run: Path) -> None:

@@ -58,28 +58,61 @@ def model(name: str) -> list[str]:
     return model_overrides(name, hidden_size=4, dropout=0.0, k_day=3)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "gru" else pytest.mark.slow)
-        for name in MODELS
-        if name != "lightgbm"  # refuses, see test_lightgbm
-    ],
-)
-def test_two_processes_train_the_model_of_one_that_takes_two_days_a_step(
-    alphazoo: Alphazoo, tmp_path: Path, name: str
-) -> None:
-    told = [*model(name), "trainer.max_epochs=6", "patience=1"]
-    finish(train(tmp_path / "two", *told, *TWO))
-    alone(alphazoo, *told)
-    assert_same(tmp_path / "two", tmp_path / "one")
-    metrics, log = results(tmp_path / "two")
+SETTINGS = ["trainer.max_epochs=6", "patience=1"]
+
+
+def check_against_one_process(alphazoo: Alphazoo, two: Path, one: Path, name: str) -> None:
+    alone(alphazoo, *model(name), *SETTINGS)
+    assert_same(two, one)
+    metrics, log = results(two)
     assert log["epoch"].max() < 6  # training was stopped early
-    scores = pd.read_parquet(tmp_path / "two" / "scores.parquet")
+    scores = pd.read_parquet(two / "scores.parquet")
     assert not scores.duplicated(["date", "symbol"]).any()
     test = scores[scores["split"] == "test"]
     assert test["date"].nunique() == metrics["test/days"] == 31  # an odd number, too
     assert summary(test)["ic"] == pytest.approx(metrics["test/ic"], abs=1e-12)
+
+
+def test_two_processes_train_the_model_of_one_that_takes_two_days_a_step(
+    alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    finish(train(tmp_path / "two", *model("gru"), *SETTINGS, *TWO))
+    check_against_one_process(alphazoo, tmp_path / "two", tmp_path / "one", "gru")
+
+
+# several trainings one after another, by the same processes
+ONE_AFTER_ANOTHER = """
+import json, sys
+from alphazoo.cli import main
+
+for arguments in json.loads(sys.argv.pop(1)):
+    sys.argv[1:] = arguments
+    main()
+"""
+OTHERS = [name for name in MODELS if name not in ("gru", "lightgbm")]  # it refuses: test_lightgbm
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of the other models, each trained by two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "each.py").write_text(ONE_AFTER_ANOTHER, encoding="utf-8")
+    asked = [
+        ["train", *ANYWHERE, *model(name), *SETTINGS, *TWO, f"hydra.run.dir={folder / name}"]
+        for name in OTHERS
+    ]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launcher, str(folder / "each.py"), json.dumps(asked)]
+    subprocess.run(command, check=True, timeout=600)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_two_processes_train_every_model_like_one(
+    alphazoo: Alphazoo, tmp_path: Path, trained_by_two: Path, name: str
+) -> None:
+    check_against_one_process(alphazoo, trained_by_two / name, tmp_path / "one", name)
 
 
 @pytest.mark.slow

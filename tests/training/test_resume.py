@@ -147,7 +147,7 @@ def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.5, 1, 2, 4, 8])
+@pytest.mark.parametrize("seconds", [1, 4])
 def test_a_process_may_be_killed_at_any_time(
     alphazoo: Alphazoo, tmp_path: Path, seconds: float
 ) -> None:

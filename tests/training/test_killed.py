@@ -1,0 +1,94 @@
+"""A run that is killed at any file operation ends, started again, as one that never was killed."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SMALL, exit_code
+from test_resume import check_same_settings
+
+from alphazoo.runs.run import Run
+
+TRAIN = [
+    *("train", *SMALL, "model=linear", "trainer.max_epochs=2", "patience=100"),
+    "++trainer.limit_train_batches=2",
+]
+OPERATIONS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
+WRITES = os.O_WRONLY | os.O_RDWR
+KILLS = 5  # in the default run of the tests
+
+
+def alphazoo(folder: Path, *arguments: str, kill_at: int | None = None) -> int:
+    """Run a command in a process of its own.
+
+    Args:
+        folder: Whose files are watched.
+        kill_at: Kill the process before this operation that changes a file; from 1 on.
+
+    Returns:
+        How many operations there were; the negative signal if one ended the process.
+    """
+    count, reader, writer = 0, *os.pipe()
+
+    def watch(event: str, details: tuple[object, ...]) -> None:
+        nonlocal count
+        if event not in OPERATIONS or not str(details[0]).startswith(str(folder)):
+            return
+        if event == "open" and not int(str(details[2])) & WRITES:
+            return
+        count += 1
+        if count == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if not (process := os.fork()):
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.addaudithook(watch)
+        code = exit_code(*arguments)
+        os.write(writer, str(count if code == 0 else code).encode())
+        os._exit(0)
+    os.close(writer)
+    status = os.waitpid(process, 0)[1]
+    with os.fdopen(reader) as said:
+        text = said.read()
+    if os.WIFSIGNALED(status):
+        return -os.WTERMSIG(status)
+    assert text.isdigit(), text
+    return int(text)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A run that was not killed, and the number of its file operations."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, alphazoo(folder, *TRAIN, f"hydra.run.dir={folder}")
+
+
+@pytest.mark.parametrize(
+    "part", ["some", *(pytest.param(part, marks=pytest.mark.slow) for part in ("odd", "even"))]
+)
+def test_a_run_that_is_killed_at_any_file_operation(
+    part: str, whole: tuple[Path, int], tmp_path: Path
+) -> None:
+    known, count = whole
+    assert count > 50
+    first, step = {"some": (1, count // KILLS), "odd": (1, 2), "even": (2, 2)}[part]
+    for number in range(first, count + 1, step):
+        folder = tmp_path / str(number)
+        begin = [*TRAIN, f"hydra.run.dir={folder}"]
+        assert alphazoo(folder, *begin, kill_at=number) == -signal.SIGKILL
+        resumes = number % 4 < 2 and (folder / "config.yaml").is_file()
+        alphazoo(folder, *(["train", f"run={folder}"] if resumes else begin))
+        check_same_settings(known, folder)
+        assert Run.open(folder).scores.equals(Run.open(known).scores), number
+        pd.testing.assert_frame_equal(
+            *(pd.read_csv(run / "logs" / "metrics.csv") for run in (known, folder))
+        )
+        assert files(folder) == files(known), number
