@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from alphazoo.commands import data, scoring, training, zoo
-from alphazoo.errors import AlphazooError, describe_fault, did_you_mean
+from alphazoo.commands.stopping import stopped_by_signals
+from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
@@ -81,16 +82,21 @@ def main() -> None:
 
 
 def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        command(arguments)
-        return
     try:
-        command(arguments)
-        sys.stdout.flush()  # a closed pipe is noticed here, not when the interpreter exits
+        with stopped_by_signals():
+            command(arguments)
+            sys.stdout.flush()  # a closed pipe is noticed here, not when the interpreter exits
+    except StoppedError as stop:
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it
+            hint = "".join(f"; {note}" for note in getattr(stop, "__notes__", [])[-1:])
+            print(f"error: {stop}{hint}", file=sys.stderr)
+        sys.exit(128 + stop.number)
     except BrokenPipeError:  # the reader, such as head, has what it wants
         _discard_output()
         sys.exit(128 + 13)  # of a process that SIGPIPE ended
     except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
         text = _describe(error, arguments)
         if text is not None:
             sys.exit(f"error: {text}")

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from shlex import quote
+from signal import Signals
 
 
 class AlphazooError(Exception):
@@ -35,6 +36,18 @@ class JobsFailedError(AlphazooError):
 
 class PrunedError(Exception):
     """A trial of a search was stopped early because it did worse than others; not a failure."""
+
+
+class StoppedError(BaseException):
+    """A signal stopped the command; the last of its notes says how to go on.
+
+    Args:
+        number: Number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {Signals(number).name}")
+        self.number = number
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -104,5 +117,10 @@ def explain_grammar(given: str) -> str:
         return f"{said}: expected KEY=VALUE"
     if given != given.strip():
         return f"{said}: it begins or ends with a space or line break; leave that out"
-    escaped = re.sub(r'(\\*)("|\Z)', lambda x: 2 * x[1] + (x[2] and r"\""), value)
-    return f"{said}: quote the text for Hydra and the shell: " + quote(f'{key}="{escaped}"')
+    return f"{said}: quote the text for Hydra and the shell: " + quote(f"{key}={quoted(value)}")
+
+
+def quoted(text: str) -> str:
+    """Quote a text for Hydra's grammar of overrides."""
+    escaped = re.sub(r'(\\*)("|\Z)', lambda x: 2 * x[1] + (x[2] and r"\""), text)
+    return f'"{escaped}"'

@@ -377,6 +377,29 @@ def test_every_trainer_composes(trainer: str) -> None:
     assert node["gradient_clip_algorithm"] == "value"
 
 
+@pytest.mark.parametrize("folder", ["mine", "my yaml, (1) = new", 'a"b', "数据", "back\\slash"])
+def test_a_folder_may_have_any_name(folder: str, alphazoo: Alphazoo, tmp_path: Path) -> None:
+    group = tmp_path / folder / "model"
+    group.mkdir(parents=True)
+    (group / "tiny.yaml").write_text("defaults: [linear]\nlr: 0.5\n", encoding="utf-8")
+    told = [*SMALL, "model=tiny", "--config-dir", folder, "trainer.max_epochs=1"]
+    assert alphazoo("train", *told, "hydra.run.dir=run").code == 0  # between overrides, too
+    assert alphazoo("data", "check", f"--config-dir={folder}", *SMALL).code == 0
+    out = f"out={folder}/out"
+    assert alphazoo("predict", "run=run", "date=2015-06-01", f"--config-dir={folder}").code == 0
+    scored = ["evaluate", "scores=run/scores.parquet", *SMALL[:-5], out]
+    assert alphazoo(*scored).code == 0
+    assert (tmp_path / folder / "out" / "report.html").is_file()
+
+
+def test_a_config_dir_that_is_not_there_is_named(alphazoo: Alphazoo) -> None:
+    for command in (["train"], ["data", "check"], ["predict", "run=none"]):
+        result = alphazoo(*command, "--config-dir", "nowhere")
+        assert (
+            result.code == "error: --config-dir: expected a folder with yaml files, got 'nowhere'"
+        )
+
+
 # faults
 
 

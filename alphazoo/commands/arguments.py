@@ -1,12 +1,13 @@
 """Parse the arguments of a command: its own, and overrides of the config."""
 
-import os
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, quoted
+
+CONFIG_DIR = ("--config-dir", "-cd")
+WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--info", "-i")
 
 
 def split_arguments(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
@@ -45,14 +46,39 @@ def take_config_dir(arguments: list[str]) -> tuple[list[str], list[Path]]:
 
     Returns:
         The other arguments, and the folder if there is one.
+
+    Raises:
+        InputError: The folder does not exist.
     """
-    parts = [part for argument in arguments for part in argument.split("=", 1)]
-    for flag, folder in pairwise(parts):
-        if flag in ("--config-dir", "-cd"):
-            sys.path.insert(0, os.path.abspath(folder))
-            rest = [a for a in arguments if a not in (flag, folder, f"{flag}={folder}")]
-            return rest, [Path(folder).absolute()]
-    return arguments, []
+    rest: list[str] = []
+    found: list[Path] = []
+    given = iter(arguments)
+    for argument in given:
+        flag, separator, value = argument.partition("=")
+        if flag not in CONFIG_DIR:
+            rest.append(argument)
+            continue
+        name = value if separator else next(given, "")
+        if not name or not Path(name).is_dir():
+            raise InputError(f"{flag}: expected a folder with yaml files, got {name!r}")
+        found = [Path(name).absolute()]
+        sys.path.insert(0, str(found[0]))
+    return rest, found
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Move flags of Hydra before the overrides, among which it does not accept them."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in WITH_VALUE:
+            flags += [value for value in [next(given, None)] if value is not None]
+    return [*flags, *overrides]
 
 
 def compose_config(arguments: list[str], *groups: str) -> Any:
@@ -61,6 +87,7 @@ def compose_config(arguments: list[str], *groups: str) -> Any:
     from alphazoo.runs.settings import check_settings
 
     rest, own = take_config_dir(arguments)
-    config = compose(*rest, *(f"hydra.searchpath=[file://{folder}]" for folder in own))
+    search = (f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in own)
+    config = compose(*rest, *search)
     check_settings(config, *groups)
     return config

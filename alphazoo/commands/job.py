@@ -2,15 +2,17 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from alphazoo.errors import as_input_errors
+from alphazoo.errors import StoppedError, as_input_errors
 from alphazoo.evaluation.run_report import report
 from alphazoo.runs.provenance import add_provenance
 from alphazoo.runs.resources import ResourceMonitor
@@ -47,7 +49,12 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     trust_config(config)
     check_instantiable(config)
     folder = Path(config.folder)
-    with as_input_errors(), locked_run(folder), open_trackers(config) as trackers:
+    with (
+        _resumable(folder),
+        as_input_errors(),
+        locked_run(folder),
+        open_trackers(config) as trackers,
+    ):
         if is_finished(config):
             log.info("%s is already finished: its metrics are returned unchanged", folder)
             return {
@@ -65,6 +72,17 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
         if config.report:
             report(config, metrics, scores, data, concepts)
     return metrics
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Add to a stop by a signal how to go on."""
+    try:
+        yield
+    except StoppedError as stop:
+        if (folder / "config.yaml").is_file():
+            stop.add_note(f"alphazoo train run={quote(str(folder))} goes on from the last epoch")
+        raise
 
 
 @rank_zero_only

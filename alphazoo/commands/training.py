@@ -8,9 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import flags_as_keys, split_arguments, take_config_dir, truth
+from alphazoo.commands.arguments import (
+    flags_as_keys,
+    flags_first,
+    split_arguments,
+    take_config_dir,
+    truth,
+)
 from alphazoo.commands.output import log_to_file, silence_libraries
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, quoted
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -39,9 +45,10 @@ def train(arguments: list[str]) -> None:
             except Exception as error:  # raised below, so that Hydra does not print it as well
                 errors.append(error)
 
-    take_config_dir(arguments)
     _check_folder(arguments)
-    sys.argv = ["alphazoo train", *arguments]
+    rest, folders = take_config_dir(arguments)
+    own_yaml = [f"--config-dir={folder}" for folder in folders]
+    sys.argv = ["alphazoo train", *own_yaml, *flags_first(rest)]
     start = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
@@ -116,5 +123,6 @@ def benchmark(arguments: list[str]) -> None:
             "expected: alphazoo benchmark [model=...] [features=...] [seed=...] [budget=0.05] "
             "[out=FOLDER] [data=...]"
         )
-    keys = {"budget": "hydra.sweeper.budget", "out": "hydra.sweep.dir"}
-    train(["sweep=benchmark", *rest, *(f"{keys[name]}={value}" for name, value in own.items())])
+    told = [f"hydra.sweeper.budget={own['budget']}"] if "budget" in own else []
+    told += [f"hydra.sweep.dir={quoted(own['out'])}"] if "out" in own else []
+    train(["sweep=benchmark", *rest, *told])

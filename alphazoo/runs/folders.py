@@ -46,6 +46,19 @@ def locked(folder: Path, doing: str = "writes to it", *, new: bool = False) -> I
         lock.release()
 
 
+def is_locked(folder: Path) -> bool:
+    """Return whether another process holds the lock of a folder."""
+    lock = FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
+    if lock.is_locked or not (folder / LOCK).exists():  # this process holds it, or nobody
+        return False
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 @contextmanager
 def results_folder(name: str | None) -> Iterator[Path]:
     """Lock the folder that a command writes to; by default a new one, named by the time.

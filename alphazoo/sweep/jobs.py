@@ -13,11 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from typing_extensions import TypedDict
 
-from alphazoo.errors import AlphazooError, InputError, PrunedError
+from alphazoo.errors import AlphazooError, InputError, PrunedError, StoppedError
 from alphazoo.files import write_json
+from alphazoo.runs.folders import is_locked
 from alphazoo.runs.read import read_json
 from alphazoo.runs.settings import check_settings
 from alphazoo.sweep.locks import claim_gpu
+from alphazoo.sweep.orphans import end_with_sweep
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ def run_in_sweep(config: DictConfig, task: Callable[[DictConfig], object]) -> No
             )
         task(config)
 
+    end_with_sweep()
     claim_gpu(config, Path(hydra.sweep.dir))
     run_job(Path(hydra.runtime.output_dir), hydra.overrides.task, run_on_one_device)
 
@@ -114,8 +117,12 @@ def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) 
     """Run a job and write its status into its folder.
 
     Errors are recorded and not raised, so that the other jobs of the sweep continue. Only if the
-    process is killed does the status stay ``"running"``.
+    process is killed does the status stay ``"running"``. A job that another process runs is left
+    alone, and so is its status.
     """
+    if is_locked(folder):
+        log.error("error: %s is in use: another process trains in it", folder)
+        return
     start = time.monotonic()
     job = Job([*overrides])
     write_json(folder / STATUS, asdict(job))
@@ -131,8 +138,12 @@ def run_job(folder: Path, overrides: Sequence[str], task: Callable[[], object]) 
     except Exception as error:  # no error may stop the other jobs
         job.status, job.error = "failed", f"{type(error).__name__}: {error}"
         log.exception("error")
-    job.seconds = time.monotonic() - start
-    write_json(folder / STATUS, asdict(job))
+    except StoppedError as stop:
+        job.status, job.error = "failed", str(stop)
+        raise
+    finally:
+        job.seconds = time.monotonic() - start
+        write_json(folder / STATUS, asdict(job))
 
 
 def refuse_job(folder: Path, overrides: Sequence[str], reason: str) -> None:

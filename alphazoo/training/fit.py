@@ -28,6 +28,7 @@ from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
 from alphazoo.training.logs import repair_log
 from alphazoo.training.resume import ResumePoint, resume_point
+from alphazoo.training.signals import KeepSignalHandler
 from alphazoo.training.trainer_settings import check_trainer
 from alphazoo.training.warm_start import warm_start
 
@@ -157,7 +158,7 @@ def _make_trainer(
     if config.get("averaging"):
         averaging = instantiate(config.averaging)
         trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set by a connector
-    trainer.callbacks += callbacks  # type: ignore[attr-defined]  # likewise
+    trainer.callbacks += [*callbacks, KeepSignalHandler()]  # type: ignore[attr-defined]  # likewise
     trainer.loggers = [*trainer.loggers, *trackers]
     return trainer
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from alphazoo.bounds import NonNegativeInt, PositiveInt
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, StoppedError
 from alphazoo.files import write_text
 
 log = logging.getLogger(__name__)
@@ -81,10 +82,17 @@ class AlphazooSweeper(Sweeper):
 
     def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
         """Run jobs; each writes its status into its folder."""
+        from alphazoo.sweep.orphans import sweep_process
+
         told = [[*job, f"hydra.sweep.subdir={path.name}"] for path, job in jobs.items()]
         try:
             if told:
-                self.launcher.launch(told, initial_job_idx=0)
+                with sweep_process():
+                    self.launcher.launch(told, initial_job_idx=0)
+        except StoppedError as stop:
+            where = quote(f"hydra.sweep.dir={self.config.hydra.sweep.dir}")
+            stop.add_note(f"the same command with {where} runs what is missing")
+            raise
         except Exception as error:  # a process was killed: its jobs have no final status
             log.error("%s: %s", type(error).__name__, error)
 

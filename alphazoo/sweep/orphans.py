@@ -1,0 +1,40 @@
+"""Processes that run the jobs of a sweep end when the sweep does, also when it was killed."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+VARIABLE = "ALPHAZOO_SWEEP_PROCESS"
+INTERVAL = 1.0  # seconds between two looks at the parent process
+
+
+@contextmanager
+def sweep_process() -> Iterator[None]:
+    """Tell processes that are started in this context which process runs the sweep."""
+    os.environ[VARIABLE] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+
+
+@cache
+def end_with_sweep() -> None:
+    """End this process as soon as its parent has ended, if that runs the sweep.
+
+    Otherwise a worker of a killed joblib sweep would train on. Jobs of Submitit have another
+    parent: they go on without the sweep, as those of a cluster must.
+    """
+    parent = os.getppid()
+    if os.environ.get(VARIABLE) != str(parent):
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(INTERVAL)
+        os._exit(1)  # the checkpoint of the last epoch is complete
+
+    threading.Thread(target=watch, daemon=True).start()
