@@ -66,16 +66,28 @@ def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
+    from alphazoo.data.scores import NAMES
     from alphazoo.evaluation.evaluate import evaluate_file
 
-    own, rest = split_arguments(arguments, "scores", "out", "hydra.run.dir", "drop_unknown")
+    reading = ("date_format", "timezone", *(f"columns.{name}" for name in NAMES))
+    names = ("scores", "out", "hydra.run.dir", "drop_unknown", *reading)
+    own, rest = split_arguments(arguments, *names)
     if "scores" not in own:
         raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
+    columns = {name: own[f"columns.{name}"] for name in NAMES if f"columns.{name}" in own}
     drop_unknown = truth(own, "drop_unknown")
     config = compose_config(rest, "data", "label", "backtest")
     with results_folder(own.get("out") or own.get("hydra.run.dir")) as folder:
         refuse_run_folder(folder)
-        found = evaluate_file(config, own["scores"], folder, drop_unknown=drop_unknown)
+        found = evaluate_file(
+            config,
+            own["scores"],
+            folder,
+            drop_unknown=drop_unknown,
+            columns=columns,
+            date_format=own.get("date_format"),
+            timezone=own.get("timezone"),
+        )
     print_evaluation(found.metrics)
     print(f"results: {folder}")
 

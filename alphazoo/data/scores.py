@@ -73,7 +73,7 @@ def read_scores(
     names = _find_names(column_names(opened), columns or {}, source)
     numbers = [name for name in ("score", "return") if name in names]
     found = read_columns(opened, names, key="columns", optional=OPTIONAL, numbers=numbers)
-    rules = DateRules(date_format, timezone, setting="{}={} in read_scores")
+    rules = DateRules(date_format, timezone, setting="{}={}")
     dates, days = parse_dates(found, "date", rules)
     symbols, stocks = parse_symbols(found)
     check_unique(found, dates, symbols, days, stocks)
@@ -106,17 +106,22 @@ def _find_names(found: Collection[str], columns: Mapping[str, str], source: str)
             names[name] = parse_text_setting(columns[name], f"columns.{name}")
         elif len(matches) > 1:
             raise InputError(
-                f"{source} has several columns for {name}: {', '.join(matches)}; choose one with "
-                f"columns={{{name!r}: NAME}}"
+                f"{source} has several columns for {name}: {', '.join(matches)}; "
+                f"{_setting(name)} chooses one"
             )
         elif matches:
             names[name] = matches[0]
         elif name not in OPTIONAL:
             raise InputError(
-                f"{source} has no column {' or '.join(aliases)}: rename one, or pass its name to "
-                f"read_scores as columns={{{name!r}: NAME}}; available: {shorten(found, 20)}"
+                f"{source} has no column {' or '.join(aliases)}: {_setting(name)} gives its name; "
+                f"available: {shorten(found, 20)}"
             )
     return names
+
+
+def _setting(name: str) -> str:
+    """How to choose a column, on the command line and in Python."""
+    return f"columns.{name}=NAME (in Python, columns={{{name!r}: NAME}})"
 
 
 def join_returns(

@@ -17,6 +17,7 @@ from alphazoo.backtest.result import Backtest
 from alphazoo.config import instantiate
 from alphazoo.data.labels import Label
 from alphazoo.data.scores import join_returns, read_scores
+from alphazoo.errors import InputError
 from alphazoo.evaluation.analysis import Analysis, analyse, write_analysis
 from alphazoo.evaluation.report import write_report
 from alphazoo.files import write_json
@@ -43,10 +44,12 @@ class Evaluation:
     Attributes:
         analysis: Signal analysis of the scores against raw forward returns.
         backtest: Backtest of the scores, or None.
+        refusal: Why the scores cannot be backtested, if a backtest was wanted.
     """
 
     analysis: Analysis
     backtest: Backtest | None
+    refusal: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -65,7 +68,7 @@ def evaluate(
     backtest: partial[Backtest] | None,
     concepts: Concepts | None = None,
 ) -> Evaluation:
-    """Analyse scores and backtest them.
+    """Analyse scores and backtest them; if they cannot be backtested, a warning says why.
 
     Args:
         scores: Columns ``date symbol score return``, such as the test rows of ``scores.parquet``.
@@ -75,14 +78,25 @@ def evaluate(
         concepts: Concepts for the IC by concept.
 
     Raises:
-        InputError: The scores do not fit the market, or are too few for the backtest.
+        InputError: The scores do not fit the market.
     """
     analysis = analyse(scores, market, concepts=concepts, holding=label.sell - label.buy)
-    return Evaluation(analysis, backtest(scores, market) if backtest else None)
+    try:
+        return Evaluation(analysis, backtest(scores, market) if backtest else None)
+    except InputError as error:
+        log.warning("no backtest: %s", error)
+        return Evaluation(analysis, None, str(error))
 
 
 def evaluate_file(
-    config: DictConfig, scores: str | Path, folder: Path, *, drop_unknown: bool = False
+    config: DictConfig,
+    scores: str | Path,
+    folder: Path,
+    *,
+    drop_unknown: bool = False,
+    columns: Mapping[str, str] | None = None,
+    date_format: str | None = None,
+    timezone: str | None = None,
 ) -> Evaluation:
     """Evaluate a score file of any tool, and write what `write_evaluation` writes.
 
@@ -92,6 +106,9 @@ def evaluate_file(
             only the rows of that split are used.
         folder: Folder to write into.
         drop_unknown: See `alphazoo.data.scores.join_returns`.
+        columns: The table's own column names, see `alphazoo.data.scores.read_scores`.
+        date_format: Format of dates that are text, see there.
+        timezone: Time zone of the exchange, see there.
 
     Raises:
         InputError: The file or the data cannot be used, or do not fit each other.
@@ -100,7 +117,7 @@ def evaluate_file(
     label: Label = instantiate(config.label)
     backtest = instantiate(config.get("backtest")) or None
     market: Market = instantiate(config.data.market)()
-    table = read_scores(scores)
+    table = read_scores(scores, columns=columns, date_format=date_format, timezone=timezone)
     if "split" in table and "test" in set(table["split"]):
         table = table[table["split"] == "test"]
     table = join_returns(table, market, label, drop_unknown=drop_unknown)
@@ -144,13 +161,14 @@ def write_evaluation(
         found.backtest.write(folder)
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     details = {**details, "created": created, "versions": _versions()}
+    refusal = [f"There is no backtest: {found.refusal}."] if found.refusal else []
     write_report(
         folder,
         title,
         found.analysis,
         found.backtest,
         details=details,
-        caveats=[*notes, *caveats(market, found.backtest)],
+        caveats=[*notes, *refusal, *caveats(market, found.backtest)],
         training=training,
         config=config,
     )

@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +38,9 @@ def report(
     """
     folder = Path(config.folder)
     test = scores[scores["split"] == "test"]
-    evaluate_test = partial(evaluate, test, data.market, label=data.label, concepts=concepts)
+    backtest = instantiate(config.get("backtest")) or None
     try:
-        try:
-            found = evaluate_test(backtest=instantiate(config.get("backtest")) or None)
-        except InputError as error:
-            log.warning("no backtest: %s", error)
-            found = evaluate_test(backtest=None)
+        found = evaluate(test, data.market, label=data.label, backtest=backtest, concepts=concepts)
     except InputError as error:
         log.warning("no report: %s", error)
         return

@@ -124,5 +124,5 @@ def _git() -> dict[str, Any] | None:
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=10)
-    return done.stdout.strip()
+    done = subprocess.run(command, capture_output=True, check=True, timeout=10)
+    return done.stdout.decode(errors="replace").strip()

@@ -105,9 +105,9 @@ def test_scores_that_are_not_finite_are_counted_once_and_left_out(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"score": None}, "no column score: rename one, .*columns={'score': NAME}"),
+        ({"score": None}, "no column score: columns.score=NAME .*columns={'score': NAME}"),
         ({"date": None}, "no column date or datetime"),
-        ({"Datetime": "2015-01-01"}, "several columns for date: date, Datetime; choose"),
+        ({"Datetime": "2015-01-01"}, "several columns for date: date, Datetime; columns.date=NAME"),
         ({"date": "2015-01-01"}, "9 rows that repeat .* of another: 2015-01-01 ST0"),
         (
             {"date": ["soon"] + ["2015-01-01"] * 11},

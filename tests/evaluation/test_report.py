@@ -307,3 +307,23 @@ def test_an_ensemble_is_a_run_of_its_own(
 def test_every_market_has_a_backtest_of_its_own() -> None:
     for data in ("qlib", "table", "synthetic"):
         assert compose(f"data={data}").backtest.strategy.topk > 0
+
+
+def test_a_day_without_differences_costs_the_backtest_and_nothing_else(
+    alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    prices = small_frame(n_days=60)
+    prices.to_parquet(tmp_path / "prices.parquet")
+    scores = prices[["date", "symbol"]].assign(pred=prices["volume"])
+    scores.loc[scores["date"] == prices["date"].unique()[40], "pred"] = 0.5
+    scores.to_csv(tmp_path / "pred.csv", index=False)
+    told = ["data=table", "data.path=prices.parquet", "backtest.strategy.topk=2"]
+    told += ["backtest.strategy.n_drop=1", "out=out"]
+    refused = str(alphazoo("evaluate", "scores=pred.csv", *told).code)
+    assert "pred.csv has no column score: columns.score=NAME (in Python, columns=" in refused
+    assert alphazoo("evaluate", "scores=pred.csv", *told, "columns.score=pred").code == 0
+    daily = pd.read_parquet(tmp_path / "out" / "analysis" / "daily.parquet")
+    assert daily["ic"].count() == 57  # the last two days have no return
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "There is no backtest: on 1 days all scores are equal" in page
+    assert not (tmp_path / "out" / "backtest.parquet").exists()

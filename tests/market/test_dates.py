@@ -209,7 +209,7 @@ def test_prices_and_scores_take_format_and_zone(tmp_path: Path) -> None:
     ).dates.equals(found.dates)
     scores = written[["date", "symbol"]].assign(score=frame["close"])
     assert (read_scores(scores, date_format="%d/%m/%y")["date"] == frame["date"]).all()
-    with pytest.raises(InputError, match="date_format=%d/%m/%y in read_scores"):
+    with pytest.raises(InputError, match="date_format=%d/%m/%y,"):
         read_scores(scores)
 
 
