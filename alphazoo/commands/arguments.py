@@ -62,8 +62,18 @@ def take_config_dir(arguments: list[str]) -> tuple[list[str], list[Path]]:
         if not name or not Path(name).is_dir():
             raise InputError(f"{flag}: expected a folder with yaml files, got {name!r}")
         found = [Path(name).absolute()]
+        _check_yaml(found[0])
         sys.path.insert(0, str(found[0]))
     return rest, found
+
+
+def _check_yaml(folder: Path) -> None:
+    """Raise an `InputError` that names a file which is not UTF-8; Hydra would not name it."""
+    for file in [*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]:
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file} is not UTF-8: {error}") from error
 
 
 def flags_first(arguments: list[str]) -> list[str]:

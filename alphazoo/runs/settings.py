@@ -23,6 +23,7 @@ from alphazoo.bounds import describe, fits, item_hint
 from alphazoo.config import better
 from alphazoo.errors import InputError, did_you_mean
 from alphazoo.runs.schema import GROUPS, HYDRA_KEYS, NARROWER, NODES, OPTIONAL, OWN, RUN, Place
+from alphazoo.runs.secrets import refuse_secrets
 
 
 def check_settings(config: DictConfig, *needed: str) -> None:
@@ -38,6 +39,7 @@ def check_settings(config: DictConfig, *needed: str) -> None:
     Raises:
         InputError: Names the key, its value and what is allowed.
     """
+    refuse_secrets(config)
     unresolved = None
     # keys of the run come first, because nodes repeat them
     for name in sorted(map(str, config), key=lambda name: name not in RUN):
@@ -65,6 +67,7 @@ def check_sweeper(config: DictConfig) -> None:
     Raises:
         InputError: Names the key, its value and what is allowed.
     """
+    refuse_secrets(config.hydra.sweeper, "hydra.sweeper")
     settings = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     for path, node in _nodes(settings, ("hydra", "sweeper")):
         _check_node(config, path, node)

@@ -6,7 +6,6 @@ metrics of ``metrics.json`` and the main files of the run folder.
 """
 
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,8 +41,6 @@ DIGESTS = (
     "provenance.data.parts",
     "provenance.data.months",
 )  # many, and of no use beside the fingerprint
-ENV = re.compile(r"\$\{oc\.env:\w+\}")
-PASSWORD = re.compile(r"//[^/@:\s]*:[^/\s]+@")
 
 
 class Tracker(Logger):
@@ -81,7 +78,6 @@ def open_trackers(config: DictConfig) -> Iterator[list[Tracker]]:
     Raises:
         InputError: A tracker is not available. Nothing has been computed yet that could be lost.
     """
-    _refuse_passwords(config)
     folder = Path(config.folder)
     trackers = [instantiate(node, folder=folder) for node in config.logger.values()]
     try:
@@ -95,19 +91,6 @@ def open_trackers(config: DictConfig) -> Iterator[list[Tracker]]:
         raise
     for tracker in trackers:
         tracker.end("finished")
-
-
-def _refuse_passwords(config: DictConfig) -> None:
-    """Reject passwords that ``config.yaml`` would show; it shows only the names of variables."""
-    for tracker, node in config.logger.items():
-        said: Any = OmegaConf.to_container(node)
-        for key, value in said.items():
-            if PASSWORD.search(ENV.sub("", str(value))):
-                raise InputError(
-                    f"logger.{tracker!s}.{key!s} holds a password, which config.yaml would show: "
-                    "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
-                    "MLFLOW_TRACKING_PASSWORD, or write ${oc.env:NAME} in its place"
-                )
 
 
 @rank_zero_only

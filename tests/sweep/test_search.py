@@ -125,18 +125,29 @@ def test_a_bad_trial_is_pruned_and_one_that_fails_is_named(
         (["hydra.sweeper.storage=odd://x/y"], "cannot use the storage odd://x/y: "),
         (
             ["hydra.sweeper.storage='postgresql://me:secret@localhost:1/x'"],
+            "hydra.sweeper.storage holds a password or key",
+        ),
+        (
+            ["hydra.sweeper.storage='postgresql://me:${oc.env:WORD}@localhost:1/x'"],
             "cannot use the storage postgresql://me:***@localhost:1/x: ",
         ),
         (["model.heads=1,2"], "unknown config key 'model.heads'"),
     ],
 )
 def test_bad_input_is_one_clear_error(
-    overrides: list[str], message: str, alphazoo: Alphazoo, tmp_path: Path
+    overrides: list[str],
+    message: str,
+    alphazoo: Alphazoo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("WORD", "secret")
     told = str(alphazoo(*SEARCH, RATE, *overrides).code)
     assert message in told
     assert "\n" not in told
+    assert "secret" not in told
     assert not [*(tmp_path / "sweep").glob("*/status.json")]
+    assert not [file for file in tmp_path.rglob("*.*") if b"secret" in file.read_bytes()]
 
 
 def test_a_file_of_the_sweep_group_may_be_a_search(alphazoo: Alphazoo) -> None:

@@ -424,7 +424,7 @@ def test_the_password_of_a_server_is_in_no_file_and_no_message(
         ),
         (
             ["logger=mlflow", "logger.mlflow.tracking_uri=http://me:secret@127.0.0.1:9"],
-            r"tracking_uri holds a password, .*MLFLOW_TRACKING_PASSWORD, or write \$.oc.env:NAME",
+            r"tracking_uri holds a password .*MLFLOW_TRACKING_PASSWORD, or write \$.oc.env:NAME",
         ),
         (
             ["logger=mlflow", "logger.mlflow.tracking_uri=null"],

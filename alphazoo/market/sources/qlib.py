@@ -81,9 +81,18 @@ def read_qlib(
 
 
 def _stock_folders(features: Path) -> dict[str, Path]:
-    """Return the folder of each symbol by its case-folded symbol; Qlib's folders are lower-case."""
-    found = sorted(features.iterdir()) if features.is_dir() else []
-    return {folder.name.casefold(): folder for folder in found if folder.is_dir()}
+    """Return the folder of each symbol by its case-folded symbol; Qlib's folders are lower-case.
+
+    Qlib prefixes the folders of symbols that Windows reserves, such as ``con`` and ``aux``.
+    """
+    found: dict[str, Path] = {}
+    for folder in sorted(features.iterdir()) if features.is_dir() else []:
+        symbol = folder.name.casefold().removeprefix("_qlib_")
+        if folder.is_dir() and symbol in found:
+            raise InputError(f"two folders are of {symbol}: {found[symbol]} and {folder}")
+        if folder.is_dir():
+            found[symbol] = folder
+    return found
 
 
 def _read_lines(file: Path, columns: Sequence[str]) -> Table:
