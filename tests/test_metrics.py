@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import finish, start
 from scipy import stats
 
 from alphazoo.data.days import DayBatch
@@ -219,7 +219,8 @@ def test_two_processes_merge_exactly(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(_score_a_share, (port, tmp_path), nprocs=2, start_method="fork")
+    processes = [start(_score_a_share, rank, port, tmp_path) for rank in (0, 1)]
+    assert [finish(process) for process in processes] == [0, 0]
     alone = ScoreTable()
     for row in range(5):
         alone.update(make_day(row, n_stocks=3 + row), score(make_day(row, n_stocks=3 + row)))

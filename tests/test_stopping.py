@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL, exit_code
+from processes import finish, start
 
 from alphazoo.runs.folders import is_locked, locked
 from alphazoo.sweep.jobs import STATUS, run_job
@@ -28,23 +29,30 @@ def wait_for(folder: Path, name: str) -> None:
     raise AssertionError(f"{folder} has no {name}")
 
 
+def call(said: Path, arguments: list[str]) -> None:
+    with said.open("w", buffering=1, encoding="utf-8") as file:
+        sys.stdout = sys.stderr = file
+        code = exit_code(*arguments)
+    sys.exit(code)  # type: ignore[arg-type]
+
+
 def stop(folder: Path, number: int, *arguments: str, until: str = LAST) -> tuple[int, str]:
     """Stop a command in a process of its own when a file is there: its exit status and message."""
-    folder.mkdir()
-    if not (process := os.fork()):
-        with (folder / "said").open("w", buffering=1, encoding="utf-8") as said:
-            sys.stdout = sys.stderr = said
-            code = exit_code(*arguments)
-        os._exit(code if isinstance(code, int) else 1)
+    said = folder.with_name(f"{folder.name}.txt")
+    process = start(call, said, [*arguments])
     try:
         wait_for(folder, until)
     except AssertionError:
         number = signal.SIGKILL
         raise
     finally:
-        os.kill(process, number)
-    status = os.waitpid(process, 0)[1]
-    return os.WEXITSTATUS(status), (folder / "said").read_text(encoding="utf-8")
+        os.kill(process.pid or 0, number)
+        code = finish(process)
+    return code, said.read_text(encoding="utf-8")
+
+
+def run_here(folder: Path, said: Path) -> None:
+    run_job(folder, [], said.touch)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
@@ -84,14 +92,8 @@ def test_the_handlers_of_the_caller_come_back(monkeypatch: pytest.MonkeyPatch) -
 def test_a_job_that_another_process_runs_keeps_its_status(tmp_path: Path) -> None:
     with locked(tmp_path):
         assert not is_locked(tmp_path)  # by this process
-        reader, writer = os.pipe()
-        if not (process := os.fork()):
-            run_job(tmp_path, [], lambda: os.write(writer, b"it ran"))
-            os._exit(0)
-        os.waitpid(process, 0)
-        os.close(writer)
-        assert os.read(reader, 9) == b""
-        os.close(reader)
+        assert finish(start(run_here, tmp_path, tmp_path / "it ran")) == 0
+    assert not (tmp_path / "it ran").exists()
     assert not (tmp_path / STATUS).exists()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.errors import InputError, did_you_mean
+from alphazoo.market.absurd import warn_of_absurd_values
 from alphazoo.market.clean import (
     Arrays,
     BadPrices,
@@ -131,6 +132,7 @@ class Market:
             raise InputError(f"market {name!r} has no volume, so all stocks would be suspended")
         for panel in fields.values():
             panel[suspended] = np.nan
+        absurd = warn_of_absurd_values(name, dates, symbols, fields, members)
         market = cls(
             name=name,
             dates=dates,
@@ -139,7 +141,7 @@ class Market:
             members=torch.from_numpy(members),
             benchmark=None if benchmark is None else torch.from_numpy(benchmark),
             factor=None if factor is None else torch.from_numpy(factor),
-            notes=tuple(notes),
+            notes=(*notes, *absurd),
             indices={
                 symbol: {field: torch.from_numpy(values) for field, values in series.items()}
                 for symbol, series in indices.items()

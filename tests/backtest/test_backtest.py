@@ -826,7 +826,7 @@ def test_scores_that_do_not_fit_are_refused(change: dict[str, object], message: 
 def test_scores_without_columns_rows_or_stocks_are_refused() -> None:
     market, table = market_of(PRICES), good_scores()
     with pytest.raises(
-        InputError, match="no column score: rename one, .*; available: date, symbol, scores"
+        InputError, match="no column score: columns.score=NAME .*; available: date, symbol, scores"
     ):
         backtest(market, table.rename(columns={"score": "scores"}), topk(1, 1))
     with pytest.raises(InputError, match="has no rows"):

@@ -1,7 +1,6 @@
 """Features are computed once, extended by new days, and again where they are damaged."""
 
 import errno
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import conftest
 import pytest
 import torch
 from conftest import small_config
+from processes import finish, start
 from torch import Tensor
 
 from alphazoo.config import instantiate
@@ -255,11 +255,6 @@ def _compute(folder: Path, market: Market) -> None:
 
 
 def test_processes_at_the_same_time_compute_once(tmp_path: Path, market: Market) -> None:
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_compute, args=(tmp_path, market)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    processes = [start(_compute, tmp_path, market) for _ in range(3)]
+    assert [finish(process) for process in processes] == [0, 0, 0]
     assert (tmp_path / "computed").read_text() == "x"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SMALL, exit_code
+from processes import finish, start
 from test_resume import check_same_settings
 
 from alphazoo.runs.run import Run
@@ -21,17 +22,9 @@ WRITES = os.O_WRONLY | os.O_RDWR
 KILLS = 5  # in the default run of the tests
 
 
-def alphazoo(folder: Path, *arguments: str, kill_at: int | None = None) -> int:
-    """Run a command in a process of its own.
-
-    Args:
-        folder: Whose files are watched.
-        kill_at: Kill the process before this operation that changes a file; from 1 on.
-
-    Returns:
-        How many operations there were; the negative signal if one ended the process.
-    """
-    count, reader, writer = 0, *os.pipe()
+def call(folder: Path, arguments: list[str], kill_at: int | None, said: Path) -> None:
+    """Run a command; note in a file how many operations changed a file, or the error."""
+    count = 0
 
     def watch(event: str, details: tuple[object, ...]) -> None:
         nonlocal count
@@ -43,21 +36,30 @@ def alphazoo(folder: Path, *arguments: str, kill_at: int | None = None) -> int:
         if count == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    if not (process := os.fork()):
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        sys.addaudithook(watch)
+    sys.addaudithook(watch)
+    with said.open("w", encoding="utf-8") as file:
+        sys.stdout = sys.stderr = file
         code = exit_code(*arguments)
-        os.write(writer, str(count if code == 0 else code).encode())
-        os._exit(0)
-    os.close(writer)
-    status = os.waitpid(process, 0)[1]
-    with os.fdopen(reader) as said:
-        text = said.read()
-    if os.WIFSIGNALED(status):
-        return -os.WTERMSIG(status)
-    assert text.isdigit(), text
-    return int(text)
+        print(count if code == 0 else code, file=file)
+
+
+def alphazoo(folder: Path, *arguments: str, kill_at: int | None = None) -> int:
+    """Run a command in a process of its own.
+
+    Args:
+        folder: Whose files are watched.
+        kill_at: Kill the process before this operation that changes a file; from 1 on.
+
+    Returns:
+        How many operations there were; the negative signal if one ended the process.
+    """
+    said = folder.with_name(f"{folder.name}.txt")
+    code = finish(start(call, folder, [*arguments], kill_at, said))
+    if code < 0:
+        return code
+    last = said.read_text(encoding="utf-8").splitlines()[-1]
+    assert last.isdigit(), last
+    return int(last)
 
 
 def files(folder: Path) -> list[str]:
