@@ -3,15 +3,22 @@
 Colours stand for roles (`COLORS`); a page replaces them with those of its light or dark scheme.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.font_manager
 from matplotlib.figure import Figure
 
 from alphazoo.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 SIZE = (5.2, 3.1)  # inches; one column of a page, or the full width of a phone
 LETTERS = 78  # characters per line of a legend
@@ -19,7 +26,7 @@ INK, GRID, FIRST, SECOND, THIRD = "#1c2127", "#d5d9df", "#2f6ed3", "#c9662b", "#
 COLORS = {"ink": INK, "grid": GRID, "first": FIRST, "second": SECOND, "third": THIRD}
 STYLE: Any = {
     "font.size": 9,
-    "font.family": "sans-serif",
+    "text.parse_math": False,  # names may have a $
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -42,6 +49,46 @@ STYLE: Any = {
 }
 
 
+# fonts that have letters of Chinese, Japanese and Korean names, on Linux, macOS and Windows
+MORE_LETTERS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+    *("PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Malgun Gothic"),
+)
+
+
+@cache
+def _fonts() -> list[str]:
+    known = set(mpl.font_manager.get_font_names())
+    return ["sans-serif", *(name for name in MORE_LETTERS if name in known)]
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """The common style; letters that no font has are warned of once, not one by one."""
+    with (
+        mpl.rc_context({**STYLE, "font.family": _fonts()}),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        yield
+    lacking = [w for w in caught if "missing from font" in str(w.message)]
+    for warning in caught:
+        if warning not in lacking:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if lacking:
+        _warn_of_letters()
+
+
+@cache
+def _warn_of_letters() -> None:
+    log.warning(
+        "no installed font has all letters of the names in the figures, which show boxes instead; "
+        "install one, such as Noto Sans CJK"
+    )
+
+
 def draw(plot: Callable[..., None], *data: Any) -> Figure:
     """Draw a figure in the common style.
 
@@ -49,7 +96,7 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         plot: Function that draws on the axes, its first argument, and labels them.
         data: Other arguments of ``plot``.
     """
-    with mpl.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         plot(axes, *data)
@@ -68,7 +115,7 @@ def to_svg(figure: Figure, colors: Mapping[str, str]) -> str:
         colors: The page's colour for each role of `COLORS`, such as ``"var(--ink)"``.
     """
     text = StringIO()
-    with mpl.rc_context(STYLE):
+    with _style():
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -80,5 +127,5 @@ def to_svg(figure: Figure, colors: Mapping[str, str]) -> str:
 def to_png(figure: Figure, file: Path) -> None:
     """Write the figure as a PNG file with a white background."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE), write_atomically(file) as beside:
+    with _style(), write_atomically(file) as beside:
         figure.savefig(beside, format="png", dpi=160)

@@ -33,6 +33,8 @@ START = 60  # number of first days in the key, to distinguish markets with the s
 
 BUFFER = 2**26  # number of values computed at a time; larger blocks write to each page less often
 
+ATTEMPTS = 3  # somebody may empty the cache at any moment
+
 # Computes the features of the last d days from fields [D, s] of some stocks, into a tensor
 # [F, d, s]. On days before the lookback, a feature may depend only on whether a stock had a value;
 # see `_recent`.
@@ -80,17 +82,24 @@ def stored_panel(
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
     entry = Path(folder).expanduser() / f"{name}-{digest}"
     shape = (len(columns), *market.members.shape)
-    try:
+
+    def find() -> Tensor:
         entry.mkdir(parents=True, exist_ok=True)
         with FileLock(entry / "lock"):
             old = _read(entry)
             known = 0 if old is None else _common(old["days"], days)
             if old is None or known < len(days):
                 old = _write(entry, market, shape, old, known, days, lookback, compute)
-            panel = _map(entry / "panel.f32", old["shape"])
-    except OSError as error:
-        raise InputError(f"cannot store features in {folder}: {error}") from error
-    return panel[:, : shape[1]]
+            return _map(entry / "panel.f32", old["shape"])
+
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return find()[:, : shape[1]]
+        except OSError as error:
+            if not left or not isinstance(error, FileNotFoundError):
+                raise InputError(f"cannot store features in {folder}: {error}") from error
+            log.warning("%s was deleted in the meantime: its features are computed again", entry)
+    raise AssertionError  # unreachable: the last attempt returns or raises
 
 
 def _checksums(market: Market) -> list[int]:
@@ -180,7 +189,11 @@ def _recent(field: Tensor, row: int) -> Tensor:
 
 def _map(file: Path, shape: Sequence[int], *, shared: bool = False) -> Tensor:
     size = math.prod(shape)
-    return torch.from_file(str(file), shared=shared, size=size, dtype=torch.float32).view(*shape)
+    try:
+        panel = torch.from_file(str(file), shared=shared, size=size, dtype=torch.float32)
+    except RuntimeError as error:
+        raise FileNotFoundError(f"cannot map {file}: {error}") from error
+    return panel.view(*shape)
 
 
 def _panel_checksum(panel: Tensor) -> int:

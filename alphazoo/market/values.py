@@ -1,6 +1,7 @@
 """Parses the columns of a table into symbols, labels, numbers and flags; rejects duplicate keys."""
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +16,7 @@ from alphazoo.market.tables import Rows, Table
 
 log = logging.getLogger(__name__)
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
@@ -78,7 +80,7 @@ def _label(value: object) -> str:
     try:
         return parse_symbol(value)
     except ValueError:
-        return str(value)
+        return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
 
 
 def parse_numbers(

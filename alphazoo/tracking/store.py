@@ -43,7 +43,12 @@ def connect(uri: str) -> "MlflowClient":
     alone: Any = nullcontext()
     if uri.startswith(SQLITE):
         file = Path(uri.removeprefix(SQLITE))
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("ab"):  # MLflow would try for minutes
+                pass
+        except OSError as error:
+            raise InputError(f"MLflow at {uri}: cannot write {file}: {error.strerror}") from error
         alone = FileLock(f"{file}.lock")  # only one job of a sweep creates the tables
     with reported(uri), alone, _at_once():
         from mlflow.tracking import MlflowClient

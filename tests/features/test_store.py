@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -258,3 +259,44 @@ def test_processes_at_the_same_time_compute_once(tmp_path: Path, market: Market)
     processes = [start(_compute, tmp_path, market) for _ in range(3)]
     assert [finish(process) for process in processes] == [0, 0, 0]
     assert (tmp_path / "computed").read_text() == "x"
+
+
+class Deleting(Change):
+    """Deletes the whole cache while the features are computed, the first times."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        super().__init__()
+        self.folder, self.times = folder, times
+
+    def __call__(self, fields: Mapping[str, Tensor], out: Tensor) -> None:
+        super().__call__(fields, out)
+        if len(self.asked) <= self.times:
+            shutil.rmtree(self.folder)
+
+
+def test_a_cache_that_is_deleted_meanwhile_is_made_again(
+    tmp_path: Path, market: Market, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "cache"
+    assert same(panel(folder, market, Deleting(folder, 2)), expected(market))
+    assert caplog.text.count("was deleted in the meantime") == 2
+    with pytest.raises(InputError, match="cannot store features in"):
+        panel(tmp_path / "again", market, Deleting(tmp_path / "again", 3))
+
+
+def test_a_panel_that_vanishes_before_it_is_mapped_is_made_again(
+    tmp_path: Path, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    panel(folder, market, Change())
+    read = store._read
+
+    def read_and_delete(entry: Path) -> object:
+        found = read(entry)
+        if found is not None:
+            (entry / "panel.f32").unlink()
+        monkeypatch.setattr(store, "_read", read)
+        return found
+
+    monkeypatch.setattr(store, "_read", read_and_delete)
+    assert same(panel(folder, market, Change()), expected(market))

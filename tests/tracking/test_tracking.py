@@ -436,6 +436,14 @@ def test_the_password_of_a_server_is_in_no_file_and_no_message(
         ),
         (["logger=mlflow", "logger.mlflow.tracking_uri=odd://x"], "MLflow at odd://x: .*unsupport"),
         (["logger=mlflow", "logger.mlflow.tracking_uri=sqlite:///bad.db"], "not a database"),
+        (
+            ["logger=mlflow", "logger.mlflow.tracking_uri=sqlite:///."],
+            "MLflow at sqlite:///.*: cannot write .*: Is a directory",
+        ),
+        (
+            ["logger=mlflow", "logger.mlflow.tracking_uri=sqlite:////dev/null/x.db"],
+            "MLflow at sqlite:////dev/null/x.db: cannot write /dev/null/x.db: ",
+        ),
         (["logger=wandb", "logger.wandb.mode=onlin"], "mode 'onlin'; did you mean 'online'"),
         (["logger=wandb", "logger.wandb.mode=online"], "needs an account: run wandb login"),
         (["logger=mlfow"], "unknown logger 'mlfow'; did you mean 'mlflow'"),
