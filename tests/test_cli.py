@@ -377,7 +377,7 @@ def test_every_trainer_composes(trainer: str) -> None:
     assert node["gradient_clip_algorithm"] == "value"
 
 
-@pytest.mark.parametrize("folder", ["mine", "my yaml, (1) = new", 'a"b', "数据", "back\\slash"])
+@pytest.mark.parametrize("folder", ["my 数据, (1) = new", 'a"b\\c'])
 def test_a_folder_may_have_any_name(folder: str, alphazoo: Alphazoo, tmp_path: Path) -> None:
     group = tmp_path / folder / "model"
     group.mkdir(parents=True)

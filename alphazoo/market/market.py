@@ -1,6 +1,5 @@
 """`Market`: prices, calendar and universe as dense panels, one float32 tensor [D, S] per field."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -29,10 +28,8 @@ from alphazoo.market.returns import forward_return
 from alphazoo.market.sources.qlib import read_qlib
 from alphazoo.market.sources.synthetic import make_market
 from alphazoo.market.sources.table import read_table
-from alphazoo.market.strays import describe_days, find_stray_days, lost_labels
+from alphazoo.market.strays import warn_of_stray_days
 from alphazoo.metrics import correlate
-
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
@@ -148,21 +145,8 @@ class Market:
             },
             planted=planted,
         )
-        market._warn_of_stray_days()
+        warn_of_stray_days(name, dates, market.present, market.field("close").isfinite())
         return market
-
-    def _warn_of_stray_days(self) -> None:
-        """Warn of stray days, and count the lost labels of the return from day t+1 to t+2."""
-        present, priced = self.present, self.field("close").isfinite()
-        lost = lost_labels(present, priced, buy=1, sell=2)
-        if lost:
-            log.warning(
-                "market %r has %s, on which other stocks have no price, so that %s labels (returns "
-                "from day t+1 to t+2) are lost; delete their rows if the market was closed",
-                self.name,
-                describe_days(find_stray_days(present), self.dates, present),
-                f"{lost:,}",
-            )
 
     from_qlib = staticmethod(_market_of(read_qlib))
     from_table = staticmethod(_market_of(read_table))

@@ -4,6 +4,7 @@ A single row of one stock on a Saturday makes that Saturday a trading day of the
 that buys or sells on this day is then lost for all other stocks, which have no price on it.
 """
 
+import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from alphazoo.errors import shorten
+
+log = logging.getLogger(__name__)
 
 NEIGHBOURS = 10  # each day is compared with this many days before and after it
 MAX_SHARE = 0.5  # a stray day has less than this share of the median number of stocks
@@ -85,3 +88,23 @@ def _count(present: Tensor) -> "tuple[pd.Series[int], pd.Series[float]]":
     counts = pd.Series(present.sum(dim=1).numpy())
     around = counts.rolling(2 * NEIGHBOURS + 1, center=True, min_periods=1)
     return counts, around.median()
+
+
+def warn_of_stray_days(name: str, dates: pd.DatetimeIndex, present: Tensor, priced: Tensor) -> None:
+    """Warn of stray days, and count the lost labels of the return from day t+1 to t+2.
+
+    Args:
+        name: Name of the market.
+        dates: [D].
+        present: [D, S] bool, the members of each day with a price.
+        priced: [D, S] bool, the stocks with a price.
+    """
+    lost = lost_labels(present, priced, buy=1, sell=2)
+    if lost:
+        log.warning(
+            "market %r has %s, on which other stocks have no price, so that %s labels (returns "
+            "from day t+1 to t+2) are lost; delete their rows if the market was closed",
+            name,
+            describe_days(find_stray_days(present), dates, present),
+            f"{lost:,}",
+        )

@@ -9,6 +9,16 @@ WORD = "pass123word"
 ADDRESS = f"http://me:{WORD}@127.0.0.1:9/x"
 
 
+def check_refusal(alphazoo: Alphazoo, folder: Path, key: str, *arguments: str) -> None:
+    result = alphazoo(
+        *arguments, *SMALL, f"hydra.run.dir={folder}/out", f"hydra.sweep.dir={folder}/out"
+    )
+    assert isinstance(result.code, str)
+    assert f"{key} holds a password or key" in result.code
+    assert WORD not in result.code + result.out + result.err
+    assert not (folder / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("setting", "key"),
     [
@@ -20,16 +30,16 @@ ADDRESS = f"http://me:{WORD}@127.0.0.1:9/x"
         (f"+model.my_api_key={WORD}", "model.my_api_key"),
     ],
 )
-@pytest.mark.parametrize("command", ["train", "train -m seed=1,2", "benchmark model=gru"])
-def test_a_secret_is_in_no_file(
-    setting: str, key: str, command: str, alphazoo: Alphazoo, tmp_path: Path
+def test_a_secret_is_in_no_file(setting: str, key: str, alphazoo: Alphazoo, tmp_path: Path) -> None:
+    check_refusal(alphazoo, tmp_path, key, "train", *setting.split())
+
+
+@pytest.mark.parametrize("command", ["train -m seed=1,2", "benchmark model=gru"])
+def test_a_secret_of_many_runs_is_in_no_file(
+    command: str, alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
-    folders = [f"hydra.run.dir={tmp_path}/out", f"hydra.sweep.dir={tmp_path}/out"]
-    result = alphazoo(*command.split(), *SMALL, *setting.split(), *folders)
-    assert isinstance(result.code, str)
-    assert f"{key} holds a password or key" in result.code
-    assert WORD not in result.code + result.out + result.err
-    assert not (tmp_path / "out").exists()
+    password = f"+model.password={WORD}"
+    check_refusal(alphazoo, tmp_path, "model.password", *command.split(), password)
 
 
 def test_variables_and_other_words_are_no_secrets(alphazoo: Alphazoo, tmp_path: Path) -> None:

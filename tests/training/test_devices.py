@@ -73,6 +73,7 @@ def check_against_one_process(alphazoo: Alphazoo, two: Path, one: Path, name: st
     assert summary(test)["ic"] == pytest.approx(metrics["test/ic"], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_of_one_that_takes_two_days_a_step(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:

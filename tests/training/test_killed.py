@@ -19,7 +19,7 @@ TRAIN = [
 ]
 OPERATIONS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 WRITES = os.O_WRONLY | os.O_RDWR
-KILLS = 5  # in the default run of the tests
+KILLS = 3  # in the default run of the tests
 
 
 def call(folder: Path, arguments: list[str], kill_at: int | None, said: Path) -> None:

@@ -130,6 +130,7 @@ for name, count in (("last.ckpt", 2), ("previous.ckpt", 2), ("metrics.json", 1))
 TRAIN = [*SMALL, "model=linear", "trainer.max_epochs=6", "patience=100"]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) -> None:
     assert alphazoo("train", *TRAIN, "hydra.run.dir=whole").code == 0
     command = [sys.executable, "-c", KILLED, "train", *TRAIN, "hydra.run.dir=run"]
