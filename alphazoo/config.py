@@ -22,7 +22,7 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from alphazoo.errors import InputError, check_choice, did_you_mean, explain_grammar
+from alphazoo.errors import InputError, as_input_errors, check_choice, did_you_mean, explain_grammar
 from alphazoo.files import new_folder
 
 VERSION_BASE = "1.3"
@@ -76,14 +76,15 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         InputError: An override cannot be read, or its key or choice is unknown.
     """
-    try:
-        return _compose("folder=runs/notebook", *overrides)
-    except (CompactHydraException, OmegaConfBaseException) as error:
-        raise InputError(explain_config_error(error, overrides)) from error
-    except ValueError as error:
-        if not str(error).startswith(NO_CHOICE):
-            raise
-        raise InputError(explain_config_error(error, overrides)) from error
+    with as_input_errors():
+        try:
+            return _compose("folder=runs/notebook", *overrides)
+        except (CompactHydraException, OmegaConfBaseException) as error:
+            raise InputError(explain_config_error(error, overrides)) from error
+        except ValueError as error:
+            if not str(error).startswith(NO_CHOICE):
+                raise
+            raise InputError(explain_config_error(error, overrides)) from error
 
 
 def _compose(*given: str) -> DictConfig:

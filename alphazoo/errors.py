@@ -26,8 +26,12 @@ OUTSIDE = (
     *("json.decoder.", "zlib.error", "gzip.BadGzipFile", "lightgbm.basic.LightGBMError"),
     *("lightning.fabric.utilities.exceptions.MisconfigurationException",),
     *("lightning.pytorch.utilities.exceptions.MisconfigurationException",),
+    *("omegaconf.errors.", "hydra.errors."),
     *("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError"),
 )
+
+
+READERS = ("hydra", "omegaconf", "yaml")  # they raise any error for a config that makes no sense
 
 
 class JobsFailedError(AlphazooError):
@@ -87,9 +91,19 @@ def describe_fault(error: BaseException) -> str | None:
     if isinstance(error, AlphazooError | OSError):
         return text or type(error).__name__
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
-    if any(name.startswith(OUTSIDE) for name in names):
-        return text or type(error).__name__
+    if any(name.startswith(OUTSIDE) for name in names) or _raised_in(error) in READERS:
+        said, _, place = text.partition(" full_key: ")  # of OmegaConf
+        return f"{place.split()[0]}: {said}" if place else text or type(error).__name__
     return None
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the name of the package that raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return str(name).partition(".")[0]
 
 
 @contextmanager

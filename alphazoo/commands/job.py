@@ -45,10 +45,11 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
-    check_settings(config)
-    trust_config(config)
-    check_instantiable(config)
     folder = Path(config.folder)
+    with as_input_errors():
+        check_settings(config)
+        trust_config(config)
+        check_instantiable(config)
     with (
         _resumable(folder),
         as_input_errors(),

@@ -86,7 +86,7 @@ def stored_panel(
     def find() -> Tensor:
         entry.mkdir(parents=True, exist_ok=True)
         with FileLock(entry / "lock"):
-            old = _read(entry)
+            old = _read(entry, shape)
             known = 0 if old is None else _common(old["days"], days)
             if old is None or known < len(days):
                 old = _write(entry, market, shape, old, known, days, lookback, compute)
@@ -116,15 +116,21 @@ def _common(old: Sequence[int], new: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
 
 
-def _read(entry: Path) -> dict[str, Any] | None:
-    """Read the metadata of an entry; None if it does not exist or is damaged."""
+def _read(entry: Path, shape: tuple[int, int, int]) -> dict[str, Any] | None:
+    """Read the metadata of an entry; None if it does not exist or is damaged.
+
+    Args:
+        entry: The folder.
+        shape: That of the wanted panel, [F, D, S]; an entry may have another number of days.
+    """
     panel, meta = entry / "panel.f32", entry / "meta.json"
     if not (panel.exists() and meta.exists()):
         return None
     try:
         found: dict[str, Any] = json.loads(meta.read_text(encoding="utf-8"))
-        complete = panel.stat().st_size == 4 * math.prod(found["shape"])
-        if complete and _panel_checksum(_map(panel, found["shape"])) == found["checksum"]:
+        wanted = [shape[0], len(found["days"]), shape[2]]
+        complete = found["shape"] == wanted and panel.stat().st_size == 4 * math.prod(wanted)
+        if complete and _panel_checksum(_map(panel, wanted)) == found["checksum"]:
             return found
     except (KeyError, TypeError, ValueError):
         pass

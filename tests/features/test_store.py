@@ -291,8 +291,8 @@ def test_a_panel_that_vanishes_before_it_is_mapped_is_made_again(
     panel(folder, market, Change())
     read = store._read
 
-    def read_and_delete(entry: Path) -> object:
-        found = read(entry)
+    def read_and_delete(entry: Path, shape: tuple[int, int, int]) -> object:
+        found = read(entry, shape)
         if found is not None:
             (entry / "panel.f32").unlink()
         monkeypatch.setattr(store, "_read", read)

@@ -7,22 +7,30 @@ import gzip
 import json
 import os
 import random
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import small_config, small_frame, write_qlib
 from mutate import limit, mutate, retype
+from torch import Tensor
 
+from alphazoo.commands.arguments import compose_config
 from alphazoo.commands.job import train
+from alphazoo.config import instantiate
 from alphazoo.data.scores import read_scores
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, as_input_errors
 from alphazoo.evaluation.compare import compare
+from alphazoo.features.store import stored_panel
 from alphazoo.market.concept_table import read_concepts
 from alphazoo.market.market import Market
 from alphazoo.models.checkpoint import read_checkpoint
@@ -31,7 +39,8 @@ from alphazoo.runs.run import Run, read_metrics, read_provenance
 from alphazoo.serving.predict import predict
 from alphazoo.sweep.jobs import read_job, read_jobs, run_job
 from alphazoo.sweep.table import tabulate
-from alphazoo.tracking import last_step
+from alphazoo.tracking import TRACKING, last_step
+from alphazoo.tracking.mlflow import MLflow
 
 SECONDS = float(os.environ.get("ALPHAZOO_FUZZ", "2"))
 SEED = int(os.environ.get("ALPHAZOO_FUZZ_SEED", "0"))
@@ -46,7 +55,8 @@ class Place:
     market: Market
 
     def file(self, name: str) -> Path:
-        return self.root / name
+        """A file by its name, or by a pattern that only it has."""
+        return next(self.root.glob(name), self.root / name)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +75,48 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     (root / "job").mkdir()
     run_job(root / "job", ["seed=1"], lambda: None)
     train(small_config("model=linear", "trainer.max_epochs=1", f"folder={root / 'run'}"))
-    return Place(root, Market.from_table(frame))
+    state = {"mlflow": {"asked": "sqlite:///a.db", "store": "sqlite:////a.db", "run": None}}
+    (root / "run" / TRACKING).write_text(json.dumps(state))
+    days = pd.DataFrame({"date": frame["date"].unique()}).assign(cost=0.0, benchmark=0.0)
+    days.assign(**{"return": 0.1}).to_parquet(root / "run" / "backtest.parquet", index=False)
+    (root / "mine" / "model").mkdir(parents=True)
+    own = "defaults: [linear]\nlr: 0.5\nweight_decay: ${seed}\n"
+    (root / "mine" / "model" / "own.yaml").write_text(own)
+    place = Place(root, Market.from_table(frame))
+    read_cache(place)
+    return place
+
+
+def read_cache(place: Place) -> object:
+    def compute(fields: Mapping[str, Tensor], out: Tensor) -> None:
+        out[0] = fields["close"][-out.shape[1] :]
+
+    market = place.market
+    found = stored_panel(
+        place.root / "cache",
+        market,
+        name="closes",
+        columns=["close"],
+        code=[],
+        lookback=1,
+        compute=compute,
+    )
+    assert torch.equal(found[0].nan_to_num(), market.field("close").nan_to_num())
+    return found
+
+
+numbers = count()
+
+
+def read_own_yaml(place: Place) -> object:
+    before = [*sys.path]
+    told = ["--config-dir", str(place.root / "mine"), "model=own", f"+number={next(numbers)}"]
+    try:
+        with as_input_errors():
+            config = compose_config(told)  # the tests compose each config once: a new number
+            return instantiate(config.model)
+    finally:
+        sys.path[:] = before
 
 
 def read_run(place: Place) -> object:
@@ -89,24 +140,31 @@ READERS: dict[str, Callable[[Place], object]] = {
     "run/scores.parquet": lambda p: Run.open(p.file("run")).scores,
     "run/checkpoints/best.ckpt": lambda p: read_checkpoint(p.file("run/checkpoints/best.ckpt")),
     "job/status.json": lambda p: read_job(p.file("job")),
+    "run/tracking.json": lambda p: MLflow.load_state(
+        SimpleNamespace(folder=p.file("run"), name="mlflow")
+    ),
+    "run/backtest.parquet": lambda p: compare(group_replicates([Run.open(p.file("run"))])),
+    "cache/*/meta.json": read_cache,
+    "cache/*/panel.f32": read_cache,
+    "mine/model/own.yaml": read_own_yaml,
 }
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_mutated_file_is_read_or_refused(place: Place, name: str) -> None:
     file, draw, read = place.file(name), random.Random(f"{SEED} {name}"), READERS[name]
-    whole, end, count = file.read_bytes(), time.monotonic() + SECONDS, 0
+    whole, end, tried = file.read_bytes(), time.monotonic() + SECONDS, 0
     with limit(HANGS):
         read(place)
     try:
-        while count < 3 or time.monotonic() < end:
+        while tried < 3 or time.monotonic() < end:
             mutated = mutate(whole, draw)
             file.write_bytes(mutated)
-            count += 1
+            tried += 1
             check(lambda: read(place), file, mutated)
     finally:
         file.write_bytes(whole)
-    print(f"{name}: {count} mutations")
+    print(f"{name}: {tried} mutations")
 
 
 CHANGED: dict[str, Callable[[Place], object]] = {
@@ -120,16 +178,16 @@ CHANGED: dict[str, Callable[[Place], object]] = {
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_file_with_a_value_of_another_type_is_used_or_refused(place: Place, name: str) -> None:
     file, draw, read = place.file(name), random.Random(f"{SEED} {name}"), CHANGED[name]
-    whole, end, count = file.read_bytes(), time.monotonic() + SECONDS, 0
+    whole, end, tried = file.read_bytes(), time.monotonic() + SECONDS, 0
     content = yaml.load(whole, yaml.CSafeLoader)  # JSON is YAML, too
     try:
-        while count < 3 or time.monotonic() < end:
+        while tried < 3 or time.monotonic() < end:
             file.write_text(json.dumps(retype(content, draw)))
-            count += 1
+            tried += 1
             check(lambda: read(place), file, file.read_bytes())
     finally:
         file.write_bytes(whole)
-    print(f"{name}: {count} values of other types")
+    print(f"{name}: {tried} values of other types")
 
 
 def test_a_year_that_python_does_not_have_is_refused() -> None:

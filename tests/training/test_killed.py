@@ -1,4 +1,7 @@
-"""A run that is killed at any file operation ends, started again, as one that never was killed."""
+"""A run that is killed at any file operation ends, started again, as one that never was killed.
+
+``ALPHAZOO_KILLS=all pytest -m slow tests/training/test_killed.py`` kills it at every one.
+"""
 
 import os
 import signal
@@ -19,7 +22,7 @@ TRAIN = [
 ]
 OPERATIONS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 WRITES = os.O_WRONLY | os.O_RDWR
-KILLS = 3  # in the default run of the tests
+KILLS = {"few": 3, "more": 25, "all": 10_000}  # a few in the default run, all on demand
 
 
 def call(folder: Path, arguments: list[str], kill_at: int | None, said: Path) -> None:
@@ -73,16 +76,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return folder, alphazoo(folder, *TRAIN, f"hydra.run.dir={folder}")
 
 
-@pytest.mark.parametrize(
-    "part", ["some", *(pytest.param(part, marks=pytest.mark.slow) for part in ("odd", "even"))]
-)
+SLOW = os.environ.get("ALPHAZOO_KILLS", "more")
+
+
+@pytest.mark.parametrize("part", ["few", pytest.param(SLOW, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_any_file_operation(
     part: str, whole: tuple[Path, int], tmp_path: Path
 ) -> None:
     known, count = whole
     assert count > 50
-    first, step = {"some": (1, count // KILLS), "odd": (1, 2), "even": (2, 2)}[part]
-    for number in range(first, count + 1, step):
+    for number in range(1, count + 1, max(1, count // KILLS[part])):
         folder = tmp_path / str(number)
         begin = [*TRAIN, f"hydra.run.dir={folder}"]
         assert alphazoo(folder, *begin, kill_at=number) == -signal.SIGKILL
