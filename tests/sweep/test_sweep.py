@@ -75,9 +75,8 @@ def test_compare_leaves_out_jobs_without_a_result(
     assert result.out.split("results:")[0].split()[-1] == "2"  # runs of the only group
 
 
-@pytest.mark.parametrize(
-    "launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_jobs_run_in_processes_of_their_own(
     launcher: str, alphazoo: Alphazoo, tmp_path: Path
 ) -> None:

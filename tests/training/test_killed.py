@@ -22,7 +22,7 @@ TRAIN = [
 ]
 OPERATIONS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 WRITES = os.O_WRONLY | os.O_RDWR
-KILLS = {"few": 3, "more": 25, "all": 10_000}  # a few in the default run, all on demand
+KILLS = {"few": 3, "more": 12, "all": 10_000}  # a few in the default run, all on demand
 
 
 def call(folder: Path, arguments: list[str], kill_at: int | None, said: Path) -> None:

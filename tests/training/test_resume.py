@@ -147,28 +147,6 @@ def test_a_process_that_is_killed_goes_on(alphazoo: Alphazoo, tmp_path: Path) ->
     assert "resuming from" in (tmp_path / "run" / "train.log").read_text()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [1])
-def test_a_process_may_be_killed_at_any_time(
-    alphazoo: Alphazoo, tmp_path: Path, seconds: float
-) -> None:
-    longer = [*TRAIN, "trainer.max_epochs=60"]
-    assert alphazoo("train", *longer, "hydra.run.dir=whole").code == 0
-    told, command = [*longer, "hydra.run.dir=run"], [sys.executable, "-m", "alphazoo", "train"]
-    while True:
-        process = subprocess.Popen([*command, *told], cwd=tmp_path)
-        try:
-            assert process.wait(seconds + 5) == 0
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if (tmp_path / "run" / "config.yaml").is_file():
-            told = ["run=run"]
-        seconds *= 1.3
-    check_same_settings(tmp_path / "whole", tmp_path / "run")
-
-
 def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
