@@ -19,7 +19,7 @@ from alphazoo.runs.resources import ResourceMonitor
 from alphazoo.runs.run import read_metrics
 from alphazoo.runs.settings import check_settings
 from alphazoo.runs.trust import trust_config
-from alphazoo.tracking import open_trackers
+from alphazoo.tracking import Tracker, open_trackers
 from alphazoo.training.fit import check_instantiable
 from alphazoo.training.resume import is_finished, locked_run
 from alphazoo.training.train import fit_and_score, write_results
@@ -45,33 +45,35 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
-    folder = Path(config.folder)
     with as_input_errors():
         check_settings(config)
         trust_config(config)
         check_instantiable(config)
-    with (
-        _resumable(folder),
-        as_input_errors(),
-        locked_run(folder),
-        open_trackers(config) as trackers,
-    ):
-        if is_finished(config):
-            log.info("%s is already finished: its metrics are returned unchanged", folder)
-            return {
-                name: math.nan if value is None else value
-                for name, value in read_metrics(folder).items()
-            }
-        resources = ResourceMonitor()
-        metrics, scores, data, concepts = (
-            walk_forward(config, trackers)
-            if config.walk_forward
-            else fit_and_score(config, [*callbacks, resources], trackers)
-        )
-        add_provenance(folder, "resources", resources.total())
-        write_results(folder, metrics, scores)
-        if config.report:
-            report(config, metrics, scores, data, concepts)
+        folder = Path(config.folder)
+        with _resumable(folder), locked_run(folder), open_trackers(config) as trackers:
+            return _train(config, callbacks, trackers)
+
+
+def _train(
+    config: DictConfig, callbacks: Sequence[Callback], trackers: Sequence[Tracker]
+) -> dict[str, float]:
+    folder = Path(config.folder)
+    if is_finished(config):
+        log.info("%s is already finished: its metrics are returned unchanged", folder)
+        return {
+            name: math.nan if value is None else value
+            for name, value in read_metrics(folder).items()
+        }
+    resources = ResourceMonitor()
+    metrics, scores, data, concepts = (
+        walk_forward(config, trackers)
+        if config.walk_forward
+        else fit_and_score(config, [*callbacks, resources], trackers)
+    )
+    add_provenance(folder, "resources", resources.total())
+    write_results(folder, metrics, scores)
+    if config.report:
+        report(config, metrics, scores, data, concepts)
     return metrics
 
 

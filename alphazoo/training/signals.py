@@ -17,11 +17,12 @@ class KeepSignalHandler(L.Callback):
     """
 
     def __init__(self) -> None:
-        self.handler = signal.getsignal(signal.SIGTERM)
+        self.handler = signal.getsignal(signal.SIGTERM)  # None if it is not one of Python
 
     def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the handler back."""
-        if threading.current_thread() is threading.main_thread():
+        main = threading.current_thread() is threading.main_thread()
+        if main and self.handler is not None:
             signal.signal(signal.SIGTERM, self.handler)
 
     on_train_start = on_sanity_check_start
