@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import secrets
+import shutil
 import socket
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -131,6 +132,12 @@ def write_table(table: "pd.DataFrame", file: Path) -> None:
             table.to_csv(temporary, index=False)
         else:
             table.to_parquet(temporary, index=False, write_page_checksum=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file; the target is replaced when the copy is complete."""
+    with write_atomically(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_text(file: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """Checkpoints from which an interrupted training run resumes to bit-identical weights."""
 
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from alphazoo.files import write_atomically
+from alphazoo.files import copy_file
 from alphazoo.models.checkpoint import read_checkpoint, write_checkpoint
 
 log = logging.getLogger(__name__)
@@ -77,8 +76,7 @@ class LastCheckpoint(ModelCheckpoint):
             logger.save()
         last = Path(str(self.dirpath)) / LAST
         if trainer.is_global_zero and last.is_file():
-            with write_atomically(last.with_name(PREVIOUS)) as file:
-                shutil.copyfile(last, file)
+            copy_file(last, last.with_name(PREVIOUS))
         self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self._row = {"epoch": trainer.current_epoch, "step": trainer.global_step - 1} | {
             name: float(value) for name, value in trainer.logged_metrics.items()
@@ -153,11 +151,6 @@ def choose_weights(trainer: L.Trainer, monitor: str) -> str | None:
         "of the last step",
         monitor,
     )
-    rank_zero_only(_copy)(last, best)
+    rank_zero_only(copy_file)(last, best)
     trainer.strategy.barrier()
     return str(best)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with write_atomically(target) as file:
-        shutil.copyfile(source, file)

@@ -1,7 +1,6 @@
 """Resume a training run: find the checkpoint, and compare settings and data."""
 
 import logging
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from alphazoo.config import DATA_KEYS, FILE_KEYS, flatten, instantiate
 from alphazoo.data.lineage import Lineage, check_lineage, extend_lineage, read_lineage
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.files import write_atomically
+from alphazoo.files import copy_file
 from alphazoo.market.fingerprint import GROWN
 from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.folders import locked
@@ -120,8 +119,7 @@ def _read_last(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 def _repair(folder: Path) -> None:
     """Replace a damaged last checkpoint, which would otherwise be kept as the previous one."""
-    with write_atomically(folder / LAST) as file:
-        shutil.copyfile(folder / PREVIOUS, file)
+    copy_file(folder / PREVIOUS, folder / LAST)
 
 
 def changed_settings(folder: Path, config: DictConfig, *, free: tuple[str, ...]) -> list[str]:
