@@ -10,7 +10,6 @@ from filelock import FileLock, Timeout
 
 from alphazoo.errors import InputError
 from alphazoo.files import new_folder
-from alphazoo.runs.read import read_config
 
 LOCK = "run.lock"
 
@@ -87,6 +86,8 @@ def refuse_run_folder(folder: Path, unless: str = "") -> None:
     Raises:
         InputError: The folder holds a run.
     """
+    from alphazoo.runs.read import read_config  # slow to import, and the commands import this file
+
     file = folder / "config.yaml"
     if file.is_file() and (not unless or unless not in read_config(file)):
         raise InputError(
