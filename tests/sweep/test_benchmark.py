@@ -335,8 +335,10 @@ def test_data_that_have_changed_end_a_benchmark_before_it_goes_on(
 @pytest.mark.slow
 def test_jobs_run_in_processes(alphazoo: Alphazoo, tmp_path: Path) -> None:
     told = [*TINY, "model=gru,gats", "seed=0,1"]
-    alphazoo(*told)
-    alphazoo(*told, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "out=other")
+    first = alphazoo(*told)
+    assert first.code == 0, first
+    second = alphazoo(*told, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "out=other")
+    assert second.code == 0, second
     one, two = (pd.read_parquet(tmp_path / name / "benchmark.parquet") for name in ("out", "other"))
     figures = ["model", "seed", "test/ic", "fingerprint", "settings", "status"]
     pd.testing.assert_frame_equal(one[figures], two[figures])
