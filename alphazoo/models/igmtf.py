@@ -19,6 +19,7 @@ from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class IGMTF(StockModel):
         )
         self.query = nn.Linear(hidden_size, hidden_size, bias=False)  # P1
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # P2
-        self.head = nn.Linear(2 * hidden_size, 1)
+        self.head = Head(2 * hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
