@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning as L
 import pandas as pd
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -107,10 +108,17 @@ def fit(
     write_provenance(config, data, trainer)
     log_settings(trackers, config)
     count = sum(p.numel() for p in model.parameters())
-    device = trainer.strategy.root_device
-    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
+    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", name_device(trainer))
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     return FitResult(model, data, trainer, choose_weights(trainer, config.monitor))
+
+
+def name_device(trainer: L.Trainer) -> str:
+    """Return the device of a trainer, and the threads of a single process on the CPU."""
+    device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
+    if device != "cpu" or trainer.world_size > 1:  # Lightning has yet to share the cores out
+        return device
+    return f"{device} with {threads} thread{'s'[: threads > 1]}"
 
 
 def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
