@@ -28,6 +28,7 @@ from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
 from alphazoo.training.logs import repair_log
+from alphazoo.training.precision import suggest_bfloat16
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.signals import KeepSignalHandler
 from alphazoo.training.trainer_settings import check_trainer
@@ -109,6 +110,7 @@ def fit(
     log_settings(trackers, config)
     count = sum(p.numel() for p in model.parameters())
     log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", name_device(trainer))
+    suggest_bfloat16(trainer, model)
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     return FitResult(model, data, trainer, choose_weights(trainer, config.monitor))
 
