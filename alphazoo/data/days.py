@@ -28,6 +28,11 @@ class DayBatch(NamedTuple):
             without concepts.
         date: [], row of the calendar.
         market: [M], scaled market state, see `alphazoo.data.state`; M = 0 without indices.
+        targets: [N, L], labels by horizon, see `alphazoo.data.labels.Label`, NaN where unknown;
+            L = 0 without ``label.horizons``, and the target is then ``labels``.
+        target_returns: [N, L], raw forward returns by horizon.
+        stock_weights: [N], relative weights of the stocks in the loss; [0] if they are equal.
+        day_weight: [], weight of the day in the loss; 1 on average over the training days.
     """
 
     features: Tensor
@@ -37,6 +42,16 @@ class DayBatch(NamedTuple):
     concepts: Tensor
     date: Tensor
     market: Tensor
+    targets: Tensor = torch.empty(0, 0)
+    target_returns: Tensor = torch.empty(0, 0)
+    stock_weights: Tensor = torch.empty(0)
+    day_weight: Tensor = torch.ones(())
+
+    def without_labels(self) -> "DayBatch":
+        """Return the day with all labels and returns unknown."""
+        names = ("labels", "returns", "targets", "target_returns")
+        unknown = {name: torch.full_like(getattr(self, name), torch.nan) for name in names}
+        return self._replace(**unknown)
 
     @property
     def memberships(self) -> Tensor:
@@ -142,8 +157,7 @@ class Days(Dataset[DayBatch]):
 
     def __getitem__(self, index: int | Repeat) -> DayBatch:
         if isinstance(index, Repeat):
-            day = self[index.item]
-            return day._replace(labels=torch.full_like(day.labels, torch.nan))
+            return self[index.item].without_labels()
         return self.panels.day(self.rows[index])
 
     def __iter__(self) -> Iterator[DayBatch]:

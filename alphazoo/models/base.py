@@ -14,17 +14,12 @@ from alphazoo.bounds import NonNegativeFloat
 from alphazoo.data.days import DayBatch
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
+from alphazoo.losses.base import Loss
+from alphazoo.losses.pointwise import MSE
 from alphazoo.metrics import ScoreTable, summary
 from alphazoo.models.checkpoint import read_checkpoint
 
 METRICS = ("loss", "ic", "icir", "rank_ic", "rank_icir")
-
-
-def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error, a scalar, over stocks with a finite label [N]; 0 if none."""
-    known = labels.isfinite()
-    errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
-    return errors.square().sum() / known.sum().clamp(min=1)
 
 
 def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
@@ -34,7 +29,11 @@ def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
 
 
 class StockModel(L.LightningModule, ABC):
-    """Scores the stocks of a day; trained on the daily mean squared error and evaluated by IC.
+    """Scores the stocks of a day; trained on a daily loss and evaluated by IC.
+
+    A model that learns from more than its scores overrides `loss`, and still compares its scores
+    with the labels by ``self.criterion.on_day(scores, day)``, so that every loss can be chosen. A
+    model whose loss is fixed, such as a likelihood, sets ``fixed_loss``.
 
     The constructor arguments of a subclass are saved in its checkpoint, so
     ``load_from_checkpoint(path)`` needs no other arguments.
@@ -44,14 +43,20 @@ class StockModel(L.LightningModule, ABC):
         weight_decay: L2 penalty, as the optimiser defines it.
 
     Attributes:
+        criterion: Compares scores and labels, see `alphazoo.losses.base.Loss`.
+        fixed_loss: Whether the model ignores ``criterion``; another loss than MSE is then refused.
+        n_outputs: Number of outputs per stock that the loss reads.
+        horizons: Purchase and sale day of each horizon of ``DayBatch.targets``, for the log.
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
-        logged_metrics: Names of the metrics that training logs; ``monitor`` must be one of them.
         lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
 
-    logged_metrics: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in METRICS))
+    criterion: Loss = MSE()
+    fixed_loss: bool = False
+    n_outputs: int = 1
+    horizons: Sequence[tuple[int, int]] = ()
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
 
@@ -64,10 +69,36 @@ class StockModel(L.LightningModule, ABC):
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
         # over training days; Lightning's own mean would round the number of days per process
         self.losses = MeanMetric()
+        self.criteria = MeanMetric()  # likewise, over validation days
 
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
-        """Return one score per stock of the day, [N]. Must not read ``labels`` or ``returns``."""
+        """Return one score per stock of the day, [N]. Must not read labels or returns."""
+
+    def outputs(self, day: DayBatch) -> Tensor:
+        """Return what the loss reads: [N], or [N, K] from a model of K outputs per stock."""
+        outputs: Tensor = self(day)
+        return outputs
+
+    def loss(self, day: DayBatch) -> Tensor:
+        """Return the training loss of a day, []; 0 with a gradient of 0 if it has no labels.
+
+        It is also computed on validation days, in evaluation mode and without gradients, and must
+        not change the model's state.
+        """
+        return self.criterion.on_day(self.outputs(day), day)
+
+    @property
+    def logged_metrics(self) -> list[str]:
+        """Names of the metrics that training logs; ``monitor`` must be one of them."""
+        names = ["train/loss", *(f"val/{name}" for name in METRICS)]
+        return [*names, "val/criterion"] if self._logs_criterion else names
+
+    @property
+    def _logs_criterion(self) -> bool:
+        """Whether the loss of a validation day differs from ``val/loss``, the MSE."""
+        plain = type(self).loss is StockModel.loss and isinstance(self.criterion, MSE)
+        return not plain or bool(self.horizons)
 
     def build_memory(self, train_days: Iterable[DayBatch]) -> None:
         """Build state from the training days that is not a weight; most models have none.
@@ -108,14 +139,14 @@ class StockModel(L.LightningModule, ABC):
         return [optimizer], [{**self.lr_scheduler, "scheduler": make(optimizer)}]
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
-        """Return the loss of one day; all days have equal weight."""
-        scores = self(day)
-        loss = daily_mse(scores, day.labels)
+        """Return the loss of one day, times the weight of the day."""
+        loss = self.loss(day)
         if not loss.isfinite():
+            scores = self(day)
             raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.losses.update(loss.detach(), day.labels.isfinite().any())  # skips repeated days
+        self.losses.update(loss.detach(), self._weight(day))
         self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
-        return loss
+        return loss * day.day_weight
 
     def on_validation_epoch_start(self) -> None:
         """Clear the score table."""
@@ -124,6 +155,9 @@ class StockModel(L.LightningModule, ABC):
     def validation_step(self, day: DayBatch, index: int) -> None:
         """Score one validation day."""
         self._score("val", day)
+        if self._logs_criterion:
+            self.criteria.update(self.loss(day), self._weight(day))
+            self.log("val/criterion", self.criteria, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -170,6 +204,10 @@ class StockModel(L.LightningModule, ABC):
             raise DivergedError(self._explain("scores are not finite", scores, day))
         self._table(name).update(day, scores)
         return scores
+
+    def _weight(self, day: DayBatch) -> Tensor:
+        """Return the weight of a day in mean losses: 0 for repeated days and those too small."""
+        return self.criterion.is_defined(day) * day.day_weight
 
     def _log_figures(self, name: str) -> None:
         metrics = summary(self.scores(name))

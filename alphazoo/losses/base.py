@@ -1,0 +1,89 @@
+"""`Loss`, the base class of all losses: a subclass defines ``compute``."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from alphazoo.data.days import DayBatch
+from alphazoo.errors import InputError
+
+
+class Loss(ABC):
+    """A function of the outputs and labels of one day.
+
+    Attributes:
+        n_outputs: Number of outputs per stock that the loss reads.
+        min_stocks: Number of stocks with a label that a day needs; the loss of other days is 0.
+    """
+
+    n_outputs: int = 1
+    min_stocks: int = 1
+
+    @abstractmethod
+    def compute(self, outputs: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Return the loss, [].
+
+        Args:
+            outputs: [N], or [N, ``n_outputs``] if the loss reads several; 0 where the weight is 0.
+            labels: [N], finite; 0 where the weight is 0.
+            weights: [N], not negative; 0 for stocks that do not enter the loss. If all are 0, the
+                loss must be 0. A common factor must not change the loss.
+        """
+
+    def __call__(self, outputs: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of one day, []; 0, with a gradient of 0, if too few labels are known.
+
+        Args:
+            outputs: [N], or [N, ``n_outputs``] if the loss reads several outputs.
+            labels: [N], NaN where unknown; these stocks do not enter the loss.
+            weights: [N], relative weights of the stocks; None for equal weights.
+
+        Raises:
+            InputError: The number of outputs is not ``n_outputs``.
+        """
+        columns = outputs.shape[1:].numel()
+        if columns != self.n_outputs:
+            raise InputError(
+                f"the loss {type(self).__name__} needs {self.n_outputs} outputs per stock, "
+                f"but the model gives {columns}"
+            )
+        known = labels.isfinite()
+        known = known & (known.sum() >= self.min_stocks)
+        w = known.to(outputs.dtype)
+        if weights is not None:
+            w = w * weights
+        mask = known if outputs.ndim == 1 else known.unsqueeze(1)
+        return self.compute(outputs.where(mask, 0.0), labels.where(known, 0.0), w)
+
+    def on_day(self, outputs: Tensor, day: DayBatch) -> Tensor:
+        """Return the loss of one day, [], the mean over the horizons if there are several.
+
+        Args:
+            outputs: [N]; [N, ``n_outputs``] for a loss of several outputs; or [N, L], one output
+                per horizon. Outputs that are not of one horizon are compared with every horizon.
+            day: Gives the labels and the weights of the stocks.
+        """
+        weights = day.stock_weights if len(day.stock_weights) else None
+        horizons = day.targets.shape[1]
+        if horizons == 0:
+            return self(outputs, day.labels, weights)
+        separate = outputs.ndim == 2 and self.n_outputs == 1
+        if separate and outputs.shape[1] != horizons:
+            raise InputError(
+                f"the model gives {outputs.shape[1]} outputs per stock for {horizons} horizons: "
+                "expected 1 or one per horizon"
+            )
+        each = outputs.unbind(1) if separate else [outputs] * horizons
+        losses = [self(x, y, weights) for x, y in zip(each, day.targets.unbind(1), strict=True)]
+        return torch.stack(losses).mean()
+
+    def is_defined(self, day: DayBatch) -> Tensor:
+        """Return whether a day has enough labels to learn from, [] bool."""
+        labels = day.targets if day.targets.shape[1] else day.labels.unsqueeze(1)
+        return (labels.isfinite().sum(dim=0) >= self.min_stocks).any()
+
+
+def weighted_mean(x: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean of values [N] or of pairs [N, N]; 0 if all weights are 0."""
+    return (weights * x).sum() / weights.sum().clamp(min=torch.finfo(x.dtype).tiny)
