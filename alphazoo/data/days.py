@@ -80,6 +80,10 @@ class DayPanels:
         present: [D, S] bool, universe members with a price.
         concepts: Memberships of stocks in concepts.
         market: The market state.
+        targets: [L, D, S], scaled labels by horizon.
+        target_returns: [L, D, S], raw forward returns by horizon.
+        stock_weights: [D, S], or [D, 0] for equal weights.
+        day_weights: [D].
         key: Unique key; a copy on another device keeps it.
     """
 
@@ -90,12 +94,17 @@ class DayPanels:
     present: Tensor
     concepts: Concepts
     market: MarketState
+    targets: Tensor
+    target_returns: Tensor
+    stock_weights: Tensor
+    day_weights: Tensor
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def day(self, row: int) -> DayBatch:
         """Assemble the day at a row of the calendar."""
         stocks = self.present[row].nonzero().squeeze(1)  # [N]
         features = self.scaler(self.windows(row, stocks)).transpose(0, 1)  # [N, T, F]
+        weights = self.stock_weights[row]
         return DayBatch(
             features=features,
             labels=self.labels[row, stocks],
@@ -104,6 +113,10 @@ class DayPanels:
             concepts=self.concepts.on(row, stocks),
             date=torch.tensor(row, device=stocks.device),
             market=self.market.on(row),
+            targets=self.targets[:, row, stocks].T,
+            target_returns=self.target_returns[:, row, stocks].T,
+            stock_weights=weights[stocks] if len(weights) else weights,
+            day_weight=self.day_weights[row],
         )
 
     def to(self, device: torch.device) -> "DayPanels":
@@ -117,6 +130,10 @@ class DayPanels:
             present=self.present.to(device),
             concepts=self.concepts.to(device),
             market=self.market.to(device),
+            targets=self.targets.to(device),
+            target_returns=self.target_returns.to(device),
+            stock_weights=self.stock_weights.to(device),
+            day_weights=self.day_weights.to(device),
         )
 
 

@@ -27,8 +27,8 @@ class Loss(ABC):
         Args:
             outputs: [N], or [N, ``n_outputs``] if the loss reads several; 0 where the weight is 0.
             labels: [N], finite; 0 where the weight is 0.
-            weights: [N], not negative; 0 for stocks that do not enter the loss. If all are 0, the
-                loss must be 0. A common factor must not change the loss.
+            weights: [N], not negative, 1 on average over the stocks that enter the loss and 0 for
+                the others. If all are 0, the loss must be 0.
         """
 
     def __call__(self, outputs: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -50,11 +50,12 @@ class Loss(ABC):
             )
         known = labels.isfinite()
         known = known & (known.sum() >= self.min_stocks)
-        w = known.to(outputs.dtype)
+        w = known.to(labels.dtype)
         if weights is not None:
-            w = w * weights
+            w = w * weights / weighted_mean(weights, w).clamp(min=torch.finfo(w.dtype).tiny)
         mask = known if outputs.ndim == 1 else known.unsqueeze(1)
-        return self.compute(outputs.where(mask, 0.0), labels.where(known, 0.0), w)
+        x = outputs.to(labels.dtype)  # a sum over thousands of stocks needs float32
+        return self.compute(x.where(mask, 0.0), labels.where(known, 0.0), w)
 
     def on_day(self, outputs: Tensor, day: DayBatch) -> Tensor:
         """Return the loss of one day, [], the mean over the horizons if there are several.
@@ -85,5 +86,5 @@ class Loss(ABC):
 
 
 def weighted_mean(x: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean of values [N] or of pairs [N, N]; 0 if all weights are 0."""
+    """Return the weighted mean of x, of the shape of the weights; 0 if all weights are 0."""
     return (weights * x).sum() / weights.sum().clamp(min=torch.finfo(x.dtype).tiny)

@@ -45,7 +45,8 @@ def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
         raise InputError(f"need 1 <= buy < sell, got buy={buy}, sell={sell}")
     if sell >= len(close):
         raise InputError(
-            f"label.sell must be less than the {len(close)} days of the market, got {sell}"
+            f"a sale must be less than the {len(close)} days of the market after the score, got "
+            f"label.sell={sell}"
         )
     returns = torch.full_like(close, torch.nan)
     returns[:-sell] = close[sell:] / close[buy : len(close) - sell + buy] - 1
