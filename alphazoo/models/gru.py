@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.encoder import Encoder
-from alphazoo.models.heads import HeadedModel
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class GRU(HeadedModel):
+class GRU(MultiOutputModel):
     """A linear head on the last hidden state; each stock is scored independently.
 
     Args:
@@ -22,7 +22,7 @@ class GRU(HeadedModel):
         hidden_size: H, width of the hidden state.
         num_layers: Number of recurrent layers.
         dropout: Dropout rate between the recurrent layers.
-        blend: Weights of the outputs in the score, one output per weight; see `HeadedModel`.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """

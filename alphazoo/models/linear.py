@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
-from alphazoo.models.heads import HeadedModel
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class Linear(HeadedModel):
+class Linear(MultiOutputModel):
     """A weighted sum of the window; each stock is scored independently.
 
     Args:
         n_features: F, number of features per day.
         window: T, number of days in a window.
-        blend: Weights of the outputs in the score, one output per weight; see `HeadedModel`.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
