@@ -79,12 +79,12 @@ class Loss(ABC):
         losses = [self(x, y, weights) for x, y in zip(each, day.targets.unbind(1), strict=True)]
         return torch.stack(losses).mean()
 
-    def is_defined(self, day: DayBatch) -> Tensor:
-        """Return whether a day has enough labels to learn from, [] bool."""
+    def weight_of(self, day: DayBatch) -> Tensor:
+        """Return the weight of a day in a mean of losses, []: 0 if it has too few labels."""
         labels = day.targets if day.targets.shape[1] else day.labels.unsqueeze(1)
         weights = weights_of(day)
         counts = [is_known(y, weights).sum() for y in labels.unbind(1)]
-        return torch.stack(counts).max() >= self.min_stocks
+        return (torch.stack(counts).max() >= self.min_stocks) * day.day_weight
 
 
 def weights_of(day: DayBatch) -> Tensor | None:

@@ -1,7 +1,7 @@
 """StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import lightning as L
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from alphazoo.bounds import NonNegativeFloat
-from alphazoo.data.days import DayBatch
+from alphazoo.data.days import DayBatch, DaySequence
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.losses.base import Loss
@@ -78,8 +78,7 @@ class StockModel(L.LightningModule, ABC):
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return what the loss reads: [N], or [N, K] from a model of K outputs per stock."""
-        outputs: Tensor = self(day)
-        return outputs
+        return cast("Tensor", self(day))
 
     def loss(self, day: DayBatch) -> Tensor:
         """Return the training loss of a day, []; 0 with a gradient of 0 if it has no labels.
@@ -99,10 +98,9 @@ class StockModel(L.LightningModule, ABC):
     @property
     def logged_metrics(self) -> list[str]:
         """Names of the metrics that training logs; ``monitor`` must be one of them."""
-        names = ["train/loss", *(f"val/{name}" for name in METRICS)]
-        if self._logs_criterion:
-            names.append("val/criterion")
-        return names + [f"val/{name}" for name in self.horizons.metrics]
+        criterion = ["criterion"] if self._logs_criterion else []
+        names = [*METRICS, *criterion, *self.horizons.metrics]
+        return ["train/loss", *(f"val/{name}" for name in names)]
 
     @property
     def _logs_criterion(self) -> bool:
@@ -110,7 +108,7 @@ class StockModel(L.LightningModule, ABC):
         plain = type(self).loss is StockModel.loss and isinstance(self.criterion, MSE)
         return not plain or bool(self.horizons.metrics)
 
-    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: DaySequence) -> None:
         """Build state from the training days that is not a weight; most models have none.
 
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
@@ -152,9 +150,8 @@ class StockModel(L.LightningModule, ABC):
         """Return the loss of one day, times the weight of the day."""
         loss = self.loss(day)
         if not loss.isfinite():
-            scores = self(day)
-            raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.losses.update(loss.detach(), self._weight(day))
+            raise DivergedError(self._explain(f"the loss is {loss.item()}", self(day), day))
+        self.losses.update(loss.detach(), self.criterion.weight_of(day))
         self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
         return loss * day.day_weight
 
@@ -166,7 +163,7 @@ class StockModel(L.LightningModule, ABC):
         """Score one validation day."""
         self._score("val", day)
         if self._logs_criterion:
-            self.criteria.update(self.loss(day), self._weight(day))
+            self.criteria.update(self.loss(day), self.criterion.weight_of(day))
             self.log("val/criterion", self.criteria, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
@@ -226,10 +223,6 @@ class StockModel(L.LightningModule, ABC):
     def _reset(self, name: str) -> None:
         self._table(name).reset()
         self.horizons.reset(name)
-
-    def _weight(self, day: DayBatch) -> Tensor:
-        """Return the weight of a day in mean losses: 0 for repeated days and those too small."""
-        return self.criterion.is_defined(day) * day.day_weight
 
     def _log_figures(self, name: str) -> None:
         metrics = summary(self.scores(name))

@@ -6,11 +6,12 @@ translation", EMNLP 2014. https://arxiv.org/abs/1406.1078
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 from alphazoo.models.multi_output import MultiOutputModel
 
 
@@ -46,7 +47,7 @@ class GRU(MultiOutputModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = nn.Linear(hidden_size, len(blend))
+        self.head = Head(hidden_size, len(blend))
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""

@@ -17,6 +17,7 @@ from alphazoo.bounds import (
     Probability,
 )
 from alphazoo.data.days import DayBatch
+from alphazoo.models.head import Head
 from alphazoo.models.multi_output import MultiOutputModel
 
 
@@ -54,7 +55,7 @@ class MLP(MultiOutputModel):
                 for wide, narrow in pairwise(sizes)
             )
         )
-        self.head = nn.Linear(sizes[-1], len(blend))
+        self.head = Head(sizes[-1], len(blend))
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""

@@ -1,4 +1,4 @@
-"""`MultiOutputModel`, the base class of models whose last layer may give several outputs per stock."""
+"""`MultiOutputModel`, the base class of models that may give several outputs per stock."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
