@@ -70,6 +70,7 @@ class LightGBM(StockModel):
         booster: The trees as an object of the library; None before the first epoch.
     """
 
+    fixed_loss = True
     booster: "Booster | None" = None
     _dataset: "Dataset | None" = None  # from the start of a fit until its first trees are built
 

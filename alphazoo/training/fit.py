@@ -28,6 +28,7 @@ from alphazoo.runs.trust import trust_config
 from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
 from alphazoo.training.logs import repair_log
+from alphazoo.training.objective import set_objective
 from alphazoo.training.precision import suggest_bfloat16
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.signals import KeepSignalHandler
@@ -152,6 +153,7 @@ def check_instantiable(config: DictConfig) -> None:
 
 def _make_model(config: DictConfig) -> StockModel:
     model: StockModel = instantiate(config.model)
+    set_objective(model, config)
     if config.monitor not in model.logged_metrics:
         hint = did_you_mean(config.monitor, model.logged_metrics)
         raise InputError(f"unknown monitor {config.monitor!r}; {hint}")
