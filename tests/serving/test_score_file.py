@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from processes import finish, start
 
 from alphazoo.errors import InputError
 from alphazoo.serving import score_file
@@ -91,19 +90,6 @@ def test_a_crash_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         append_scores(file, scores("2020-01-03", 1, 2))
     assert file.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} <= {file.name, f".{file.name}.lock"}
-
-
-def test_two_processes_append_to_one_file(tmp_path: Path) -> None:
-    file = tmp_path / "scores.parquet"
-    days = [f"2020-01-{day:02d}" for day in range(1, 13)]
-    writers = [start(append_days, file, days[first::2]) for first in (0, 1)]
-    assert [finish(writer) for writer in writers] == [0, 0]
-    assert read_score_file(file)["date"].nunique() == 12
-
-
-def append_days(file: Path, days: list[str]) -> None:
-    for day in days:
-        append_scores(file, scores(day, 1, 2))
 
 
 def test_an_append_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
