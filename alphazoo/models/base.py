@@ -1,7 +1,7 @@
 """StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import lightning as L
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from alphazoo.bounds import NonNegativeFloat
-from alphazoo.data.days import DayBatch
+from alphazoo.data.days import DayBatch, DaySequence
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.metrics import ScoreTable, summary
@@ -69,7 +69,7 @@ class StockModel(L.LightningModule, ABC):
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]. Must not read ``labels`` or ``returns``."""
 
-    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: DaySequence) -> None:
         """Build state from the training days that is not a weight; most models have none.
 
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.

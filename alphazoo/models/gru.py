@@ -4,12 +4,13 @@ Cho et al., "Learning phrase representations using RNN encoder-decoder for stati
 translation", EMNLP 2014. https://arxiv.org/abs/1406.1078
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 
 class GRU(StockModel):
@@ -42,7 +43,7 @@ class GRU(StockModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

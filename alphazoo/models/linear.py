@@ -5,11 +5,12 @@ by gradient descent, like every other model.
 https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 
 
 class Linear(StockModel):
@@ -31,7 +32,7 @@ class Linear(StockModel):
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
-        self.head = nn.Linear(window * n_features, 1)
+        self.head = Head(window * n_features)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

@@ -4,12 +4,13 @@ Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 1997.
 https://doi.org/10.1162/neco.1997.9.8.1735
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 
 class LSTM(StockModel):
@@ -42,7 +43,7 @@ class LSTM(StockModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

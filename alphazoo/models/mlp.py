@@ -17,6 +17,7 @@ from alphazoo.bounds import (
 )
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 
 
 class MLP(StockModel):
@@ -51,7 +52,7 @@ class MLP(StockModel):
                 for wide, narrow in pairwise(sizes)
             )
         )
-        self.head = nn.Linear(sizes[-1], 1)
+        self.head = Head(sizes[-1])
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

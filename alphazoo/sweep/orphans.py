@@ -1,6 +1,7 @@
 """Processes that run the jobs of a sweep end when the sweep does, also when it was killed."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,12 +14,20 @@ INTERVAL = 1.0  # seconds between two looks at the parent process
 
 @contextmanager
 def sweep_process() -> Iterator[None]:
-    """Tell processes that are started in this context which process runs the sweep."""
+    """Tell processes that are started in this context which process runs the sweep.
+
+    Joblib keeps its workers for later use, in the folder and with the environment of this sweep, of
+    which a later one knows nothing: they end with the context.
+    """
     os.environ[VARIABLE] = str(os.getpid())
     try:
         yield
     finally:
         del os.environ[VARIABLE]
+        if "joblib.externals.loky" in sys.modules:
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 @cache
