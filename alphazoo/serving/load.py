@@ -52,8 +52,12 @@ class LoadedRun:
         return score_table(self.trainer, self.model, self.data, split, ckpt_path=file)
 
 
-def load_run(run: Run) -> LoadedRun:
+def load_run(run: Run, **settings: Any) -> LoadedRun:
     """Load a run that is not an ensemble.
+
+    Args:
+        run: The run.
+        settings: Changes to the arguments of its trainer.
 
     Raises:
         InputError: The run has no checkpoint, or its settings or data cannot be used.
@@ -74,6 +78,9 @@ def load_run(run: Run) -> LoadedRun:
         logger=False,
         callbacks=[KeepFreedMemory()],
         enable_checkpointing=False,
+        limit_val_batches=1.0,
+        limit_predict_batches=1.0,
+        **settings,
     )
     return LoadedRun(run, checkpoint, content, data, model, trainer)
 

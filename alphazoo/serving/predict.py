@@ -99,8 +99,9 @@ def identify(
         log.warning("the run has seen days up to %s: scores of these days are not forecasts", seen)
     scores = loaded.score("predict")
     prints = {market.dates[row]: data.fingerprint.upto(row) for row in data.segments["predict"]}
-    found: dict[str, Any] = {VERSION: version, CHECKPOINT: loaded.digest, DATA: scores[DATE].map(prints)}
-    return scores.assign(**found)[[*COLUMNS]]
+    scores[VERSION], scores[CHECKPOINT] = version, loaded.digest
+    scores[DATA] = scores[DATE].map(prints)
+    return scores[[*COLUMNS]]
 
 
 def _average(run: Run, *, version: str, **days: str | None) -> pd.DataFrame:
@@ -111,9 +112,10 @@ def _average(run: Run, *, version: str, **days: str | None) -> pd.DataFrame:
         [table[SCORE] for table in keyed], axis=1, join="inner", keys=range(len(keyed))
     )
     scores = average(joined, run.config.ensemble.by).rename(SCORE).to_frame()
-    digest = join_digests([table[CHECKPOINT].iloc[0] for table in tables])
-    found: dict[str, Any] = {VERSION: version, CHECKPOINT: digest, DATA: keyed[0][DATA]}
-    return scores.assign(**found).reset_index()[[*COLUMNS]]
+    scores[VERSION] = version
+    scores[CHECKPOINT] = join_digests([table[CHECKPOINT].iloc[0] for table in tables])
+    scores[DATA] = keyed[0][DATA]
+    return scores.reset_index()[[*COLUMNS]]
 
 
 def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
