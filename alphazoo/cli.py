@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from alphazoo.commands import data, scoring, training, zoo
+from alphazoo.commands import data, scoring, serving, training, zoo
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
     "predict": scoring.predict,
+    "export": serving.export,
     "benchmark": training.benchmark,
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
@@ -41,6 +42,9 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo predict run=runs/mine data.path=FOLDER
                alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv
                alphazoo predict model_uri=models:/NAME/3 [tracking_uri=URL]    MLflow's registry
+               alphazoo predict run=runs/mine append=scores.parquet [version=NAME]    daily
+  export       write a finished run as a model that scores without torch
+               alphazoo export run=runs/mine out=models/mine [precision=int8]
   evaluate     write a report on the scores of any tool: a table of date, symbol, score
                alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
   compare      compare runs: mean and standard deviation over seeds

@@ -104,7 +104,7 @@ class GATs(StockModel):
         return self._attend(self._split(self.transform(hidden)), day)
 
     def _split(self, states: Tensor) -> Tensor:
-        return states.view(len(states), self.heads, -1).transpose(0, 1)
+        return states.view(states.shape[0], self.heads, -1).transpose(0, 1)
 
     def _attend(self, transformed: Tensor, day: DayBatch) -> Tensor:
         # a [z_j, z_i] is the sum of two vectors, so no tensor [N, N, 2H] is needed
@@ -113,6 +113,7 @@ class GATs(StockModel):
         logits: Tensor = F.leaky_relu(source + target, self.slope)
         if self.graph == "concepts":
             members = (day.memberships > 0).to(logits.dtype)
-            joined = (members @ members.T).fill_diagonal_(1) > 0  # [N, N], diagonal included
+            itself = torch.eye(members.shape[0], dtype=torch.bool, device=members.device)
+            joined = (members @ members.T > 0) | itself  # [N, N]
             logits = logits.masked_fill(~joined, -torch.inf)
         return logits.softmax(dim=2)  # eq. 3

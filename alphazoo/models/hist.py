@@ -122,23 +122,24 @@ class HIST(StockModel):
 
     def _similar(self, x: Tensor) -> Tensor:
         """Return the k stocks most similar to each stock, [N, k]."""
-        similarity = cosines(x, x)
-        similarity.fill_diagonal_(0)  # as in the reference: a negative cosine is no neighbour
-        return similarity.topk(min(self.neighbours, len(x)), dim=1).indices
+        itself = torch.eye(x.shape[0], dtype=torch.bool, device=x.device)
+        # 0 as in the reference: a negative cosine is no neighbour
+        similarity = cosines(x, x).masked_fill(itself, 0.0)
+        return similarity.topk(min(self.neighbours, x.shape[0]), dim=1).indices
 
     def _gather_hidden(self, x: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden concepts [N, H], one per stock, and a mask [N] of those with members."""
         norm = x.norm(dim=1)
         other = x[similar]  # [N, k, H]
         cosine = (x.unsqueeze(1) * other).sum(dim=2) / (norm.unsqueeze(1) * norm[similar] + 1e-6)
-        itself = similar == torch.arange(len(x), device=x.device).unsqueeze(1)
+        itself = similar == torch.arange(x.shape[0], device=x.device).unsqueeze(1)
         joined = (cosine > 0) & ~itself
         cosine = cosine.where(joined, 0.0)
         into = similar.flatten()
         concepts = torch.zeros_like(x).index_add(
             0, into, (cosine.unsqueeze(2) * x.unsqueeze(1)).flatten(0, 1)
         )
-        count = cosine.new_zeros(len(x)).index_add(0, into, joined.flatten().to(cosine.dtype))
+        count = cosine.new_zeros(x.shape[0]).index_add(0, into, joined.flatten().to(cosine.dtype))
         joins_itself = (count > 0) * norm.square() / (norm.square() + 1e-6)
         return concepts + joins_itself.unsqueeze(1) * x, count > 0
 

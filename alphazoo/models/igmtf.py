@@ -7,7 +7,7 @@ https://arxiv.org/abs/2109.06489
 import logging
 import time
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -107,15 +107,17 @@ class IGMTF(StockModel):
             InputError: The memory has not been built, see `build_memory`.
         """
         g = self._states(day)  # [N, H]
-        rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
+        rows, used = self._recall(day.date, g.detach().mean(dim=0))  # [R, H], [R]
         keys, query = self.key(self.layers(rows)), self.query(g)
         with torch.no_grad():  # gradients flow only through the neighbours found
-            k = min(self.n_neighbor, len(rows))
-            nearest = cosines(query, keys).topk(k, dim=1).indices  # [N, k]
+            similarity = cosines(query, keys).masked_fill(~used, -torch.inf)
+            best, nearest = similarity.topk(min(self.n_neighbor, rows.shape[0]), dim=1)  # [N, k]
+            found = best > -torch.inf
         near = keys[nearest]  # [N, k, H]
         norms = query.norm(dim=1, keepdim=True) * near.norm(dim=2)
         cosine = torch.einsum("nh,nkh->nk", query, near) / (norms + 1e-6)
-        learned = torch.einsum("nk,nkh->nh", cosine, near) / max(1, k)
+        learned = torch.einsum("nk,nkh->nh", cosine.where(found, 0.0), near)
+        learned = learned / found.sum(dim=1, keepdim=True).clamp(min=1)
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
 
@@ -193,8 +195,11 @@ class IGMTF(StockModel):
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
         return states
 
-    def _recall(self, date: Tensor, mean: Tensor) -> Tensor:
-        """Return the memory's rows of the training days most similar to a day, [R, H]."""
+    def _recall(self, date: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the memory's rows of the training days most similar to a day, see `_Memory.take`.
+
+        Rows of days that this day must not see are marked as padding.
+        """
         memory = self._memory
         if memory is None:
             raise InputError(
@@ -207,8 +212,8 @@ class IGMTF(StockModel):
         elif self.exclude_self:
             similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
         best, days = similarity.topk(self.k_day)
-        found = days[best > -torch.inf].tolist()
-        return torch.cat([memory.take(place) for place in found] or [memory.rows[:0]])
+        rows, used = memory.take(days)
+        return rows.flatten(0, 1), (used & (best > -torch.inf).unsqueeze(1)).flatten()
 
 
 def _merge(memory: "_Memory") -> "_Memory":
@@ -244,16 +249,26 @@ class _Memory:
     def __init__(self, counts: Sequence[int], width: int, device: torch.device) -> None:
         self.counts = counts
         self._starts = [0, *accumulate(counts)]
+        self._places = torch.arange(max(counts), device=device)
+        self._bounds = torch.tensor([*pairwise(self._starts)], device=device)  # [days, 2]
         self.rows = torch.empty(self._starts[-1], width, device=device)
         self.means = torch.empty(len(counts), width, device=device)
         self.dates = torch.empty(len(counts), dtype=torch.long, device=device)
 
     def put(self, place: int, date: Tensor, states: Tensor) -> None:
         """Store the states of a day, [N, H]."""
-        self.take(place)[:] = states
+        self.rows[self._starts[place] : self._starts[place + 1]] = states
         self.means[place] = states.mean(dim=0)
         self.dates[place] = date
 
-    def take(self, place: int) -> Tensor:
-        """Return the rows of a day, [N, H]."""
-        return self.rows[self._starts[place] : self._starts[place + 1]]
+    def take(self, days: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows of days [K], padded to those of the largest day.
+
+        The shapes do not depend on which days these are, as the export to ONNX requires.
+
+        Returns:
+            Rows [K, L, H], and a mask [K, L] that is false for padding.
+        """
+        start, stop = self._bounds[days].unsqueeze(1).unbind(dim=2)  # [K, 1]
+        places = start + self._places  # [K, L]
+        return self.rows[places.clamp(max=self.rows.shape[0] - 1)], places < stop

@@ -54,7 +54,8 @@ class FastGRU(nn.GRU):
         """Return outputs [N, T, H] of the last layer and last states [layers, N, H]."""
         autocast = torch.is_autocast_enabled("cpu")
         known = input.dtype == torch.float32 or autocast
-        if hx is not None or input.device.type != "cpu" or not known:
+        slow = torch.compiler.is_exporting()  # a format has a GRU, but not the loop below
+        if slow or hx is not None or input.device.type != "cpu" or not known:
             outputs, states = super().forward(input, hx)
             return outputs, states
         dtype = torch.get_autocast_dtype("cpu") if autocast else torch.float32
