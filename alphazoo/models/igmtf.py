@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch, Days
@@ -18,10 +17,10 @@ from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.memory import Memory, StatesByDay, merge
+from alphazoo.models.probe import Probe
 
 log = logging.getLogger(__name__)
-
-StatesByDay = list[tuple[Tensor, Tensor]]  # row of the calendar [], states [N, H]
 
 
 class IGMTF(StockModel):
@@ -56,7 +55,8 @@ class IGMTF(StockModel):
         weight_decay: L2 penalty.
     """
 
-    _memory: "_Memory | None" = None
+    differentiable = False
+    _memory: Memory | None = None
     _made_of: tuple[object, ...] = ()  # the weights and train days that the memory was made of
 
     def __init__(
@@ -98,6 +98,8 @@ class IGMTF(StockModel):
         )
         self.query = nn.Linear(hidden_size, hidden_size, bias=False)  # P1
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # P2
+        self.nearest_days = Probe("neighbours", "day")
+        self.neighbours = Probe("neighbours", "stock", "neighbour")
         self.head = nn.Linear(2 * hidden_size, 1)
 
     def forward(self, day: DayBatch) -> Tensor:
@@ -107,7 +109,8 @@ class IGMTF(StockModel):
             InputError: The memory has not been built, see `build_memory`.
         """
         g = self._states(day)  # [N, H]
-        rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
+        memory, days = self._recall(day.date, g.detach().mean(dim=0))
+        rows = memory.take(days)  # [R, H]
         keys, query = self.key(self.layers(rows)), self.query(g)
         with torch.no_grad():  # gradients flow only through the neighbours found
             k = min(self.n_neighbor, len(rows))
@@ -115,6 +118,9 @@ class IGMTF(StockModel):
         near = keys[nearest]  # [N, k, H]
         norms = query.norm(dim=1, keepdim=True) * near.norm(dim=2)
         cosine = torch.einsum("nh,nkh->nk", query, near) / (norms + 1e-6)
+        if self.neighbours.observed:
+            dates, stocks = memory.origin(days)
+            self.neighbours(cosine, other_date=dates[nearest], other=stocks[nearest])
         learned = torch.einsum("nk,nkh->nh", cosine, near) / max(1, k)
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
@@ -131,12 +137,12 @@ class IGMTF(StockModel):
     def _states_of(self, train_days: Iterable[DayBatch]) -> StatesByDay:
         training = self.training
         self.eval()
-        days = [(day.date, self._states(day)) for day in train_days]
+        days = [(day.date, self._states(day), day.stocks) for day in train_days]
         self.train(training)
         return days
 
     def _keep(self, days: StatesByDay) -> None:
-        memory = _Memory(days)
+        memory = Memory(days)
         others = len(days) - self.exclude_self
         if self.k_day > others:
             raise InputError(f"model.k_day={self.k_day}, but the memory has {others} training days")
@@ -180,7 +186,7 @@ class IGMTF(StockModel):
                     f"{processes} processes"
                 )
             share = days.rows[self.global_rank :: processes]
-            self._keep(_merge(self._states_of(Days(share, days.panels))))
+            self._keep(merge(self._states_of(Days(share, days.panels))))
             self._made_of = made_of
             log.info("memory of %d training days: %.1f s", len(days), time.perf_counter() - start)
 
@@ -188,8 +194,8 @@ class IGMTF(StockModel):
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
         return states
 
-    def _recall(self, date: Tensor, mean: Tensor) -> Tensor:
-        """Return the memory's rows of the training days most similar to a day, [R, H]."""
+    def _recall(self, date: Tensor, mean: Tensor) -> tuple[Memory, Tensor]:
+        """Return the memory and the places in it of the training days most similar to a day."""
         memory = self._memory
         if memory is None:
             raise InputError(
@@ -202,42 +208,10 @@ class IGMTF(StockModel):
         elif self.exclude_self:
             similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
         best, days = similarity.topk(self.k_day)
-        return memory.take(days[best > -torch.inf])
-
-
-def _merge(days: StatesByDay) -> "StatesByDay":
-    """Gather the days of all processes, each of which holds a share; sort them by date."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return days
-    device = days[0][1].device
-    counts = torch.tensor([len(states) for _, states in days], device=device)
-    dates = torch.cat(gather_all_tensors(torch.stack([date for date, _ in days])))
-    rows = torch.cat(gather_all_tensors(torch.cat([states for _, states in days])))
-    parts = torch.split(rows, torch.cat(gather_all_tensors(counts)).tolist())
-    return [(dates[place], parts[place]) for place in dates.argsort().tolist()]
+        days = days[best > -torch.inf]
+        self.nearest_days(best[: len(days)], other_date=memory.dates[days])
+        return memory, days
 
 
 def _digest(tensor: Tensor) -> int:
     return hash(tensor.cpu().numpy().tobytes())
-
-
-class _Memory:
-    """States of all stocks on many days, concatenated day by day.
-
-    Attributes:
-        rows: [R, H], one per stock and day.
-        means: [days, H], mean over the stocks of each day.
-        dates: [days], rows of the calendar.
-    """
-
-    def __init__(self, days: StatesByDay) -> None:
-        self.rows = torch.cat([states for _, states in days])
-        self.means = torch.stack([states.mean(dim=0) for _, states in days])
-        self.dates = torch.stack([date for date, _ in days])
-        counts = [len(states) for _, states in days]
-        self._starts = torch.tensor([0, *counts]).cumsum(0).tolist()
-
-    def take(self, days: Tensor) -> Tensor:
-        """Return the rows of the given days, [R, H]."""
-        parts = [self.rows[self._starts[day] : self._starts[day + 1]] for day in days.tolist()]
-        return torch.cat(parts) if parts else self.rows[:0]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.probe import Probe
 
 
 class Linear(StockModel):
@@ -32,8 +33,11 @@ class Linear(StockModel):
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
         self.head = nn.Linear(window * n_features, 1)
+        self.weights = Probe("weights", "step", "feature")
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
+        if self.weights.observed:
+            self.weights(self.head.weight.view(day.features.shape[1:]))  # [T, F]
         scores: Tensor = self.head(day.features.flatten(1))
         return scores.squeeze(-1)
