@@ -130,6 +130,17 @@ class LightGBM(StockModel):
         gain = pd.Series(trees.feature_importance("gain"), index=trees.feature_name())
         return gain.sort_values(ascending=False, kind="stable")
 
+    def contributions(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the SHAP values of the library for windows [N, T, F].
+
+        Returns:
+            [N, T, F], and the expected score [N], which they add to the score.
+        """
+        with _library():
+            rows = features.detach().flatten(1).cpu().numpy()
+            found = torch.as_tensor(self._trees().predict(rows, pred_contrib=True))
+        return found[:, :-1].reshape(features.shape).float(), found[:, -1].float()
+
     def get_extra_state(self) -> dict[str, str]:
         """Return the trees as text and its digest, for a checkpoint."""
         trees = "" if self.booster is None else self.booster.model_to_string()

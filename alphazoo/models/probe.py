@@ -35,14 +35,16 @@ class Shown(NamedTuple):
     """A tensor that a network shows of one day.
 
     Attributes:
-        values: The tensor, without its gradient.
+        kind: One of `KINDS`.
+        tensor: The tensor, without its gradient.
         axes: Name of each of its dimensions.
         coordinates: What the entries stand for where an axis does not say it, as integer tensors
-            that broadcast to ``values``: ``other_date`` (rows of the calendar) and ``other``
+            that broadcast to ``tensor``: ``other_date`` (rows of the calendar) and ``other``
             (columns of the universe).
     """
 
-    values: Tensor
+    kind: str
+    tensor: Tensor
     axes: tuple[str, ...]
     coordinates: Mapping[str, Tensor]
 
@@ -99,7 +101,7 @@ def observe(network: nn.Module, observer: Observer, *kinds: str) -> Iterator[Non
 
     def attach(name: str, probe: Probe) -> Any:
         def hook(_: nn.Module, given: tuple[Tensor], names: dict[str, Tensor], out: Tensor) -> Any:
-            return observer(name, Shown(out.detach(), probe.axes, names))
+            return observer(name, Shown(probe.kind, out.detach(), probe.axes, names))
 
         return probe.register_forward_hook(hook, with_kwargs=True)
 
@@ -117,7 +119,7 @@ def equal_shares(network: nn.Module) -> Iterator[None]:
     def flatten(name: str, shown: Shown) -> Tensor | None:
         if not probes[name].shares:
             return None
-        used = (shown.values > 0).to(shown.values.dtype)
+        used = (shown.tensor > 0).to(shown.tensor.dtype)
         flat: Tensor = used / used.sum(dim=-1, keepdim=True).clamp_min(1)
         return flat
 

@@ -70,7 +70,7 @@ def predict(
     data: MarketDataModule = instantiate(run.config.datamodule)
     data.setup()
     market = data.market
-    _compare_data(run, content.get("MarketDataModule", {}).get("data", {}), data)
+    warn_of_changed_data(run, content.get("MarketDataModule", {}).get("data", {}), data)
     if first or last:
         rows: Sequence[int] = market.rows(first, last)
     elif (date or LATEST) == LATEST:
@@ -96,7 +96,7 @@ def predict(
     return scores[["date", "symbol", "score"]]
 
 
-def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
+def warn_of_changed_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
     """Warn if the data have changed since the run was trained; added days are not a change."""
     found = data.fingerprint.compare(record)
     if found.kind == UNKNOWN:

@@ -25,7 +25,7 @@ def test_everything_that_is_declared_is_shown_with_its_axes(run: Run) -> None:
     assert set(shown) == set(find_probes(run.model))
     n, t, f = day.features.shape
     sizes = {"stock": n, "other": n, "step": t, "feature": f, "concept": day.concepts.shape[1]}
-    for name, (values, axes, coordinates) in shown.items():
+    for name, (_, values, axes, coordinates) in shown.items():
         assert values.isfinite().all(), name
         assert not values.requires_grad
         assert values.ndim == len(axes), name
@@ -38,7 +38,7 @@ def test_shares_sum_to_one(run: Run) -> None:
     shown = run.model.inside(run.day)
     for name, probe in find_probes(run.model).items():
         if probe.shares:
-            sums = shown[name].values.sum(dim=-1)
+            sums = shown[name].tensor.sum(dim=-1)
             whole = torch.where(sums > 0, torch.ones_like(sums), sums)  # who reads nothing: 0
             torch.testing.assert_close(sums, whole)
 
@@ -98,10 +98,10 @@ def test_time_attention_is_that_of_the_fused_kernel(
 ) -> None:
     """The weights times the values are the result of the kernel: they may replace it."""
     model, day = make(name, "heads=2", f"causal={causal}", "pooling=mean"), make_day(5)
-    with observe(model, lambda name, shown: shown.values.clone()):  # equal, but not the same
+    with observe(model, lambda name, shown: shown.tensor.clone()):  # equal, but not the same
         replaced = model(day)
     torch.testing.assert_close(replaced, model(day))
-    for values, axes, _ in model.inside(day).values():
+    for _, values, axes, _ in model.inside(day).values():
         assert axes == ("stock", "head", "query", "step")
         future = torch.ones(20, 20).triu(1).bool()
         assert (values[..., future] == 0).all() == (causal == "true")
@@ -110,7 +110,7 @@ def test_time_attention_is_that_of_the_fused_kernel(
 def test_a_tcn_shows_its_receptive_field(make_day: MakeDay) -> None:
     """Two layers with kernels of 3 see 13 days: those with a gradient."""
     model, day = make("tcn", "num_layers=2"), make_day(4)
-    shares = model.inside(day)["paths"].values
+    shares = model.inside(day)["paths"].tensor
     features = day.features.requires_grad_()
     (gradient,) = torch.autograd.grad(model(day._replace(features=features)).sum(), features)
     assert torch.equal(shares > 0, gradient.abs().sum(dim=(0, 2)) > 0)
@@ -119,18 +119,18 @@ def test_a_tcn_shows_its_receptive_field(make_day: MakeDay) -> None:
 
 def test_the_paths_of_a_tcn_by_hand(make_day: MakeDay) -> None:
     """One layer with a kernel of 2: today by 1 + 1 paths, yesterday by 2, the day before by 1."""
-    shares = make("tcn", "num_layers=1", "kernel_size=2").inside(make_day(2))["paths"].values
+    shares = make("tcn", "num_layers=1", "kernel_size=2").inside(make_day(2))["paths"].tensor
     torch.testing.assert_close(shares[-4:], torch.tensor([0.0, 1.0, 2.0, 2.0]) / 5)
 
 
 def test_sfm_shows_the_power_of_the_last_memory(make_day: MakeDay) -> None:
     """A single frequency whose gates are open: the memory is the sum of the candidates."""
     model, day = make("sfm", "n_frequencies=3"), make_day(4)
-    power = model.inside(day)["spectrum"].values
+    power = model.inside(day)["spectrum"].tensor
     assert power.shape == (4, 3)
     assert (power > 0).all()
     still = day._replace(features=torch.zeros_like(day.features))
-    shown = model.inside(still)["spectrum"].values
+    shown = model.inside(still)["spectrum"].tensor
     torch.testing.assert_close(shown, shown[:1].expand(4, 3))
 
 
@@ -144,16 +144,16 @@ def test_igmtf_names_its_neighbours(make_day: MakeDay) -> None:
     model.build_memory(past)
     shown = model.inside(past[2])
     assert shown["nearest_days"].coordinates["other_date"].tolist() == [12]
-    torch.testing.assert_close(shown["nearest_days"].values, torch.ones(1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(shown["nearest_days"].tensor, torch.ones(1), rtol=0, atol=1e-4)
     neighbours = shown["neighbours"]
     assert (neighbours.coordinates["other_date"] == 12).all()
     assert ((neighbours.coordinates["other"] // 100) == 2).all()
-    assert (neighbours.values.diff(dim=1) <= 1e-6).all()  # the nearest first
+    assert (neighbours.tensor.diff(dim=1) <= 1e-6).all()  # the nearest first
 
 
 def test_hist_shows_the_members_of_its_concepts(make_day: MakeDay) -> None:
     model, day = make("hist"), make_day(6)
-    members = model.inside(day)["members"].values
+    members = model.inside(day)["members"].tensor
     expected = (day.concepts / (day.concepts.sum(dim=0) + 1)).T
     torch.testing.assert_close(members, expected)
 
