@@ -22,6 +22,10 @@ VARIABLES = {role: f"var(--{role})" for role in COLORS}  # colours of the page's
 Format = Callable[[float], str]
 
 UNDEFINED = "-"
+METRICS = (
+    "Returns are raw forward returns, not the scaled labels that a model learns from. metrics.json "
+    "holds the metrics under the same names."
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Section:
     notes: Sequence[str] = ()
     figures: Iterable[tuple[str, Figure]] = ()
     tables: Sequence[Table] = field(default_factory=list)
+    captions: Mapping[str, str] = field(default_factory=dict)  # by the name of the figure
 
 
 def number(digits: int) -> Format:
@@ -132,6 +137,7 @@ def write_page(
     *,
     tiles: Sequence[Mapping[str, str]] = (),
     definitions: Mapping[str, str],
+    about: str = METRICS,
     config: str = "",
 ) -> None:
     """Write a page of sections, and its figures as ``figures/<name>.png`` in the same folder."""
@@ -152,6 +158,7 @@ def write_page(
         tiles=tiles,
         sections=parts,
         definitions=[*definitions.items()],
+        about=about,
         config=config,
     )
     write_text(file, page)

@@ -28,7 +28,7 @@ class Attributions(NamedTuple):
     Attributes:
         method: How they were computed.
         stocks: [K], places of the stocks in the day.
-        values: [K, T, F], summed over the stocks that the inputs belong to. By permutation, days
+        inputs: [K, T, F], summed over the stocks that the inputs belong to. By permutation, days
             of the window may share a value, see ``lags``.
         others: [K, N], attribution of all inputs of one stock, which may be the stock itself.
         full: [K, N, T, F], by the stock that the inputs belong to; None if all belong to the stock
@@ -42,7 +42,7 @@ class Attributions(NamedTuple):
 
     method: str
     stocks: Tensor
-    values: Tensor
+    inputs: Tensor
     others: Tensor
     full: Tensor | None
     delta: float
@@ -56,6 +56,7 @@ def attribute(
     stocks: Tensor,
     *,
     method: str | None = None,
+    replace_others: bool = True,
     baseline: Tensor | None = None,
     seed: int = 0,
 ) -> Attributions:
@@ -67,6 +68,8 @@ def attribute(
         stocks: [K], places of the stocks in the day.
         method: ``"integrated gradients"`` or ``"permutation within the day"``; by default the one
             that suits the model.
+        replace_others: Whether permutation replaces other stocks one by one; if not, ``others`` is
+            NaN.
         baseline: [T, F], features from which integrated gradients start, the same for all stocks;
             by default their mean over the stocks of the day.
         seed: Seed of the permutations.
@@ -82,7 +85,7 @@ def attribute(
         baseline = day.features.mean(dim=0)
     method = method or (GRADIENTS if model.differentiable else PERMUTATION)
     if method == PERMUTATION:
-        values, others, lags = permute(model, day, stocks, cross, seed)
+        values, others, lags = permute(model, day, stocks, cross and replace_others, seed)
         return Attributions(method, stocks, values, others, None, torch.nan, lags, cross)
     subset = day if cross else take(day, stocks)  # others would cost time and change nothing
     places = stocks if cross else None

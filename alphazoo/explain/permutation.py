@@ -17,7 +17,7 @@ REPEATS = 2  # permutations of an input
 
 @torch.no_grad()
 def permute(
-    model: StockModel, day: DayBatch, stocks: Tensor, cross: bool, seed: int
+    model: StockModel, day: DayBatch, stocks: Tensor, others: bool, seed: int
 ) -> tuple[Tensor, Tensor, int]:
     """Attribute scores to features and days of the window, and to other stocks.
 
@@ -29,7 +29,7 @@ def permute(
         model: The model.
         day: The day.
         stocks: [K], places of the stocks in the day.
-        cross: Whether scores depend on other stocks.
+        others: Whether to replace other stocks, too.
         seed: Seed of the permutations.
 
     Returns:
@@ -52,17 +52,19 @@ def permute(
                 changed[:, days, feature] = day.features[order, days, feature]
                 after = model(day._replace(features=changed))[stocks]
                 values[:, days, feature] += ((score - after) / REPEATS / width)[:, None]
-    return values, _replace_others(model, day, stocks, cross, random), lags
+    if not others:
+        return values, values.new_full((len(stocks), n), torch.nan), lags
+    return values, _replace_others(model, day, stocks, random), lags
 
 
 def _replace_others(
-    model: StockModel, day: DayBatch, stocks: Tensor, cross: bool, random: torch.Generator
+    model: StockModel, day: DayBatch, stocks: Tensor, random: torch.Generator
 ) -> Tensor:
     """Return the score minus that after the features of another stock were replaced, [K, N]."""
     n = len(day.stocks)
     score = model(day)[stocks]
-    others = torch.full((len(stocks), n), torch.nan if cross else 0.0)
-    chosen = torch.randperm(n, generator=random)[:EVALUATIONS] if cross else stocks
+    others = torch.full((len(stocks), n), torch.nan)
+    chosen = torch.randperm(n, generator=random)[:EVALUATIONS]
     source = _other(n, random)
     for place in sorted({*stocks.tolist(), *chosen.tolist()}):
         changed = day.features.clone()

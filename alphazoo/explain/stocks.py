@@ -16,12 +16,15 @@ Tree = npt.NDArray[np.float64]
 BLOCK = 512  # rows that are worked on at once
 
 
-def stock_matrix(shown: Mapping[str, Shown]) -> Tensor | None:
-    """Return how stocks attend to stocks, [N, N]; None if the network shows no such thing.
+def stock_matrix(shown: Mapping[str, Shown]) -> Tensor:
+    """Return how stocks attend to stocks, [N, N].
 
     Attention is averaged over layers, heads and days of the window. A network that reads concepts
     attends to their members: A_ij = sum over concepts k of (weight of k for i) (weight of j in k).
     Rows sum to 1, or to 0 for a stock that reads nothing.
+
+    Raises:
+        ValueError: The network shows no such thing.
     """
     direct = [
         x for x in shown.values() if x.kind == "attention" and {"stock", "other"} <= {*x.axes}
@@ -31,7 +34,7 @@ def stock_matrix(shown: Mapping[str, Shown]) -> Tensor | None:
     read = [x.tensor for x in shown.values() if x.axes == ("stock", "concept")]
     members = [x.tensor for x in shown.values() if x.axes == ("concept", "other")]
     if not (read and members):
-        return None
+        raise ValueError(f"no attention between stocks in {[*shown]}")
     matrix = read[0] @ members[0]
     return matrix / matrix.sum(dim=1, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
 
@@ -49,7 +52,7 @@ def attended_stocks(matrix: Tensor) -> Tensor:
 
     It is exp(-sum_j A_ij log A_ij): n for equal shares of n stocks.
     """
-    entropy = [torch.special.entr(rows).sum(dim=1) for rows in matrix.split(BLOCK)]
+    entropy = [torch.special.entr(rows).sum(dim=1) for rows in torch.split(matrix, BLOCK)]
     return torch.cat(entropy).exp()
 
 
@@ -60,7 +63,7 @@ def difference_of_rows(matrix: Tensor) -> float:
     stocks attend to the same stocks, as in additive attention over a complete graph.
     """
     mean = matrix.mean(dim=0)
-    parts = [(rows - mean).abs().sum(dim=1) for rows in matrix.split(BLOCK)]
+    parts = [(rows - mean).abs().sum(dim=1) for rows in torch.split(matrix, BLOCK)]
     return float(torch.cat(parts).mean() / 2)
 
 
