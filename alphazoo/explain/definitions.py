@@ -51,7 +51,8 @@ NEIGHBOURS = {
 ATTRIBUTION = {
     "value": "Part of a score that comes from an input, in units of the score. Integrated "
     "gradients add up to the score minus that of the day's mean features, SHAP values to the score "
-    "minus its expectation; by permutation, it is the score minus its mean after the input was permuted.",
+    "minus its expectation; by permutation, it is the score minus its mean after the input was "
+    "permuted.",
     "lag": "Trading days between the input and the scored day; 0 is the day itself.",
     "lags": "Number of neighbouring days of the window that were permuted together, from lag on.",
     "other (attribution)": "The stock that the input belongs to; empty if the input of all stocks "

@@ -8,6 +8,7 @@ import torch
 
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
+from alphazoo.explain.attribution import Attributions
 from alphazoo.explain.checks import check
 from alphazoo.explain.explanation import Explanation, Part
 from alphazoo.explain.over_concepts import show_concepts, show_neighbours
@@ -69,9 +70,13 @@ def explain(
     order = scores.argsort(descending=True).tolist()
     ends = [*dict.fromkeys([*order[:ENDS], *order[-ENDS:]])]
     stocks = choose_stocks(subject, day, symbols, ends)
-    parts = _parts(subject, day, scores, kinds, stocks, asked=what is not None)
+    parts = _parts(subject, day, scores, kinds, stocks)
+    found = None
+    if ATTRIBUTION in kinds:
+        inputs, found = _inputs(subject, day, stocks, asked=what is not None)
+        parts.append(inputs)
     if checks:
-        parts.insert(0, check(subject, parts, others))
+        parts.insert(0, check(subject, parts, found, others))
     start, end = (f"{subject.date(subject.rows[place]):%Y-%m-%d}" for place in (0, -1))
     return Explanation(
         f"What {subject.name} looks at, on {subject.data.market.name}",
@@ -79,7 +84,7 @@ def explain(
         "which is shown in full",
         f"{start}_{end}",
         parts,
-        {"folder": str(subject.folder), "seed": str(subject.config.seed), "device": "CPU"},
+        {"folder": str(opened.folder), "seed": str(subject.config.seed), "device": "CPU"},
     )
 
 
@@ -89,8 +94,6 @@ def _parts(
     scores: torch.Tensor,
     kinds: Sequence[str],
     stocks: list[int],
-    *,
-    asked: bool,
 ) -> list[Part]:
     shown = subject.model.inside(day, *[kind for kind in kinds if kind in KINDS] or ["none"])
     text, symbols = f"{subject.date(int(day.date)):%Y-%m-%d}", subject.symbols(day)
@@ -114,16 +117,16 @@ def _parts(
             parts.append(show_concepts(tables, pd.Series(names, symbols), text))
         elif kind == "neighbours":
             parts.append(show_neighbours(tables, [symbols[place] for place in stocks], text))
-    if ATTRIBUTION in kinds:
-        parts.append(_inputs(subject, day, stocks, asked=asked))
     return parts
 
 
-def _inputs(subject: Subject, day: DayBatch, stocks: list[int], *, asked: bool) -> Part:
+def _inputs(
+    subject: Subject, day: DayBatch, stocks: list[int], *, asked: bool
+) -> tuple[Part, Attributions | None]:
     """Return the attributions, or why there are none if they were not asked for by name."""
     try:
-        return show_inputs(subject, day, stocks)[0]
+        return show_inputs(subject, day, stocks)
     except InputError as error:
         if asked:
             raise
-        return Part("Inputs", notes=[f"There are no attributions: {error}."])
+        return Part("Inputs", notes=[f"There are no attributions: {error}."]), None

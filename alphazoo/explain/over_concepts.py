@@ -14,7 +14,7 @@ from alphazoo.explain.explanation import Part
 from alphazoo.explain.heat import heat, name_cells, shrink
 
 MOST = 20  # bars of a figure
-LISTED = 5  # neighbours of a stock on the page
+LISTED = 3  # neighbours of a stock on the page
 
 
 def show_concepts(tables: Mapping[str, pd.DataFrame], sectors: "pd.Series[str]", day: str) -> Part:
@@ -98,7 +98,8 @@ def _list(table: pd.DataFrame, symbols: Sequence[str]) -> Table:
 
 def _read(axes: Axes, mean: pd.DataFrame) -> None:
     axes.set_title("Concepts that are read")
-    heat(axes, shrink(mean.to_numpy()), unit="weight")
+    values = shrink(mean.to_numpy()) * mean.shape[1] - 1
+    heat(axes, values, unit="weight over equal shares - 1", signed=True, least=0.1)
     name_cells(axes, [*map(str, mean.index)], rows=True)
     name_cells(axes, [*map(str, mean.columns)], rows=False)
     axes.set(xlabel="concept", ylabel="sector of the stock")

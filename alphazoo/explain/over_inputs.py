@@ -143,7 +143,7 @@ def _show_others(part: Part, subject: Subject, day: DayBatch, found: Attribution
         "other_stocks",
         draw(_others, found, symbols),
         f"Attribution of the score of {symbols[int(found.stocks[-1])]} on "
-        f"{subject.date(int(day.date)):%Y-%m-%d} to all inputs of each stock, the largest ones. "
+        f"{subject.date(int(day.date)):%Y-%m-%d} to the inputs of other stocks, the largest ones. "
         "A stock that moves the score need not move the price.",
     )
     rows = []
@@ -183,8 +183,9 @@ def _inputs(axes: Axes, wide: pd.DataFrame) -> None:
 
 
 def _others(axes: Axes, found: Attributions, symbols: list[str]) -> None:
-    axes.set_title("Attribution to stocks")
+    axes.set_title("Attribution to other stocks")
     values = found.others[-1].nan_to_num()
+    values[found.stocks[-1]] = 0  # to its own inputs, which is larger by far
     top = values.abs().topk(min(20, len(values))).indices.flip(0).tolist()
     sizes = [float(values[place]) for place in top]
     colors = [FIRST if size > 0 else SECOND for size in sizes]

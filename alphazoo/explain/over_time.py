@@ -95,7 +95,8 @@ def show_weights(tables: Mapping[str, pd.DataFrame]) -> Part:
 def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
     axes.set_title("Attention over time, by stock")
     values = shrink(mean.to_numpy(), ROWS)
-    heat(axes, values, unit="weight")
+    unit = "weight over equal shares - 1"
+    heat(axes, values * mean.shape[1] - 1, unit=unit, signed=True, least=0.1)
     name_steps(axes, mean.columns.to_numpy(), values.shape[1])
     axes.set(xlabel="trading days from the scored day", ylabel="stocks, highest score on top")
     axes.set_yticks([])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import lightning as L
 import pandas as pd
@@ -34,14 +33,14 @@ class Subject:
         model: The model, in evaluation mode.
         data: The data, with the scaling statistics of the checkpoint.
         rows: Rows of the calendar that are looked at; the last one is shown in full.
-        folder: Folder of the run.
+        run: The run that the model is from; None for one that was just trained.
     """
 
     config: DictConfig
     model: StockModel
     data: MarketDataModule
     rows: Sequence[int]
-    folder: Path = Path()
+    run: Run | None = None
 
     @property
     def name(self) -> str:
@@ -115,7 +114,7 @@ def open_subject(
     model.on_load_checkpoint(content)
     model.load_state_dict(content["state_dict"])
     model.build_memory(data.days("train"))
-    return Subject(run.config, model.eval(), data, data.segments["predict"], run.folder)
+    return Subject(run.config, model.eval(), data, data.segments["predict"], run)
 
 
 def _choose_rows(
