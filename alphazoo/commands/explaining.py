@@ -31,7 +31,7 @@ OWN = ("run", "date", "from", "to", "what", "symbols", "checks", "seeds", "out",
 
 def explain(arguments: list[str]) -> None:
     """Show what the model of a run looks at; write tables, figures and a page."""
-    from alphazoo.explain.explain import explain as explain_run
+    from alphazoo.explain.show import explain as explain_run
     from alphazoo.runs.run import Run
 
     own, rest = split_arguments(arguments, *OWN)

@@ -93,6 +93,7 @@ def write_report(
     details: Mapping[str, str],
     caveats: Sequence[str],
     training: Iterable[tuple[str, Figure]] = (),
+    more: Iterable[Section] = (),
     config: str = "",
 ) -> None:
     """Write ``report.html`` and ``figures/*.png``.
@@ -105,12 +106,13 @@ def write_report(
         details: Names and values that describe the run, its data and settings.
         caveats: Limitations of the data.
         training: Names and figures of the training run.
+        more: Sections after it.
         config: Config of the run as yaml.
     """
     sections = [_signal(analysis)]
     if backtest is not None:
         sections.append(_portfolio(backtest))
-    sections.append(Section("Training", figures=training))
+    sections += [Section("Training", figures=training), *more]
     sections.append(Section("Run and data", caveats, tables=[Table([*details.items()])]))
     definitions = {f"test/{name}": SIGNALS[name] for name in analysis.metrics}
     definitions |= {name: SIGNALS[name] for name in ("quantiles", "excess", "horizon", "months")}

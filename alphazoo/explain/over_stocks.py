@@ -4,16 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from alphazoo.data.days import DayBatch
-from alphazoo.evaluation.drawing import FIRST, INK, SECOND, THIRD, draw
-from alphazoo.evaluation.figures import format_dates
+from alphazoo.evaluation.drawing import draw
 from alphazoo.evaluation.report import number, percent, text_table
 from alphazoo.explain import definitions
 from alphazoo.explain.explanation import Part
-from alphazoo.explain.heat import heat, name_cells, shrink
+from alphazoo.explain.heat import shrink
 from alphazoo.explain.sectors import (
     ROLLING,
     Groups,
@@ -24,6 +22,13 @@ from alphazoo.explain.sectors import (
     sector_table,
     sectors_of,
     within_lift,
+)
+from alphazoo.explain.stock_figures import (
+    plot_contagion,
+    plot_matrix,
+    plot_received,
+    plot_rotation,
+    plot_sector_lift,
 )
 from alphazoo.explain.stocks import (
     adjusted_rand_index,
@@ -37,7 +42,6 @@ from alphazoo.explain.stocks import (
 from alphazoo.explain.subject import Subject
 
 ALIKE = 0.1  # difference of the rows of a matrix below which a vector is shown instead
-MOST = 20  # stocks in a figure
 
 
 class _Days(NamedTuple):
@@ -137,7 +141,7 @@ def _show_matrix(part: Part, subject: Subject, found: _Days, sectors: bool) -> N
     )
     part.add(
         "received",
-        draw(_received, table),
+        draw(plot_received, table),
         f"Which stocks the others attend to on {date:%Y-%m-%d}: the mean of their weights, over "
         "equal shares. It does not say whether attention to them improves the scores.",
     )
@@ -152,7 +156,7 @@ def _show_matrix(part: Part, subject: Subject, found: _Days, sectors: bool) -> N
     by = "sector, then cluster" if sectors else "cluster"
     part.add(
         "attention_matrix",
-        draw(_matrix, shrink(matrix.numpy()[np.ix_(order, order)] * n), by),
+        draw(plot_matrix, shrink(matrix.numpy()[np.ix_(order, order)] * n), by),
         f"Weight with which the stock of a row attends to the stock of a column on "
         f"{date:%Y-%m-%d}, over equal shares (1 / {n}); mean over heads and layers, stocks ordered "
         f"by {by}. The model looks at these stocks; they need not move its scores.",
@@ -172,7 +176,7 @@ def _show_sectors(part: Part, found: _Days) -> None:
     span = f"mean of {len(found.totals)} days"
     part.add(
         "sector_lift",
-        draw(_sector_lift, lift),
+        draw(plot_sector_lift, lift),
         f"Attention of the stocks of a row's sector to those of a column's, over their part of the "
         f"stocks ({span}); 1 is chance. Lift within a sector is "
         f"{part.metrics['within_lift']:.2f}. A graph of concepts allows no attention between them.",
@@ -196,12 +200,12 @@ def _show_sectors(part: Part, found: _Days) -> None:
     leaders = rotation.loc[rotation["leader"], "sector"]
     part.add(
         "rotation",
-        draw(_rotation, rotation.pivot(index="sector", columns="date", values="to_lift")),
+        draw(plot_rotation, rotation.pivot(index="sector", columns="date", values="to_lift")),
         f"Attention that a sector receives from the others, over chance, as a rolling mean of "
         f"{ROLLING} days. The leader changes {int((leaders.shift() != leaders).sum()) - 1} times. "
         "It is what the model looks at, not which sector has the highest returns.",
     )
-    part.add("contagion", draw(_contagion, found.totals), _contagion_caption(found.totals))
+    part.add("contagion", draw(plot_contagion, found.totals), _contagion_caption(found.totals))
 
 
 def _contagion_caption(totals: pd.DataFrame) -> str:
@@ -215,50 +219,3 @@ def _contagion_caption(totals: pd.DataFrame) -> str:
         "of Diebold and Yilmaz's connectedness, but this is attention, not variance of forecast "
         "errors: it does not measure contagion itself."
     )
-
-
-def _received(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_title("Stocks that are attended to most")
-    top = table.nlargest(MOST, "received")[::-1]
-    axes.barh(top["symbol"], top["received"], color=FIRST, alpha=0.75)
-    axes.axvline(1, color=INK, linewidth=0.8)
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel("mean weight, over equal shares")
-
-
-def _matrix(axes: Axes, values: np.ndarray, by: str) -> None:
-    axes.set_title("Attention of stocks to stocks")
-    heat(axes, values, unit="weight, over equal shares")
-    axes.set(xlabel=f"attended stock, by {by}", ylabel="stock", xticks=[], yticks=[])
-
-
-def _sector_lift(axes: Axes, lift: pd.DataFrame) -> None:
-    axes.set_title("Attention of sectors to sectors")
-    heat(axes, lift.to_numpy() - 1, unit="lift - 1 (0: chance)", signed=True, least=0.1)
-    name_cells(axes, [*map(str, lift.index)], rows=True)
-    name_cells(axes, [*map(str, lift.columns)], rows=False)
-    axes.set(xlabel="attended sector", ylabel="sector")
-
-
-def _rotation(axes: Axes, wide: pd.DataFrame) -> None:
-    axes.set_title("Attention received from other sectors")
-    values = shrink(wide.to_numpy()) - 1
-    heat(axes, values, unit="lift - 1 (0: chance)", signed=True, least=0.1)
-    name_cells(axes, [*map(str, wide.index)], rows=True)
-    places = np.linspace(0, values.shape[1] - 1, 5)
-    days = np.linspace(0, wide.shape[1] - 1, 5).astype(int)
-    axes.set_xticks(places, [f"{wide.columns[day]:%Y-%m-%d}" for day in days], fontsize=7)
-    axes.set(xlabel="day", ylabel="sector")
-
-
-def _contagion(axes: Axes, totals: pd.DataFrame) -> None:
-    axes.set_title("Attention between sectors and correlation")
-    dates = totals["date"]
-    wealth = (1 + totals["return"].fillna(0)).cumprod()
-    axes.plot(dates, totals["total"], color=FIRST, label="attention to other sectors")
-    axes.plot(dates, totals["mean_correlation"], color=SECOND, label="mean correlation of returns")
-    fall = wealth / wealth.cummax() - 1
-    axes.fill_between(dates, fall, 0, color=THIRD, alpha=0.4, linewidth=0, label="drawdown")
-    axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_ylabel("share, correlation, fraction")
-    format_dates(axes)

@@ -39,7 +39,8 @@ class Groups(NamedTuple):
 
 def sectors_of(day: DayBatch, concepts: tuple[str, ...]) -> Groups:
     """Return the concept of each stock in which it has the largest weight."""
-    weights, codes = day.concepts.max(dim=1)
+    outside = day.concepts.new_zeros(len(day.stocks), 1)  # there may be no concepts
+    weights, codes = torch.cat([day.concepts, outside], dim=1).max(dim=1)
     codes = codes.where(weights > 0, len(concepts))
     present, places = torch.unique(codes, return_inverse=True)
     names = [*concepts, NO_SECTOR]

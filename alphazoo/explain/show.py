@@ -63,6 +63,18 @@ def explain(
     opened = run if isinstance(run, Run) else Run.open(run)
     others = [other if isinstance(other, Run) else Run.open(other) for other in seeds]
     subject = open_subject(opened, date=date, first=first, last=last)
+    return explain_subject(subject, what=what, symbols=symbols, checks=checks, seeds=others)
+
+
+def explain_subject(
+    subject: Subject,
+    *,
+    what: Sequence[str] | None = None,
+    symbols: Sequence[str] | None = None,
+    checks: bool = False,
+    seeds: Sequence[Run] = (),
+) -> Explanation:
+    """Show what a model looks at that is in memory, see `explain`."""
     kinds = choose_kinds(subject, what)
     day = subject.day(subject.rows[-1])
     with torch.no_grad():
@@ -70,31 +82,41 @@ def explain(
     order = scores.argsort(descending=True).tolist()
     ends = [*dict.fromkeys([*order[:ENDS], *order[-ENDS:]])]
     stocks = choose_stocks(subject, day, symbols, ends)
-    parts = _parts(subject, day, scores, kinds, stocks)
+    parts = show_parts(subject, day, scores, kinds, stocks)
     found = None
     if ATTRIBUTION in kinds:
         inputs, found = _inputs(subject, day, stocks, asked=what is not None)
         parts.append(inputs)
     if checks:
-        parts.insert(0, check(subject, parts, found, others))
+        parts.insert(0, check(subject, parts, found, seeds))
     start, end = (f"{subject.date(subject.rows[place]):%Y-%m-%d}" for place in (0, -1))
+    folder = str(subject.run.folder) if subject.run else "none, the model is in memory"
     return Explanation(
         f"What {subject.name} looks at, on {subject.data.market.name}",
         f"{start} to {end}, {len(subject.rows)} days; {len(day.stocks)} stocks on the last day, "
         "which is shown in full",
         f"{start}_{end}",
         parts,
-        {"folder": str(opened.folder), "seed": str(subject.config.seed), "device": "CPU"},
+        {"run": folder, "seed": str(subject.config.seed), "device": "CPU"},
     )
 
 
-def _parts(
+def show_parts(
     subject: Subject,
     day: DayBatch,
     scores: torch.Tensor,
     kinds: Sequence[str],
     stocks: list[int],
 ) -> list[Part]:
+    """Return what a model shows of itself, without attributions.
+
+    Args:
+        subject: The model and its data.
+        day: The last day.
+        scores: [N], scores of the day.
+        kinds: What to show.
+        stocks: Places of the chosen stocks in the day.
+    """
     shown = subject.model.inside(day, *[kind for kind in kinds if kind in KINDS] or ["none"])
     text, symbols = f"{subject.date(int(day.date)):%Y-%m-%d}", subject.symbols(day)
     parts = []
