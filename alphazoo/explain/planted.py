@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alphazoo.config import compose
 from alphazoo.data.days import DayBatch
-from alphazoo.explain.attribution import attribute
+from alphazoo.explain.attribution import GRADIENTS, attribute
 from alphazoo.explain.sectors import sector_matrix, sectors_of, within_lift
 from alphazoo.explain.stocks import stock_matrix
 from alphazoo.explain.subject import Subject
@@ -42,8 +42,9 @@ def find_planted(model: DictConfig, *overrides: str, seed: int = 0) -> dict[str,
         ``attention_lift`` and ``attention_leaders`` for a network that shows which stocks it
         attends to, ``attribution_lift`` and ``attribution_leaders`` for one whose scores depend on
         other stocks. The lift is that of a stock's own sector without the stock itself; leaders is
-        the mean weight of the sector's leaders over that of its other stocks. Empty for a network
-        that scores each stock by itself.
+        the mean weight of the sector's leaders over that of its other stocks, and for integrated
+        gradients that of the attribution per unit of input, because leaders have half the
+        volatility. Empty for a network that scores each stock by itself.
     """
     config = compose(*MARKET, *overrides, f"seed={seed}")
     with open_dict(config), TemporaryDirectory() as folder:
@@ -56,7 +57,7 @@ def find_planted(model: DictConfig, *overrides: str, seed: int = 0) -> dict[str,
     if subject.attends_to_stocks:
         matrices = [stock_matrix(subject.model.inside(day)) for day in days]
         values |= _measure(subject, days, matrices, "attention")
-    found, few = [], days[:: -(-len(days) // ATTRIBUTED)]
+    found, weights, few = [], [], days[:: -(-len(days) // ATTRIBUTED)]
     for day in few:
         stocks = _followers(subject, day)
         attributed = attribute(subject.model, day, stocks)
@@ -66,7 +67,11 @@ def find_planted(model: DictConfig, *overrides: str, seed: int = 0) -> dict[str,
         others = attributed.others.abs().nan_to_num()
         matrix[stocks] = others / others.sum(dim=1, keepdim=True).clamp_min(1e-30)
         found.append(matrix)
-    return values | _measure(subject, few, found, "attribution")
+        inputs = (day.features - day.features.mean(dim=0)).abs().mean(dim=(1, 2))
+        weights.append(matrix / inputs if attributed.method == GRADIENTS else matrix)
+    leaders = _measure(subject, few, weights, "attribution")["attribution_leaders"]
+    values |= _measure(subject, few, found, "attribution")
+    return values | {"attribution_leaders": leaders}
 
 
 def _train(config: DictConfig) -> Subject:
