@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from alphazoo.commands import data, scoring, serving, training, zoo
+from alphazoo.commands import data, explaining, scoring, serving, training, zoo
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
     "ensemble": scoring.ensemble,
+    "explain": explaining.explain,
     "models": zoo.models,
     "import-qlib": zoo.import_qlib,
     "data check": data.check,
@@ -51,6 +52,9 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo compare runs/a runs/b out=OUT
   ensemble     average the scores of several runs into a new run
                alphazoo ensemble runs/a runs/b by=rank out=OUT
+  explain      show what a trained model looks at: attention, concepts, neighbours, attributions
+               alphazoo explain run=runs/mine [checks=true]
+               alphazoo explain --help    all keys, more examples
   models       list the models with their papers and numbers of parameters
                alphazoo models gats    equations, differences from the paper, settings
   import-qlib  convert weights or scores that Qlib saved
@@ -73,6 +77,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     arguments = sys.argv[1:]
+    if arguments[:1] == ["explain"] and {"-h", "--help"} & set(arguments):
+        print(explaining.HELP, end="")
+        return
     if arguments[:1] != ["train"] and {"-h", "--help"} & set(arguments):  # train has Hydra's help
         arguments = []
     if arguments[:1] in ([], ["help"]):

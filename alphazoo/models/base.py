@@ -19,6 +19,7 @@ from alphazoo.losses.pointwise import MSE
 from alphazoo.metrics import ScoreTable, summary
 from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.models.horizons import HorizonTables
+from alphazoo.models.probe import Shown, find_probes, show
 
 METRICS = ("loss", "ic", "icir", "rank_ic", "rank_icir")
 
@@ -50,6 +51,8 @@ class StockModel(L.LightningModule, ABC):
         horizons: Score tables of the horizons of the label, see `log_horizons`.
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
         lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
+        differentiable: Whether the gradient of a score with respect to the features explains it.
+            False for trees, and for networks that choose what they read, such as the k nearest.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
@@ -59,6 +62,7 @@ class StockModel(L.LightningModule, ABC):
     n_outputs: int = 1
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
+    differentiable: bool = True
 
     def __init__(self, *, lr: NonNegativeFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()
@@ -113,6 +117,26 @@ class StockModel(L.LightningModule, ABC):
 
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
         """
+
+    @property
+    def shows(self) -> list[str]:
+        """What the network can show of itself: the kinds of its probes, see `inside`."""
+        return [*dict.fromkeys(probe.kind for probe in find_probes(self).values())]
+
+    def inside(self, day: DayBatch, *kinds: str) -> dict[str, Shown]:
+        """Return what the network looks at when it scores a day: attention, neighbours, ...
+
+        A subclass need not override this: it creates a `alphazoo.models.probe.Probe` for each
+        tensor that it can show, and passes the tensor through it in ``forward``.
+
+        Args:
+            day: The day.
+            kinds: Only these kinds, see `shows`; by default all.
+
+        Returns:
+            The tensors with the names of their axes, by the names of the probes.
+        """
+        return show(self, day, kinds=kinds)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:

@@ -15,6 +15,7 @@ from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 class GATs(StockModel):
@@ -80,6 +81,7 @@ class GATs(StockModel):
         width = hidden_size // heads
         self.source = nn.Parameter(torch.randn(heads, width, 1))  # first half of a in eq. 3
         self.target = nn.Parameter(torch.randn(heads, width, 1))
+        self.attention = Probe("attention", "head", "stock", "other", shares=True)
         self.output = nn.Linear(hidden_size, hidden_size)
         self.head = Head(hidden_size)
 
@@ -91,22 +93,18 @@ class GATs(StockModel):
         """
         hidden = self.encoder(day.features)[:, -1]  # [N, H]
         transformed = self._split(self.transform(hidden))  # [heads, N, H / heads]
-        attention = self._attend(transformed, day)
+        attention = self.attention(self._attend(transformed, day))
         attention = F.dropout(attention, self.attention_dropout, self.training)
         values = transformed if self.aggregate == "transformed" else self._split(hidden)
         context = (attention @ values).transpose(0, 1).flatten(1)  # [N, H]
         scores: Tensor = self.head(F.leaky_relu(self.output(context + hidden)))
         return scores.squeeze(-1)
 
-    def attention_weights(self, day: DayBatch) -> Tensor:
-        """Return the attention of stock i to stock j, [heads, N, N]; each row sums to 1."""
-        hidden = self.encoder(day.features)[:, -1]
-        return self._attend(self._split(self.transform(hidden)), day)
-
     def _split(self, states: Tensor) -> Tensor:
         return states.view(states.shape[0], self.heads, -1).transpose(0, 1)
 
     def _attend(self, transformed: Tensor, day: DayBatch) -> Tensor:
+        """Return the attention of stock i to stock j, [heads, N, N]; each row sums to 1."""
         # a [z_j, z_i] is the sum of two vectors, so no tensor [N, N, 2H] is needed
         source = (transformed @ self.source).transpose(1, 2)  # [heads, 1, N]
         target = transformed @ self.target  # [heads, N, 1]

@@ -6,12 +6,9 @@ https://arxiv.org/abs/2109.06489
 
 import logging
 import time
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch, Days, DaySequence
@@ -20,6 +17,8 @@ from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
+from alphazoo.models.memory import Memory, merge
+from alphazoo.models.probe import Probe
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,8 @@ class IGMTF(StockModel):
         weight_decay: L2 penalty.
     """
 
-    _memory: "_Memory | None" = None
+    differentiable = False
+    _memory: Memory | None = None
     _made_of: tuple[object, ...] = ()  # the weights and train days that the memory was made of
 
     def __init__(
@@ -98,6 +98,8 @@ class IGMTF(StockModel):
         )
         self.query = nn.Linear(hidden_size, hidden_size, bias=False)  # P1
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # P2
+        self.nearest_days = Probe("neighbours", "day")
+        self.neighbours = Probe("neighbours", "stock", "neighbour")
         self.head = Head(2 * hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
@@ -107,7 +109,8 @@ class IGMTF(StockModel):
             InputError: The memory has not been built, see `build_memory`.
         """
         g = self._states(day)  # [N, H]
-        rows, used = self._recall(day.date, g.detach().mean(dim=0))  # [R, H], [R]
+        memory, days, seen = self._recall(day.date, g.detach().mean(dim=0))
+        rows, used = memory.take(days, seen)  # [R, H], [R]
         keys, query = self.key(self.layers(rows)), self.query(g)
         with torch.no_grad():  # gradients flow only through the neighbours found
             similarity = cosines(query, keys).masked_fill(~used, -torch.inf)
@@ -116,6 +119,11 @@ class IGMTF(StockModel):
         near = keys[nearest]  # [N, k, H]
         norms = query.norm(dim=1, keepdim=True) * near.norm(dim=2)
         cosine = torch.einsum("nh,nkh->nk", query, near) / (norms + 1e-6)
+        if self.neighbours.observed:
+            dates, stocks = memory.origin(days)
+            self.neighbours(
+                cosine.where(found, 0.0), other_date=dates[nearest], other=stocks[nearest]
+            )
         learned = torch.einsum("nk,nkh->nh", cosine.where(found, 0.0), near)
         learned = learned / found.sum(dim=1, keepdim=True).clamp(min=1)
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
@@ -130,20 +138,20 @@ class IGMTF(StockModel):
         self._keep(self._states_of(train_days))
 
     @torch.no_grad()
-    def _states_of(self, train_days: DaySequence) -> "_Memory":
+    def _states_of(self, train_days: DaySequence) -> Memory:
         if isinstance(train_days, Days):
             counts = train_days.counts
         else:
             counts = [len(day.stocks) for day in train_days]
-        memory = _Memory(counts, self.head.in_features // 2, self.device)
+        memory = Memory(counts, self.head.in_features // 2, self.device)
         training = self.training
         self.eval()
         for place, day in enumerate(train_days):
-            memory.put(place, day.date, self._states(day))
+            memory.put(place, day.date, day.stocks, self._states(day))
         self.train(training)
         return memory
 
-    def _keep(self, memory: "_Memory") -> None:
+    def _keep(self, memory: Memory) -> None:
         others = len(memory.dates) - self.exclude_self
         if self.k_day > others:
             raise InputError(f"model.k_day={self.k_day}, but the memory has {others} training days")
@@ -187,7 +195,7 @@ class IGMTF(StockModel):
                     f"{processes} processes"
                 )
             share = days.rows[self.global_rank :: processes]
-            self._keep(_merge(self._states_of(Days(share, days.panels))))
+            self._keep(merge(self._states_of(Days(share, days.panels))))
             self._made_of = made_of
             log.info("memory of %d training days: %.1f s", len(days), time.perf_counter() - start)
 
@@ -195,10 +203,10 @@ class IGMTF(StockModel):
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
         return states
 
-    def _recall(self, date: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the memory's rows of the training days most similar to a day, see `_Memory.take`.
+    def _recall(self, date: Tensor, mean: Tensor) -> tuple[Memory, Tensor, Tensor]:
+        """Return the memory, the places in it of the most similar training days, and a mask.
 
-        Rows of days that this day must not see are marked as padding.
+        The mask is false for days that this day must not see.
         """
         memory = self._memory
         if memory is None:
@@ -212,63 +220,11 @@ class IGMTF(StockModel):
         elif self.exclude_self:
             similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
         best, days = similarity.topk(self.k_day)
-        rows, used = memory.take(days)
-        return rows.flatten(0, 1), (used & (best > -torch.inf).unsqueeze(1)).flatten()
-
-
-def _merge(memory: "_Memory") -> "_Memory":
-    """Gather the days of all processes, each of which holds a share; sort them by date."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return memory
-    counts = torch.tensor(memory.counts, device=memory.rows.device)
-    dates, rows, gathered = (
-        torch.cat(gather_all_tensors(values)) for values in (memory.dates, memory.rows, counts)
-    )
-    parts = torch.split(rows, gathered.tolist())
-    order = dates.argsort().tolist()
-    merged = _Memory([len(parts[day]) for day in order], rows.shape[1], rows.device)
-    for place, day in enumerate(order):
-        merged.put(place, dates[day], parts[day])
-    return merged
+        seen = best > -torch.inf
+        if self.nearest_days.observed:
+            self.nearest_days(best[seen], other_date=memory.dates[days[seen]])
+        return memory, days, seen
 
 
 def _digest(tensor: Tensor) -> int:
     return hash(tensor.cpu().numpy().tobytes())
-
-
-class _Memory:
-    """States of all stocks on many days, one day after the other, in arrays allocated once.
-
-    Attributes:
-        counts: Number of stocks of each day.
-        rows: [R, H], one per stock and day.
-        means: [days, H], mean over the stocks of each day.
-        dates: [days], rows of the calendar.
-    """
-
-    def __init__(self, counts: Sequence[int], width: int, device: torch.device) -> None:
-        self.counts = counts
-        self._starts = [0, *accumulate(counts)]
-        self._places = torch.arange(max(counts), device=device)
-        self._bounds = torch.tensor([*pairwise(self._starts)], device=device)  # [days, 2]
-        self.rows = torch.empty(self._starts[-1], width, device=device)
-        self.means = torch.empty(len(counts), width, device=device)
-        self.dates = torch.empty(len(counts), dtype=torch.long, device=device)
-
-    def put(self, place: int, date: Tensor, states: Tensor) -> None:
-        """Store the states of a day, [N, H]."""
-        self.rows[self._starts[place] : self._starts[place + 1]] = states
-        self.means[place] = states.mean(dim=0)
-        self.dates[place] = date
-
-    def take(self, days: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows of days [K], padded to those of the largest day.
-
-        The shapes do not depend on which days these are, as the export to ONNX requires.
-
-        Returns:
-            Rows [K, L, H], and a mask [K, L] that is false for padding.
-        """
-        start, stop = self._bounds[days].unsqueeze(1).unbind(dim=2)  # [K, 1]
-        places = start + self._places  # [K, L]
-        return self.rows[places.clamp(max=self.rows.shape[0] - 1)], places < stop

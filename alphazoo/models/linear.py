@@ -13,6 +13,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
 from alphazoo.models.head import Head
 from alphazoo.models.multi_output import MultiOutputModel
+from alphazoo.models.probe import Probe
 
 
 class Linear(MultiOutputModel):
@@ -37,8 +38,12 @@ class Linear(MultiOutputModel):
     ) -> None:
         super().__init__(blend=blend, lr=lr, weight_decay=weight_decay)
         self.head = Head(window * n_features, len(blend))
+        self.weights = Probe("weights", "step", "feature")
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""
+        if self.weights.observed:
+            weights = self.head.weight.new_tensor(self.blend) @ self.head.weight
+            self.weights(weights.view(day.features.shape[1:]))  # [T, F]
         outputs: Tensor = self.head(day.features.flatten(1))
         return outputs.squeeze(-1)

@@ -17,6 +17,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 STRIDE = 8  # days between the memories that are kept for the backward pass
 
@@ -73,6 +74,7 @@ class SFM(StockModel):
         self.state = nn.Linear(hidden_size, sum(self.sizes), bias=False)
         self.reader = nn.Parameter(torch.empty(n_frequencies, 1))  # u_a
         self.reader_bias = nn.Parameter(torch.zeros(hidden_size))
+        self.spectrum = Probe("frequencies", "stock", "frequency")
         self.output = nn.Linear(hidden_size, output_size)
         self.head = Head(output_size)
         self._initialise()
@@ -85,13 +87,16 @@ class SFM(StockModel):
         mask = F.dropout(x.new_ones(kept.shape[0], size), self.recurrent_dropout, self.training)
         inputs = self.input(x * kept)  # [T, N, 4H + K], all days at once
         weights = self.state.weight, self.reader[:, 0], self.reader_bias, mask, self.modulus
+        last_memory: list[Tensor] | None = [] if self.spectrum.observed else None
         with torch.autocast(x.device.type, enabled=False):
             if torch.compiler.is_exporting():
                 last = scan_days(inputs.float(), *weights)
             else:
                 last = _Memory.apply(  # type: ignore[no-untyped-call]
-                    inputs.float(), *weights, torch.is_grad_enabled()
+                    inputs.float(), *weights, torch.is_grad_enabled(), last_memory
                 )
+        if last_memory:
+            self.spectrum(last_memory[0].square().sum(dim=0).mean(dim=1))  # [N, K]
         scores: Tensor = self.head(self.output(last))
         return scores.squeeze(-1)
 
@@ -155,6 +160,7 @@ class _Memory(torch.autograd.Function):
         mask: Tensor,
         modulus: bool,
         train: bool,
+        last_memory: list[Tensor] | None,
     ) -> Tensor:
         days, stocks, _ = inputs.shape
         size, n_frequencies = len(bias), len(reader)
@@ -180,6 +186,8 @@ class _Memory(torch.autograd.Function):
             torch.mul(parts[2], read[day], out=h[day + 1])
         ctx.save_for_backward(weight, reader, mask, h, gates, read, kept)
         ctx.modulus = modulus
+        if last_memory is not None:
+            last_memory.append(memory)
         return h[-1].clone()
 
     @staticmethod
@@ -234,7 +242,7 @@ class _Memory(torch.autograd.Function):
             dh = (dgates[day] @ weight).mul_(mask)
         rows = (h[:-1] * mask).view(days * stocks, size)
         dweight = dgates.view(days * stocks, -1).t() @ rows
-        return dgates, dweight, dreader, dread.sum(dim=(0, 1)), None, None, None
+        return dgates, dweight, dreader, dread.sum(dim=(0, 1)), None, None, None, None
 
 
 def _remember(

@@ -86,7 +86,7 @@ def identify(
         return _average(run, date=date, first=first, last=last, version=version)
     loaded = load_run(run)
     data, market = loaded.data, loaded.data.market
-    _compare_data(run, loaded.content.get("MarketDataModule", {}).get("data", {}), data)
+    warn_of_changed_data(run, loaded.content.get("MarketDataModule", {}).get("data", {}), data)
     if first or last:
         rows: Sequence[int] = market.rows(first, last)
     elif (date or LATEST) == LATEST:
@@ -118,7 +118,7 @@ def _average(run: Run, *, version: str, **days: str | None) -> pd.DataFrame:
     return scores.reset_index()[[*COLUMNS]]
 
 
-def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
+def warn_of_changed_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
     """Warn if the data have changed since the run was trained; added days are not a change."""
     found = data.fingerprint.compare(record)
     if found.kind == UNKNOWN:
