@@ -1,5 +1,6 @@
 """Find, compose, change and instantiate configs, and explain errors in them."""
 
+import copy
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -158,15 +159,26 @@ def instantiate(node: Any, **arguments: Any) -> Any:
 
 
 def _instantiate(node: Any, arguments: Mapping[str, Any]) -> Any:
+    rest = _copy(node)
     if not arguments:
         # without _convert_, checkpoints would hold OmegaConf lists, which safe loading refuses
-        return hydra_instantiate(node, _convert_="all")
-    rest = node.copy()
-    rest._set_parent(node._get_parent())  # needed to resolve interpolations
+        return hydra_instantiate(rest, _convert_="all")
     OmegaConf.set_struct(rest, False)
     for name in arguments:
         rest.pop(name, None)
     return hydra_instantiate(rest, _convert_="all", _partial_=True)(**arguments)
+
+
+def _copy(node: Any) -> Any:
+    """Copy a node with the config around it, in which Hydra resolves what the node refers to.
+
+    The config of a run keeps its interpolations: ``data.path`` can be changed afterwards.
+    """
+    if not OmegaConf.is_config(node):
+        return node
+    key = node._get_full_key(None)
+    root = copy.deepcopy(node._get_root())
+    return OmegaConf.select(root, key) if key else root
 
 
 def flatten(config: DictConfig, without: Sequence[str] = ()) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def test_a_daily_command_may_run_twice(alphazoo: Alphazoo, finished: Path, tmp_p
     assert table.groupby("date")["data"].nunique().tolist() == [1, 1]
     assert table["data"].nunique() == 2
 
-    other = ["data.seed=7", "date=2015-06-30"]  # another past
+    other = ["data.seed=7", "date=2015-06-30"]  # another past, in all keys that refer to the seed
     assert "other scores of version 'v1' for 2015-06-30: other data" in str(
         alphazoo(*shared, *other).code
     )
