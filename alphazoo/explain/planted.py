@@ -60,7 +60,7 @@ def find_planted(model: DictConfig, *overrides: str, seed: int = 0) -> dict[str,
     found, weights, few = [], [], days[:: -(-len(days) // ATTRIBUTED)]
     for day in few:
         stocks = _followers(subject, day)
-        attributed = attribute(subject.model, day, stocks)
+        attributed = attribute(subject.model, day, stocks, rough=True)
         if not attributed.looks_at_others:
             return values
         matrix = torch.zeros(len(day.stocks), len(day.stocks))
