@@ -57,6 +57,7 @@ def attribute(
     *,
     method: str | None = None,
     replace_others: bool = True,
+    rough: bool = False,
     baseline: Tensor | None = None,
     seed: int = 0,
 ) -> Attributions:
@@ -70,6 +71,7 @@ def attribute(
             that suits the model.
         replace_others: Whether permutation replaces other stocks one by one; if not, ``others`` is
             NaN.
+        rough: Whether few points of the path do, and a sum that misses the score is not refused.
         baseline: [T, F], features from which integrated gradients start, the same for all stocks;
             by default their mean over the stocks of the day.
         seed: Seed of the permutations.
@@ -89,8 +91,8 @@ def attribute(
         return Attributions(method, stocks, values, others, None, torch.nan, lags, cross)
     subset = day if cross else take(day, stocks)  # others would cost time and change nothing
     places = stocks if cross else None
-    found, delta = _integrate(model, subset, baseline.expand_as(subset.features), places)
-    if not delta <= LARGEST_DELTA:
+    found, delta = _integrate(model, subset, baseline.expand_as(subset.features), places, rough)
+    if not (rough or delta <= LARGEST_DELTA):
         raise InputError(
             f"integrated gradients of {type(model).__name__} miss the change of the score by "
             f"{delta:.0%}, more than {LARGEST_DELTA:.0%}: the scores have no useful gradient; "
@@ -134,7 +136,7 @@ def looks_at_others(model: StockModel, day: DayBatch) -> bool:
 
 
 def _integrate(
-    model: StockModel, day: DayBatch, start: Tensor, places: Tensor | None
+    model: StockModel, day: DayBatch, start: Tensor, places: Tensor | None, rough: bool
 ) -> tuple[Tensor, float]:
     """Return integrated gradients and their convergence delta.
 
@@ -144,6 +146,7 @@ def _integrate(
         start: [N, T, F], the baseline.
         places: [K], the stocks whose scores are attributed to the inputs of all stocks; None for
             every stock to its own inputs, if scores depend on nothing else.
+        rough: Whether few points of the path do.
 
     Returns:
         [K, N, T, F], or [N, T, F], and the delta.
@@ -156,7 +159,7 @@ def _integrate(
         found = _integrate_at(model, day, start, places, points)
         error = (found.flatten(1).sum(dim=1) - change).abs().mean()
         delta = float(error / change.abs().mean().clamp_min(torch.finfo(change.dtype).tiny))
-        if delta <= EXACT or points >= MOST:
+        if delta <= EXACT or points >= MOST or rough:
             return found, delta
         points *= 2
 

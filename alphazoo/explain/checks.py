@@ -175,7 +175,7 @@ def check_randomised(subject: Subject, day: DayBatch, found: Attributions) -> Re
             model = instantiate(subject.config.model).eval()
         train = subject.data.days("train")
         model.build_memory(Days(train.rows[:: -(-len(train) // MEMORY)], train.panels))
-        other = attribute(model, day, stocks, method=found.method, replace_others=False)
+        other = attribute(model, day, stocks, method=found.method, replace_others=False, rough=True)
         panel = other.inputs.flatten(1).double().numpy()
         values.append(float(correlate(own, panel)["rank_ic"].mean()))
     mean = sum(values) / len(values)

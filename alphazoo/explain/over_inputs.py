@@ -75,7 +75,7 @@ def _mean(subject: Subject, found: Attributions) -> tuple[Tensor, int]:
         day = subject.day(earlier[place])
         several = min(len(day.stocks), max(1, STOCKS // (10 if found.looks_at_others else 1)))
         stocks = torch.linspace(0, len(day.stocks) - 1, several).long()
-        own = attribute(subject.model, day, stocks, replace_others=False)
+        own = attribute(subject.model, day, stocks, replace_others=False, rough=True)
         means.append(own.inputs.abs().mean(dim=0))
     return torch.stack(means).mean(dim=0), len(means)
 

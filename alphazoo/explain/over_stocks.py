@@ -173,13 +173,14 @@ def _show_sectors(part: Part, found: _Days) -> None:
     part.tables |= {"sectors": found.sectors, "connectedness": found.connectedness}
     part.metrics["within_lift"] = float(found.totals["within_lift"].mean())
     part.metrics["total"] = float(found.totals["total"].mean())
-    span = f"mean of {len(found.totals)} days"
+    n_days = len(found.totals)
+    span = f"mean of {n_days} days" if n_days > 1 else "one day"
     part.add(
         "sector_lift",
         draw(plot_sector_lift, lift),
         f"Attention of the stocks of a row's sector to those of a column's, over their part of the "
         f"stocks ({span}); 1 is chance. Lift within a sector is "
-        f"{part.metrics['within_lift']:.2f}. A graph of concepts allows no attention between them.",
+        f"{part.metrics['within_lift']:.2f}. A graph that is given by the sectors allows no other.",
     )
     part.page.append(
         text_table(

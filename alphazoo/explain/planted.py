@@ -18,8 +18,8 @@ from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.training.fit import fit
 
 MARKET = (
-    *("data.n_stocks=100", "data.n_sectors=5", "data.n_days=600", "data.lead_lag=0.5"),
-    *("data.reversal=0.05", "data.train=['2015-01-01', '2016-06-30']"),
+    *("data.n_stocks=100", "data.n_sectors=5", "data.n_days=600", "data.lead_lag=1.0"),
+    *("data.reversal=0.0", "data.train=['2015-01-01', '2016-06-30']"),
     *("data.valid=['2016-07-01', '2016-09-30']", "data.test=['2016-10-01', null]"),
     *("features.window=10", "trainer.max_epochs=8", "trainer.accelerator=cpu"),
     *("trainer.enable_progress_bar=false", "report=false"),
@@ -60,7 +60,7 @@ def find_planted(model: DictConfig, *overrides: str, seed: int = 0) -> dict[str,
     found, weights, few = [], [], days[:: -(-len(days) // ATTRIBUTED)]
     for day in few:
         stocks = _followers(subject, day)
-        attributed = attribute(subject.model, day, stocks)
+        attributed = attribute(subject.model, day, stocks, rough=True)
         if not attributed.looks_at_others:
             return values
         matrix = torch.zeros(len(day.stocks), len(day.stocks))

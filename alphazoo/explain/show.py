@@ -93,8 +93,8 @@ def explain_subject(
     folder = str(subject.run.folder) if subject.run else "none, the model is in memory"
     return Explanation(
         f"What {subject.name} looks at, on {subject.data.market.name}",
-        f"{start} to {end}, {len(subject.rows)} days; {len(day.stocks)} stocks on the last day, "
-        "which is shown in full",
+        f"{start} to {end}, trading days: {len(subject.rows)}; the last day, of {len(day.stocks)} "
+        "stocks, is shown in full",
         f"{start}_{end}",
         parts,
         {"run": folder, "seed": str(subject.config.seed), "device": "CPU"},
