@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from alphazoo.commands import data, scoring, training, zoo
+from alphazoo.commands import data, scoring, serving, training, zoo
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
     "predict": scoring.predict,
+    "monitor": serving.monitor,
     "benchmark": training.benchmark,
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
@@ -41,6 +42,8 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo predict run=runs/mine data.path=FOLDER
                alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv
                alphazoo predict model_uri=models:/NAME/3 [tracking_uri=URL]    MLflow's registry
+  monitor      check a model at work: inputs, scores, IC; exit status 2 is an alarm
+               alphazoo monitor run=runs/mine scores=scores.parquet data.path=FOLDER
   evaluate     write a report on the scores of any tool: a table of date, symbol, score
                alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
   compare      compare runs: mean and standard deviation over seeds

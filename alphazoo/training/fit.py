@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 # files and subfolders of a run, deleted when another run starts in the same folder
 RESULTS = (
     *("metrics.json", "scores.parquet", "windows.csv", "rows.parquet", PROVENANCE),
-    *("report.html", "figures", "analysis"),
+    *("report.html", "figures", "analysis", "monitor.npz", "monitor"),
     *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
 TRAINED = (

@@ -1,0 +1,77 @@
+"""alphazoo monitor: commands on a model at work."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
+from alphazoo.commands.output import silence_libraries
+from alphazoo.errors import InputError
+
+ALARM_STATUS = 2
+GROUP = "monitoring"
+
+
+def monitor(arguments: list[str]) -> None:
+    """Check a model at work; exit with status 2 if a monitor is in alarm."""
+    names = ("run", "scores", "out", "version", "today", "since", "accept", "reference", "trust")
+    own, rest = split_arguments(arguments, *names)
+    make = truth(own, "reference")
+    if "run" not in own or ("scores" in own) == make:
+        raise InputError(
+            "expected: alphazoo monitor run=FOLDER scores=FILE [data.path=...] [out=FOLDER], or "
+            "reference=true instead of scores"
+        )
+    from alphazoo.runs.run import Run
+    from alphazoo.serving.monitor.monitor import load_data
+    from alphazoo.serving.monitor.monitor import monitor as run_monitors
+    from alphazoo.serving.monitor.page import write_monitoring
+    from alphazoo.serving.monitor.reference import keep_reference
+    from alphazoo.serving.monitor.webhook import notify
+
+    silence_libraries()
+    chosen = [argument for argument in rest if argument.startswith(GROUP)]
+    overrides, folders = take_config_dir([a for a in rest if a not in chosen])
+    limits = _limits(chosen, folders)
+    run = Run.open(own["run"], overrides, own=folders, trust=truth(own, "trust"))
+    if make:
+        keep_reference(run, load_data(run))
+        print(f"{run.folder}: the reference of its training and validation days is written")
+        return
+    folder = Path(own.get("out", run.folder / "monitor"))
+    found = run_monitors(
+        run,
+        Path(own["scores"]),
+        folder,
+        limits,
+        version=own.get("version"),
+        today=own.get("today"),
+        since=own.get("since"),
+        accept=truth(own, "accept"),
+    )
+    files = write_monitoring(folder, found)
+    _print_states(found.states)
+    print(f"results: {', '.join(map(str, files))}")
+    if found.summary["alarms"]:
+        notify(found.summary)
+        sys.stdout.flush()
+        sys.exit(ALARM_STATUS)
+
+
+def _limits(chosen: list[str], folders: list[Path]) -> Any:
+    """Return the limits of a yaml file of ``configs/monitoring``, with the user's changes."""
+    from alphazoo.config import instantiate
+
+    choice = [argument for argument in chosen if argument.startswith(f"{GROUP}=")]
+    values = [argument for argument in chosen if argument not in choice]
+    own = [f"--config-dir={folder}" for folder in folders]
+    config = compose_config([f"+{(choice or [f'{GROUP}=daily'])[-1]}", *values, *own], GROUP)
+    return instantiate(config[GROUP])
+
+
+def _print_states(states: dict[str, dict[str, Any]]) -> None:
+    for name, state in states.items():
+        limits = [f"{key} {state[key]:.4g}" for key in ("low", "high") if abs(state[key]) < 1e300]
+        value = "" if state["value"] != state["value"] else f"{state['value']:.4g}"
+        said = f"{name:<20}{state['status']:<8}{value:>10}  {', '.join(limits)}"
+        print(f"{said:<68}{state['detail']}".rstrip())
