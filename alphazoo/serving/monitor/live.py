@@ -121,12 +121,12 @@ def choose_version(
         raise InputError(f"{file} has no scores")
     own = table[table[CHECKPOINT] == checkpoint_digest(run)]
     if own.empty:
-        newest = table.loc[table[DATE].idxmax()]
+        newest = table.sort_values(DATE).iloc[-1]
         raise InputError(
             f"{file} has no scores by the checkpoint of {run.folder}: the newest are of version "
             f"{newest[VERSION]!r}; run= must name the run of that version, or version= the scores"
         )
-    return table[table[VERSION] == own.loc[own[DATE].idxmax(), VERSION]]
+    return table[table[VERSION] == own.sort_values(DATE)[VERSION].iloc[-1]]
 
 
 def checkpoint_digest(run: Run) -> str:

@@ -18,11 +18,11 @@ from alphazoo.serving.monitor.definitions import MONITORS
 from alphazoo.serving.monitor.monitor import ALARM, Monitoring
 
 PARQUET, PAGE, JSON, PROMETHEUS = "monitor.parquet", "monitor.html", "monitor.json", "alphazoo.prom"
-MEANT = (  # monitors whose course is drawn
-    *("coverage", "missing_values", "feature_drift", "score_drift", "score_scale"),
-    *("rank_stability", "turnover", "ic", "portfolio"),
+DRAWN = (  # monitors whose course is drawn
+    *("coverage", "feature_drift", "score_drift", "rank_stability", "ic", "portfolio"),
 )
-EDGES = 40  # alarms that the page lists
+RELATIVE = ("feature_drift",)  # the worst column, and its limit, change
+LISTED = 40  # alarms that the page lists
 
 
 def write_monitoring(folder: Path, found: Monitoring) -> list[Path]:
@@ -99,11 +99,11 @@ def _note(table: pd.DataFrame) -> list[str]:
     count = int(table["alarm"].sum())
     if not count:
         return ["No monitor was in alarm on any day."]
-    return [f"The newest {EDGES} of {count:,} readings in alarm."] if count > EDGES else []
+    return [f"The newest {LISTED} of {count:,} readings in alarm."] if count > LISTED else []
 
 
 def _alarms(table: pd.DataFrame) -> list[Table]:
-    alarms = table[table["alarm"]].sort_values("date", kind="stable")[::-1][:EDGES]
+    alarms = table[table["alarm"]].sort_values("date", kind="stable")[::-1][:LISTED]
     rows = [
         [
             f"{row.date:%Y-%m-%d}",
@@ -117,10 +117,14 @@ def _alarms(table: pd.DataFrame) -> list[Table]:
 
 
 def _figures(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    for name in MEANT:
+    for name in DRAWN:
         rows = table[table["monitor"] == name]
+        title = name.replace("_", " ")
+        if name in RELATIVE:
+            rows = rows.assign(value=rows["value"] / rows["high"], high=1.0)
+            title += ", relative to its limit"
         if rows["value"].notna().sum() > 1:
-            yield f"monitor_{name}", draw(_course, rows, name.replace("_", " "))
+            yield f"monitor_{name}", draw(_course, rows, title)
 
 
 def _course(axes: Axes, rows: pd.DataFrame, title: str) -> None:

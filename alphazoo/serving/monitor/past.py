@@ -46,8 +46,8 @@ def past(live: Live, folder: Path, *, accept: bool = False) -> pd.DataFrame:
     columns = differs.columns[differs.any(axis=0)]
     detail = [""] * len(live.rows)
     if changed and not accept:
-        days = shorten(f"{day:%Y-%m-%d}" for day in changed)
-        detail[-1] = f"{days}; columns {shorten(columns)}"
+        listed = shorten(f"{day:%Y-%m-%d}" for day in changed)
+        detail[-1] = f"{listed}; columns {shorten(columns)}"
     return readings("past", live.dates, value, high=0, detail=detail)
 
 
