@@ -15,6 +15,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
     "predict": scoring.predict,
     "monitor": serving.monitor,
+    "update": serving.update,
     "benchmark": training.benchmark,
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
@@ -44,6 +45,8 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo predict model_uri=models:/NAME/3 [tracking_uri=URL]    MLflow's registry
   monitor      check a model at work: inputs, scores, IC; exit status 2 is an alarm
                alphazoo monitor run=runs/mine scores=scores.parquet data.path=FOLDER
+  update       learn the days since, from the weights of a run, and compare with it
+               alphazoo update run=runs/mine data.path=FOLDER
   evaluate     write a report on the scores of any tool: a table of date, symbol, score
                alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
   compare      compare runs: mean and standard deviation over seeds

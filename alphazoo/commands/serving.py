@@ -1,4 +1,4 @@
-"""alphazoo monitor: commands on a model at work."""
+"""alphazoo monitor and update: commands on a model at work."""
 
 import sys
 from pathlib import Path
@@ -56,6 +56,58 @@ def monitor(arguments: list[str]) -> None:
         notify(found.summary)
         sys.stdout.flush()
         sys.exit(ALARM_STATUS)
+
+
+def update(arguments: list[str]) -> None:
+    """Train a child of a run on the days since, and compare the two; the command resumes it."""
+    names = ("run", "until", "replay", "valid_days", "test_days", "out", "trust")
+    own, rest = split_arguments(arguments, *names)
+    if "run" not in own:
+        raise InputError(
+            "expected: alphazoo update run=FOLDER [until=DATE] [replay=1.0] [valid_days=20] "
+            "[test_days=20] [data.path=...]"
+        )
+    from alphazoo.commands.job import train
+    from alphazoo.commands.output import log_to_file
+    from alphazoo.runs.run import Run
+    from alphazoo.serving.update import plan_update, write_update
+
+    silence_libraries()
+    overrides, folders = take_config_dir(rest)
+    run = Run.open(own["run"], overrides, own=folders, trust=truth(own, "trust"))
+    config = plan_update(
+        run,
+        until=own.get("until"),
+        replay=number(own, "replay", 1.0),
+        valid_days=int(number(own, "valid_days", 20)),
+        test_days=int(number(own, "test_days", 20)),
+        folder=own.get("out"),
+    )
+    folder = Path(config.folder)
+    if run.folder.resolve() == folder.resolve():
+        raise InputError(f"out={folder} is the folder of the parent: choose another")
+    folder.mkdir(parents=True, exist_ok=True)
+    with log_to_file(folder / "train.log"):
+        train(config)
+    child = Run.open(folder, trust=True)  # this process wrote it
+    found = write_update(child, run)
+    print(
+        f"rank IC on {found.days} days from {found.first} to {found.last}, new to both: parent "
+        f"{found.old:.4f}, child {found.new:.4f} ({found.difference:+.1f} standard errors)"
+    )
+    print(f"results: {folder}")
+
+
+def number(own: dict[str, str], name: str, default: float) -> float:
+    """Return a value of a command that is a number.
+
+    Raises:
+        InputError: It is something else.
+    """
+    try:
+        return float(own.get(name, default))
+    except ValueError as error:
+        raise InputError(f"{name}={own[name]}: expected a number") from error
 
 
 def _limits(chosen: list[str], folders: list[Path]) -> Any:

@@ -289,7 +289,7 @@ def test_prometheus_reads_the_gauges(alphazoo: Alphazoo, at_work: Path) -> None:
 class Hook(BaseHTTPRequestHandler):
     posted: list[bytes]
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(204)
         self.end_headers()
