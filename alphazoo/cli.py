@@ -16,6 +16,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "predict": scoring.predict,
     "monitor": serving.monitor,
     "update": serving.update,
+    "versions": serving.versions,
+    "promote": serving.promote,
+    "rollback": serving.rollback,
     "benchmark": training.benchmark,
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
@@ -47,6 +50,12 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo monitor run=runs/mine scores=scores.parquet data.path=FOLDER
   update       learn the days since, from the weights of a run, and compare with it
                alphazoo update run=runs/mine data.path=FOLDER
+  versions     list the versions of a model in MLflow's registry
+               alphazoo versions NAME
+  promote      make a version the champion, unless it is worse than the champion
+               alphazoo promote NAME/3 reason=TEXT data.path=FOLDER
+  rollback     make the champion before the last promotion the champion again
+               alphazoo rollback NAME reason=TEXT
   evaluate     write a report on the scores of any tool: a table of date, symbol, score
                alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
   compare      compare runs: mean and standard deviation over seeds

@@ -1,4 +1,4 @@
-"""alphazoo monitor and update: commands on a model at work."""
+"""alphazoo monitor, update, versions, promote and rollback: commands on a model at work."""
 
 import sys
 from pathlib import Path
@@ -96,6 +96,59 @@ def update(arguments: list[str]) -> None:
         f"{found.old:.4f}, child {found.new:.4f} ({found.difference:+.1f} standard errors)"
     )
     print(f"results: {folder}")
+
+
+def versions(arguments: list[str]) -> None:
+    """Print the versions of a model of the registry."""
+    own, names = split_arguments(arguments, "tracking_uri")
+    if len(names) != 1 or "=" in names[0]:
+        raise InputError("expected: alphazoo versions NAME [tracking_uri=URL]")
+    from alphazoo.serving.versions import version_table
+
+    table = version_table(names[0], own.get("tracking_uri"))
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.4f}"))
+
+
+def promote(arguments: list[str]) -> None:
+    """Make a version of a model the champion, unless it is worse than the champion."""
+    own, rest = split_arguments(arguments, "reason", "force", "errors", "tracking_uri")
+    name, _, version = (rest[0] if rest else "").partition("/")
+    if not name or not version or "=" in name:
+        raise InputError(
+            "expected: alphazoo promote NAME/VERSION [reason=TEXT] [force=true] [data.path=...]"
+        )
+    from alphazoo.serving.versions import ERRORS
+    from alphazoo.serving.versions import promote as make_champion
+
+    silence_libraries()
+    overrides, folders = take_config_dir(rest[1:])
+    found = make_champion(
+        name,
+        version,
+        reason=own.get("reason", ""),
+        force=truth(own, "force"),
+        errors=number(own, "errors", ERRORS),
+        tracking_uri=own.get("tracking_uri"),
+        overrides=overrides,
+        own=folders,
+    )
+    if found is not None:
+        print(
+            f"rank IC on {found.days} days from {found.first} to {found.last}, new to both: "
+            f"champion {found.old:.4f}, {name}/{version} {found.new:.4f}"
+        )
+    print(f"models:/{name}@champion is version {version}")
+
+
+def rollback(arguments: list[str]) -> None:
+    """Make the version before the last promotion the champion again."""
+    own, names = split_arguments(arguments, "reason", "tracking_uri")
+    if len(names) != 1 or "=" in names[0]:
+        raise InputError("expected: alphazoo rollback NAME [reason=TEXT] [tracking_uri=URL]")
+    from alphazoo.serving.versions import rollback as go_back
+
+    version = go_back(names[0], reason=own.get("reason", ""), tracking_uri=own.get("tracking_uri"))
+    print(f"models:/{names[0]}@champion is version {version}")
 
 
 def number(own: dict[str, str], name: str, default: float) -> float:
