@@ -7,18 +7,18 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from alphazoo.commands import data, scoring, serving, training, zoo
+from alphazoo.commands import data, operations, scoring, training, zoo
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
     "predict": scoring.predict,
-    "monitor": serving.monitor,
-    "update": serving.update,
-    "versions": serving.versions,
-    "promote": serving.promote,
-    "rollback": serving.rollback,
+    "monitor": operations.monitor,
+    "update": operations.update,
+    "versions": operations.versions,
+    "promote": operations.promote,
+    "rollback": operations.rollback,
     "benchmark": training.benchmark,
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,

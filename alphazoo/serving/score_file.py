@@ -131,7 +131,8 @@ def _same(old: pd.DataFrame, new: pd.DataFrame) -> bool:
 
 def _explain(old: pd.DataFrame, new: pd.DataFrame) -> str:
     """Describe in which way the scores of a day differ."""
-    faults = [f"another {name}" for name in (CHECKPOINT, DATA) if {*old[name]} != {*new[name]}]
+    texts = {CHECKPOINT: "another checkpoint", DATA: "other data"}
+    faults = [text for name, text in texts.items() if {*old[name]} != {*new[name]}]
     if changed := sorted({*old[SYMBOL]} ^ {*new[SYMBOL]}):
         return ", ".join([*faults, f"other stocks ({shorten(changed)})"])
     joined = old.merge(new, on=SYMBOL)

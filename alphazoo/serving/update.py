@@ -151,8 +151,9 @@ def compare_runs(old: Run, new: Run, *, first: str, last: str) -> Comparison:
     gain = (both["new"] - both["old"]).to_numpy()
     t = t_statistic(gain, newey_west_lags(len(gain)))
     error = abs(gain.mean() / t) if np.isfinite(t) and t else 0.0
-    ends = (f"{both.index[place]:%Y-%m-%d}" for place in (0, -1))
-    return Comparison(len(both), *ends, float(both.old.mean()), float(both.new.mean()), error)
+    start_day, end_day = (f"{both.index[place]:%Y-%m-%d}" for place in (0, -1))
+    old_ic, new_ic = (float(both[name].mean()) for name in ("old", "new"))
+    return Comparison(len(both), start_day, end_day, old_ic, new_ic, error)
 
 
 def write_update(child: Run, parent: Run) -> Comparison:

@@ -1,11 +1,14 @@
 """Versions: a worse one does not become the champion by accident, and a rollback goes back."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import SMALL, Alphazoo, exit_code
+
+from alphazoo.runs.run import Run
 
 DAY = "date=2015-06-30"
 STRONG = [*SMALL, "data.reversal=0.6", "data.n_stocks=40", "model=linear", "data.lead_lag=0"]
@@ -13,17 +16,24 @@ STRONG += ["++trainer.limit_train_batches=1.0", "trainer.max_epochs=3"]
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose store has a good, a useless and another good version of ``mine``."""
-    pytest.importorskip("mlflow")
+def registry(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose store has a good, a useless and again the good version of ``mine``."""
+    from alphazoo.tracking.registry import open_store, register
+
     folder = tmp_path_factory.mktemp("registry")
+    (folder / "runs").mkdir()
+    shutil.copy(empty_store, folder / "runs" / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for number, more in enumerate(
-            (["model.lr=1e-2"], ["model.lr=1e-12"], ["model.lr=1e-2", "seed=1"]), 1
-        ):
+        for number, rate in enumerate(("1e-2", "1e-12"), 1):
             told = ["logger=mlflow", "logger.mlflow.model_name=mine", f"hydra.run.dir={number}"]
-            assert exit_code("train", *STRONG, *more, *told) == 0
+            assert exit_code("train", *STRONG, f"model.lr={rate}", *told) == 0
+        shutil.copytree("1", "3")
+        with Path("3", "config.yaml").open("a", encoding="utf-8") as file:
+            file.write("# again\n")
+        client = open_store()[1]
+        of = client.get_model_version("mine", "1").run_id
+        assert register(client, of, "mine", Run.open("3")) == "3"
     return folder
 
 
@@ -41,8 +51,8 @@ def test_a_worse_version_is_refused_and_a_rollback_goes_back(
     refused = str(alphazoo("promote", "mine/2").code)
     assert "mine/2 is worse than the champion, version 1: rank IC" in refused
     assert "force=true promotes it anyway" in refused
-    better = alphazoo("promote", "mine/3", "reason=a new seed", "errors=5")
-    assert "new to both" in better.out
+    equal = alphazoo("promote", "mine/3", "reason=again")
+    assert "new to both" in equal.out
     assert alphazoo("promote", "mine/2", "force=true").code == 0
 
     table = alphazoo("versions", "mine").out.splitlines()

@@ -13,7 +13,7 @@ from alphazoo.data.scores import locate_rows
 from alphazoo.errors import InputError, shorten
 from alphazoo.market.market import Market
 from alphazoo.metrics import Panel
-from alphazoo.models.checkpoint import ABOUT, DIGEST, read_checkpoint
+from alphazoo.models.checkpoint import ABOUT, DIGEST, content_digest, read_checkpoint
 from alphazoo.runs.run import Run
 from alphazoo.serving.monitor.limits import Limits
 from alphazoo.serving.monitor.profile import Columns, Profile
@@ -109,16 +109,16 @@ def choose_version(
     Raises:
         InputError: The file has no scores of this version, or none by the run's checkpoint.
     """
+    if table.empty:
+        raise InputError(f"{file} has no scores")
     if version is not None:
-        rows = table[table[VERSION] == version]
+        rows: pd.DataFrame = table[table[VERSION] == version]
         if rows.empty:
             raise InputError(
                 f"{file} has no scores of version {version!r}; available: "
                 f"{shorten(sorted(table[VERSION].unique()))}"
             )
         return rows
-    if table.empty:
-        raise InputError(f"{file} has no scores")
     own = table[table[CHECKPOINT] == checkpoint_digest(run)]
     if own.empty:
         newest = table.sort_values(DATE).iloc[-1]
@@ -126,9 +126,10 @@ def choose_version(
             f"{file} has no scores by the checkpoint of {run.folder}: the newest are of version "
             f"{newest[VERSION]!r}; run= must name the run of that version, or version= the scores"
         )
-    return table[table[VERSION] == own.sort_values(DATE)[VERSION].iloc[-1]]
+    return choose_version(table, run, file, str(own.sort_values(DATE)[VERSION].iloc[-1]))
 
 
 def checkpoint_digest(run: Run) -> str:
     """Return the digest of a run's checkpoint, by which scores name it."""
-    return str(read_checkpoint(run.last_window.checkpoint)[ABOUT].get(DIGEST, ""))
+    checkpoint = read_checkpoint(run.last_window.checkpoint)
+    return str(checkpoint[ABOUT].get(DIGEST) or content_digest(checkpoint))

@@ -140,6 +140,8 @@ def monitor(
     Raises:
         InputError: The run has no reference, or the scores are not of this run.
     """
+    if "ensemble" in run.config:
+        raise InputError(f"{run.folder} is an ensemble: monitor the scores of its members")
     check_settings(run.config, *NEEDED)
     bounds = {"today": today or f"{Date.today():%Y-%m-%d}", "since": since}
     now, first = (parse_bound(day, "left", name) for name, day in bounds.items())

@@ -44,8 +44,9 @@ class Bins:
         found = []
         for column in columns:
             values = column[mask]
-            values = values[values.isfinite()].numpy()
-            known = values if len(values) else np.zeros(1, dtype=np.float32)
+            known = values[values.isfinite()].numpy()
+            if not len(known):
+                known = np.zeros(1, dtype=np.float32)
             found.append(np.quantile(known, [*levels, 0.25, 0.75]))
         table = np.array(found, dtype=np.float64)
         spread = table[:, -1] - table[:, -2]
