@@ -53,6 +53,8 @@ def portfolio(live: Live) -> pd.DataFrame:
     Mean and band are those of the backtest in the run's report.
     """
     limits, empty = live.limits, np.full(len(live.rows), np.nan)
+    if not live.run.config.get("backtest"):
+        return readings("portfolio", live.dates, empty, detail="the run has no backtest")
     try:
         usual = _excess(read_rows(live.run.folder / "backtest.parquet", ["date"], EXCESS))
         backtest = instantiate(live.run.config.backtest)
