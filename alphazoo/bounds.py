@@ -19,6 +19,7 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Probability = Annotated[float, Ge(0), Lt(1)]  # of dropout, where 1 would leave nothing
 Fraction = Annotated[float, Gt(0), Le(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
 
 # a value has exactly this type: no "3" for 3, no 1 for true; other types may be read from text
 EXACT = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from alphazoo.commands import data, operations, scoring, training, zoo
+from alphazoo.commands import data, explaining, operations, scoring, serving, training, zoo
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
     "predict": scoring.predict,
+    "export": serving.export,
     "monitor": operations.monitor,
     "update": operations.update,
     "versions": operations.versions,
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
     "ensemble": scoring.ensemble,
+    "explain": explaining.explain,
     "models": zoo.models,
     "import-qlib": zoo.import_qlib,
     "data check": data.check,
@@ -46,6 +48,9 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo predict run=runs/mine data.path=FOLDER
                alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv
                alphazoo predict model_uri=models:/NAME/3 [tracking_uri=URL]    MLflow's registry
+               alphazoo predict run=runs/mine append=scores.parquet [version=NAME]    daily
+  export       write a finished run as a model that scores without torch
+               alphazoo export run=runs/mine out=models/mine [precision=int8]
   monitor      check a model at work: inputs, scores, IC; exit status 2 is an alarm
                alphazoo monitor run=runs/mine scores=scores.parquet data.path=FOLDER
   update       learn the days since, from the weights of a run, and compare with it
@@ -62,6 +67,9 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo compare runs/a runs/b out=OUT
   ensemble     average the scores of several runs into a new run
                alphazoo ensemble runs/a runs/b by=rank out=OUT
+  explain      show what a trained model looks at: attention, concepts, neighbours, attributions
+               alphazoo explain run=runs/mine [checks=true]
+               alphazoo explain --help    all keys, more examples
   models       list the models with their papers and numbers of parameters
                alphazoo models gats    equations, differences from the paper, settings
   import-qlib  convert weights or scores that Qlib saved
@@ -84,6 +92,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     arguments = sys.argv[1:]
+    if arguments[:1] == ["explain"] and {"-h", "--help"} & set(arguments):
+        print(explaining.HELP, end="")
+        return
     if arguments[:1] != ["train"] and {"-h", "--help"} & set(arguments):  # train has Hydra's help
         arguments = []
     if arguments[:1] in ([], ["help"]):

@@ -54,7 +54,7 @@ OmegaConf.register_new_resolver(
 
 def better(metric: object) -> str:
     """Return ``"min"`` if a lower value of a metric is better, otherwise ``"max"``."""
-    return "min" if str(metric).endswith("loss") else "max"
+    return "min" if str(metric).endswith(("loss", "criterion")) else "max"
 
 
 OmegaConf.register_new_resolver("better", better, replace=True)

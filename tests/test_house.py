@@ -17,7 +17,7 @@ PACKAGE = Path(alphazoo.__file__).parent
 # a name is a room or a file at the root of the package; each may import those before it
 ORDER = (
     *("errors", "files", "allocator", "bounds", "metrics", "config"),
-    *("market", "features", "data", "models", "runs", "tracking", "training"),
+    *("market", "features", "data", "losses", "models", "runs", "tracking", "training"),
     *("backtest", "evaluation", "serving", "explain", "sweep"),
     *("qlib", "commands", "cli", "__main__", "__init__"),
 )

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 
 from alphazoo.errors import StoppedError, as_input_errors
 from alphazoo.evaluation.run_report import report
+from alphazoo.explain.first_look import first_look
 from alphazoo.runs.provenance import add_provenance
 from alphazoo.runs.resources import ResourceMonitor
 from alphazoo.runs.run import Run, read_metrics
@@ -75,7 +77,7 @@ def _train(
     write_results(folder, metrics, scores)
     keep_reference(Run.open(folder, trust=True), data)
     if config.report:
-        report(config, metrics, scores, data, concepts)
+        report(config, metrics, scores, data, concepts, partial(first_look, config, data))
     return metrics
 
 

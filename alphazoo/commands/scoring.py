@@ -8,47 +8,78 @@ from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.output import print_evaluation, silence_libraries
-from alphazoo.errors import InputError
+from alphazoo.errors import InputError, check_choice
 from alphazoo.runs.folders import refuse_run_folder, results_folder
+
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def predict(arguments: list[str]) -> None:
     """Score the newest day or other days with a finished run; write and print the scores."""
     from alphazoo.files import write_table
-    from alphazoo.serving.predict import predict as predict_days
-    from alphazoo.serving.predict import print_ranking
+    from alphazoo.serving.predict import identify, print_ranking
+    from alphazoo.serving.score_file import DATE, SCORE, SYMBOL, check_name
 
-    days = ("date", "from", "to")
-    own, rest = split_arguments(
-        arguments, "run", "model_uri", "tracking_uri", "trust", *days, "out"
-    )
+    source = ("run", "model_uri", "tracking_uri", "trust")
+    writing = ("out", "append", "version", "rewrite", "precision")
+    own, rest = split_arguments(arguments, *source, "date", "from", "to", *writing)
     if ("run" in own) == ("model_uri" in own):
         raise InputError(
             "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
             "model_uri=models:/NAME/VERSION instead of run"
         )
-    if "out" in own:
-        refuse_run_folder(Path(own["out"]).parent)
+    rewrite = truth(own, "rewrite")
+    for name in ("out", "append"):
+        if name in own:
+            refuse_run_folder(Path(own[name]).parent)
+    if "append" in own:
+        check_name(Path(own["append"]))
+    if "precision" in own:
+        check_choice("precision", own["precision"], PRECISIONS)
+        rest = [*rest, f"trainer.precision={own['precision']}"]
     silence_libraries()
-    with _open(own, rest) as (run, folder):
-        scores = predict_days(run, date=own.get("date"), first=own.get("from"), last=own.get("to"))
-    name = "_".join(f"{day:%Y-%m-%d}" for day in sorted({scores.date.min(), scores.date.max()}))
-    file = Path(own.get("out", folder / f"{name}.parquet"))
-    write_table(scores, file)
+    with _open(own, rest) as (run, folder, version):
+        scores = identify(
+            run,
+            date=own.get("date"),
+            first=own.get("from"),
+            last=own.get("to"),
+            version=own.get("version", version),
+        )
     print_ranking(scores)
-    print(f"{file}: {len(scores):,} scores")
+    if "append" in own:
+        _append(Path(own["append"]), scores, rewrite=rewrite)
+    if "out" in own or "append" not in own:
+        days = sorted({scores.date.min(), scores.date.max()})
+        name = "_".join(f"{day:%Y-%m-%d}" for day in days)
+        file = Path(own.get("out", folder / f"{name}.parquet"))
+        write_table(scores[[DATE, SYMBOL, SCORE]], file)
+        print(f"{file}: {len(scores):,} scores")
+
+
+def _append(file: Path, scores: Any, *, rewrite: bool) -> None:
+    from alphazoo.serving.score_file import append_scores
+
+    done = append_scores(file, scores, rewrite=rewrite)
+    counts = {"added": done.added, "unchanged": done.kept, "replaced": done.replaced}
+    days = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    print(f"{file}: days {days}")
 
 
 @contextmanager
-def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path]]:
-    """Open a run from a folder or a registry; also yield the default folder of its predictions."""
+def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path, str]]:
+    """Open a run from a folder or a registry.
+
+    Yields:
+        The run, the default folder of its predictions, and NAME/VERSION in the registry or "".
+    """
     from alphazoo.runs.run import Run
 
     rest, folders = take_config_dir(overrides)
     trust = truth(own, "trust")
     if "run" in own:
         run = Run.open(own["run"], rest, own=folders, trust=trust)
-        yield run, run.folder / "predictions"
+        yield run, run.folder / "predictions", ""
         return
     from alphazoo.tracking.registry import fetch
 
@@ -61,7 +92,7 @@ def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path
             own=folders,
             trust=trust,
         )
-        yield run, Path("predictions") / version
+        yield run, Path("predictions") / version, version
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -28,6 +28,11 @@ class DayBatch(NamedTuple):
             without concepts.
         date: [], row of the calendar.
         market: [M], scaled market state, see `alphazoo.data.state`; M = 0 without indices.
+        targets: [N, L], labels by horizon, see `alphazoo.data.labels.Label`, NaN where unknown;
+            L = 0 without ``label.horizons``, and the target is then ``labels``.
+        target_returns: [N, L], raw forward returns by horizon.
+        stock_weights: [N], relative weights of the stocks in the loss; [0] if they are equal.
+        day_weight: [], weight of the day in the loss; 1 on average over the training days.
     """
 
     features: Tensor
@@ -37,6 +42,16 @@ class DayBatch(NamedTuple):
     concepts: Tensor
     date: Tensor
     market: Tensor
+    targets: Tensor = torch.empty(0, 0)
+    target_returns: Tensor = torch.empty(0, 0)
+    stock_weights: Tensor = torch.empty(0)
+    day_weight: Tensor = torch.ones(())
+
+    def without_labels(self) -> "DayBatch":
+        """Return the day with all labels and returns unknown."""
+        names = ("labels", "returns", "targets", "target_returns")
+        unknown = {name: torch.full_like(getattr(self, name), torch.nan) for name in names}
+        return self._replace(**unknown)
 
     @property
     def memberships(self) -> Tensor:
@@ -65,6 +80,10 @@ class DayPanels:
         present: [D, S] bool, universe members with a price.
         concepts: Memberships of stocks in concepts.
         market: The market state.
+        targets: [L, D, S], scaled labels by horizon.
+        target_returns: [L, D, S], raw forward returns by horizon.
+        stock_weights: [D, S], or [D, 0] for equal weights.
+        day_weights: [D].
         key: Unique key; a copy on another device keeps it.
     """
 
@@ -75,12 +94,17 @@ class DayPanels:
     present: Tensor
     concepts: Concepts
     market: MarketState
+    targets: Tensor
+    target_returns: Tensor
+    stock_weights: Tensor
+    day_weights: Tensor
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def day(self, row: int) -> DayBatch:
         """Assemble the day at a row of the calendar."""
         stocks = self.present[row].nonzero().squeeze(1)  # [N]
         features = self.scaler(self.windows(row, stocks)).transpose(0, 1)  # [N, T, F]
+        weights = self.stock_weights[row]
         return DayBatch(
             features=features,
             labels=self.labels[row, stocks],
@@ -89,6 +113,10 @@ class DayPanels:
             concepts=self.concepts.on(row, stocks),
             date=torch.tensor(row, device=stocks.device),
             market=self.market.on(row),
+            targets=self.targets[:, row, stocks].T,
+            target_returns=self.target_returns[:, row, stocks].T,
+            stock_weights=weights[stocks] if len(weights) else weights,
+            day_weight=self.day_weights[row],
         )
 
     def to(self, device: torch.device) -> "DayPanels":
@@ -102,6 +130,10 @@ class DayPanels:
             present=self.present.to(device),
             concepts=self.concepts.to(device),
             market=self.market.to(device),
+            targets=self.targets.to(device),
+            target_returns=self.target_returns.to(device),
+            stock_weights=self.stock_weights.to(device),
+            day_weights=self.day_weights.to(device),
         )
 
 
@@ -127,6 +159,12 @@ class Days(Dataset[DayBatch]):
         return len(self.rows)
 
     @property
+    def counts(self) -> list[int]:
+        """Number of stocks of each day."""
+        counts: list[int] = self.panels.present[self.rows].sum(dim=1).tolist()
+        return counts
+
+    @property
     def n_labels(self) -> int:
         """Number of labels over all days."""
         return int(self.panels.labels[self.rows].isfinite().sum())
@@ -142,9 +180,11 @@ class Days(Dataset[DayBatch]):
 
     def __getitem__(self, index: int | Repeat) -> DayBatch:
         if isinstance(index, Repeat):
-            day = self[index.item]
-            return day._replace(labels=torch.full_like(day.labels, torch.nan))
+            return self[index.item].without_labels()
         return self.panels.day(self.rows[index])
 
     def __iter__(self) -> Iterator[DayBatch]:
         return map(self.panels.day, self.rows)
+
+
+DaySequence = Days | Sequence[DayBatch]

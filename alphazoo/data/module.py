@@ -22,6 +22,7 @@ from alphazoo.data.scaling import Scaler
 from alphazoo.data.seeds import ShuffledDaySampler
 from alphazoo.data.segments import Segment, find_usable_days, read_segment, split_days
 from alphazoo.data.state import MarketState
+from alphazoo.data.weights import day_weights, stock_weights
 from alphazoo.errors import InputError, check_choice
 from alphazoo.features.base import FeatureSet
 from alphazoo.market.check import stray_losses
@@ -108,14 +109,28 @@ class MarketDataModule(L.LightningDataModule):
         windows = self.features.bind(market)
         present = market.present
         returns = self.label.returns(market.field("close"))
-        rows = split_days(market.dates, self.dates, purge=self.label.sell, embargo=self.embargo)
+        rows = split_days(market.dates, self.dates, purge=self.label.reach, embargo=self.embargo)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
         self._log_losses(market, labels, rows)
         self.market = market
         self.segments = find_usable_days(rows, market, self.label, labels, self.min_stocks)
-        state = MarketState.of(market)
-        self._panels = DayPanels(windows, self.scaler, labels, returns, present, concepts, state)
+        target_returns = self.label.target_returns(market.field("close"))
+        self._panels = DayPanels(
+            windows=windows,
+            scaler=self.scaler,
+            labels=labels,
+            returns=returns,
+            present=present,
+            concepts=concepts,
+            market=MarketState.of(market),
+            targets=self.label.targets(target_returns, present, concepts),
+            target_returns=target_returns,
+            stock_weights=stock_weights(market, self.label.weight),
+            day_weights=day_weights(
+                len(market.dates), self.segments["train"], self.label.half_life
+            ),
+        )
         self.predict_days(range(rows["test"].start, len(market.dates)))
 
     def predict_days(self, rows: Sequence[int]) -> None:
@@ -250,10 +265,11 @@ class MarketDataModule(L.LightningDataModule):
         if state == concepts_state(panels.concepts, self.market):
             return
         concepts = restore_concepts(state, self.market)
-        labels = panels.labels
+        labels, targets = panels.labels, panels.targets
         if self.label.neutral:
             labels = self.label.scaled(panels.returns, panels.present, concepts)
-        self._panels = replace(panels, concepts=concepts, labels=labels)
+            targets = self.label.targets(panels.target_returns, panels.present, concepts)
+        self._panels = replace(panels, concepts=concepts, labels=labels, targets=targets)
 
     def _processes(self) -> tuple[int, int]:
         """Return the number of processes that share the days, and the rank of this one."""
@@ -273,7 +289,7 @@ class MarketDataModule(L.LightningDataModule):
     def _ends(self, segment: str) -> list[str]:
         """Return the first day of a segment, and the last day that its labels use."""
         rows = self.segments[segment]
-        ends = rows[0], rows[-1] + self.label.sell
+        ends = rows[0], rows[-1] + self.label.reach
         return [f"{self.market.dates[row]:%Y-%m-%d}" for row in ends]
 
     def _read(self) -> Market:

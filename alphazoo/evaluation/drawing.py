@@ -102,7 +102,7 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         plot(axes, *data)
         labels = axes.get_legend_handles_labels()[1]
         if len(labels) > 1:
-            columns = max(1, LETTERS // (4 + max(map(len, labels))))
+            columns = max(1, LETTERS // (7 + max(map(len, labels))))
             figure.legend(ncols=min(5, columns), loc="outside lower center")  # covers no line
     return figure
 

@@ -19,7 +19,7 @@ from alphazoo.data.labels import Label
 from alphazoo.data.scores import join_returns, read_scores
 from alphazoo.errors import InputError
 from alphazoo.evaluation.analysis import Analysis, analyse, write_analysis
-from alphazoo.evaluation.report import write_report
+from alphazoo.evaluation.report import Section, write_report
 from alphazoo.files import write_json
 from alphazoo.market.check import describe_market
 from alphazoo.market.concept_sources import find_concepts
@@ -149,11 +149,12 @@ def write_evaluation(
     training: Iterable[tuple[str, Figure]] = (),
     config: str = "",
     notes: Sequence[str] = (),
+    more: Iterable[Section] = (),
 ) -> None:
     """Write ``report.html``, ``figures/``, ``analysis/`` and the tables of the backtest.
 
     The files of an earlier evaluation are deleted first. ``notes`` are caveats in addition to those
-    of the market and the backtest.
+    of the market and the backtest, ``more`` further sections.
     """
     remove_files(folder, WRITTEN)
     write_analysis(folder / "analysis", found.analysis)
@@ -170,6 +171,7 @@ def write_evaluation(
         details=details,
         caveats=[*notes, *refusal, *caveats(market, found.backtest)],
         training=training,
+        more=more,
         config=config,
     )
     log.info("report: %s", folder / "report.html")

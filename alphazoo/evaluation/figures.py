@@ -61,7 +61,7 @@ def _cumulated(axes: Axes, daily: pd.DataFrame) -> None:
     for name, label, color in (("ic", "IC", FIRST), ("rank_ic", "rank IC", SECOND)):
         axes.plot(daily.index, daily[name].fillna(0).cumsum(), color=color, label=label)
     axes.set_ylabel("sum of daily IC")
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _curves(axes: Axes, curves: Mapping[str, "pd.Series[float]"], title: str, unit: str) -> None:
@@ -70,7 +70,7 @@ def _curves(axes: Axes, curves: Mapping[str, "pd.Series[float]"], title: str, un
         color, line = (FIRST, SECOND, THIRD, INK)[number % 4], ("-", "--", ":")[number // 4 % 3]
         axes.plot(curve.index, curve, color=color, linestyle=line, label=name[:40])
     axes.set_ylabel(unit)
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _months(axes: Axes, ic: "pd.Series[float]") -> None:
@@ -127,7 +127,7 @@ def _quantile_curves(axes: Axes, daily: pd.DataFrame) -> None:
         axes.plot(daily.index, curve, color=color, alpha=alpha, label=str(name))
     axes.set_ylabel("sum of returns")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _concepts(axes: Axes, table: pd.DataFrame) -> None:
@@ -150,7 +150,7 @@ def _value(axes: Axes, days: pd.DataFrame) -> None:
     ):
         axes.plot(days.index, (1 + returns).cumprod(), color=color, label=label)
     axes.set_ylabel("value, 1 at the start")
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _excess(axes: Axes, excess: "pd.Series[float]") -> None:
@@ -161,7 +161,7 @@ def _excess(axes: Axes, excess: "pd.Series[float]") -> None:
     axes.fill_between(curve.index, fall, 0, color=SECOND, alpha=0.4, label="drawdown", linewidth=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylabel("fraction of the account")
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _turnover(axes: Axes, turnover: "pd.Series[float]") -> None:
@@ -172,7 +172,7 @@ def _turnover(axes: Axes, turnover: "pd.Series[float]") -> None:
     axes.set_ylim(0, float(turnover.iloc[1:].max()) * 1.15 if len(turnover) > 1 else None)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylabel("bought + sold, of the account")
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _training(axes: Axes, curves: pd.DataFrame, name: str) -> None:
@@ -184,8 +184,8 @@ def _training(axes: Axes, curves: pd.DataFrame, name: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def date_axis(axes: Axes) -> None:
-    """Label a time axis by dates."""
+def format_dates(axes: Axes) -> None:
+    """Label the x-axis with few and short dates."""
     axes.xaxis.set_major_locator(mpl.dates.AutoDateLocator(minticks=3, maxticks=7))
     axes.xaxis.set_major_formatter(
         mpl.dates.ConciseDateFormatter(axes.xaxis.get_major_locator(), show_offset=False)

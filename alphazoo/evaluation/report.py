@@ -22,6 +22,10 @@ VARIABLES = {role: f"var(--{role})" for role in COLORS}  # colours of the page's
 Format = Callable[[float], str]
 
 UNDEFINED = "-"
+METRICS = (
+    "Returns are raw forward returns, not the scaled labels that a model learns from. metrics.json "
+    "holds the metrics under the same names."
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Section:
     notes: Sequence[str] = ()
     figures: Iterable[tuple[str, Figure]] = ()
     tables: Sequence[Table] = field(default_factory=list)
+    captions: Mapping[str, str] = field(default_factory=dict)  # by the name of the figure
 
 
 def number(digits: int) -> Format:
@@ -88,6 +93,7 @@ def write_report(
     details: Mapping[str, str],
     caveats: Sequence[str],
     training: Iterable[tuple[str, Figure]] = (),
+    more: Iterable[Section] = (),
     config: str = "",
 ) -> None:
     """Write ``report.html`` and ``figures/*.png``.
@@ -100,12 +106,13 @@ def write_report(
         details: Names and values that describe the run, its data and settings.
         caveats: Limitations of the data.
         training: Names and figures of the training run.
+        more: Sections after it.
         config: Config of the run as yaml.
     """
     sections = [_signal(analysis)]
     if backtest is not None:
         sections.append(_portfolio(backtest))
-    sections.append(Section("Training", figures=training))
+    sections += [Section("Training", figures=training), *more]
     sections.append(Section("Run and data", caveats, tables=[Table([*details.items()])]))
     definitions = {f"test/{name}": SIGNALS[name] for name in analysis.metrics}
     definitions |= {name: SIGNALS[name] for name in ("quantiles", "excess", "horizon", "months")}
@@ -132,6 +139,7 @@ def write_page(
     *,
     tiles: Sequence[Mapping[str, str]] = (),
     definitions: Mapping[str, str],
+    about: str = METRICS,
     config: str = "",
 ) -> None:
     """Write a page of sections, and its figures as ``figures/<name>.png`` in the same folder."""
@@ -152,6 +160,7 @@ def write_page(
         tiles=tiles,
         sections=parts,
         definitions=[*definitions.items()],
+        about=about,
         config=config,
     )
     write_text(file, page)

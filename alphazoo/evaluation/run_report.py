@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.evaluation.evaluate import evaluate, label_details, market_details, write_evaluation
 from alphazoo.evaluation.figures import training_figures
+from alphazoo.evaluation.report import Section
 from alphazoo.files import write_json
 from alphazoo.market.concepts import Concepts
 from alphazoo.runs.read import read_log
@@ -31,10 +32,19 @@ def report(
     scores: pd.DataFrame,
     data: MarketDataModule,
     concepts: Concepts | None,
+    more: Callable[[], Sequence[Section]] = tuple,
 ) -> None:
     """Evaluate the test days of a run, write its report and add to its metrics.
 
     If the scores cannot be analysed or backtested, a warning says so and the run remains valid.
+
+    Args:
+        config: Config of the run.
+        metrics: Metrics of the run, to which those of the evaluation are added.
+        scores: Its score table.
+        data: Its data.
+        concepts: Concepts for the IC by concept.
+        more: Returns further sections of the report; only the first process calls it.
     """
     folder = Path(config.folder)
     test = scores[scores["split"] == "test"]
@@ -57,6 +67,7 @@ def report(
         training=training_figures(read_log(logged).astype(float)) if logged.is_file() else (),
         config=saved_config.read_text(encoding="utf-8"),
         notes=_leaks(metrics),
+        more=more(),
     )
 
 

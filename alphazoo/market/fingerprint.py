@@ -69,10 +69,9 @@ class Fingerprint:
         market = self.market
         months = hash_months(market)
         parts = join_months(months.values())
-        whole = hash_contents(json.dumps(sorted((k, v.hex()) for k, v in parts.items())).encode())
         return {
             "market": market.name,
-            "fingerprint": whole.hex(),
+            "fingerprint": _join_parts(parts),
             "days": len(market.dates),
             "stocks": len(market.symbols),
             "first": f"{market.dates[0]:%Y-%m-%d}",
@@ -80,6 +79,13 @@ class Fingerprint:
             "parts": self._name(parts, len(market.dates) - 1),
             "months": {month: shorten_parts(found) for month, found in months.items()},
         }
+
+    def upto(self, row: int) -> str:
+        """Return the fingerprint of the market up to a row of the calendar.
+
+        Days that are added later do not change it.
+        """
+        return _join_parts(join_months(hash_months(self.market, row + 1).values()))
 
     def compare(self, record: Mapping[str, Any]) -> Difference:
         """Compare the data with those of an earlier record."""
@@ -114,6 +120,11 @@ class Fingerprint:
         if self.concepts is not None:
             named["concepts"] = concepts_digest(self.concepts, self.market, row)
         return named
+
+
+def _join_parts(parts: Parts) -> str:
+    named = sorted((name, digest.hex()) for name, digest in parts.items())
+    return hash_contents(json.dumps(named).encode()).hex()
 
 
 def _explain(then: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -13,6 +13,8 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 class ALSTM(StockModel):
@@ -58,24 +60,15 @@ class ALSTM(StockModel):
             nn.Tanh(),
             nn.Linear(hidden_size // 2, 1, bias=False),
         )
-        self.head = nn.Linear(2 * hidden_size, 1)
+        self.time_attention = Probe("time", "stock", "step", shares=True)
+        self.head = Head(2 * hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        states = self._encode(day)  # [T, N, H]
-        context = (self._weigh(states) * states).sum(dim=0)  # [N, H]
+        features = day.features.transpose(0, 1)  # [T, N, F], the order in memory
+        states = self.encoder(self.input(features).tanh().transpose(0, 1)).transpose(0, 1)
+        logits = self.attention(states)  # [T, N, 1]
+        weights = self.time_attention(logits.softmax(dim=0).squeeze(-1).T)  # [N, T]
+        context = (weights.T.unsqueeze(-1) * states).sum(dim=0)  # [N, H]
         scores: Tensor = self.head(torch.cat([states[-1], context], dim=1))
         return scores.squeeze(-1)
-
-    def time_weights(self, day: DayBatch) -> Tensor:
-        """Return the attention weight of each day of the window, [N, T]; each row sums to 1."""
-        return self._weigh(self._encode(day)).squeeze(-1).T
-
-    def _encode(self, day: DayBatch) -> Tensor:
-        features = day.features.transpose(0, 1)  # [T, N, F], the order in memory
-        states: Tensor = self.encoder(self.input(features).tanh().transpose(0, 1))
-        return states.transpose(0, 1)
-
-    def _weigh(self, states: Tensor) -> Tensor:
-        logits: Tensor = self.attention(states)  # [T, N, 1]
-        return logits.softmax(dim=0)

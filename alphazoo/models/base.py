@@ -1,7 +1,7 @@
 """StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import lightning as L
@@ -11,20 +11,17 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from alphazoo.bounds import NonNegativeFloat
-from alphazoo.data.days import DayBatch
+from alphazoo.data.days import DayBatch, DaySequence
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
+from alphazoo.losses.base import Loss
+from alphazoo.losses.pointwise import MSE
 from alphazoo.metrics import ScoreTable, summary
 from alphazoo.models.checkpoint import read_checkpoint
+from alphazoo.models.horizons import HorizonTables
+from alphazoo.models.probe import Shown, find_probes, show
 
 METRICS = ("loss", "ic", "icir", "rank_ic", "rank_icir")
-
-
-def daily_mse(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error, a scalar, over stocks with a finite label [N]; 0 if none."""
-    known = labels.isfinite()
-    errors = torch.where(known, scores - labels.nan_to_num(), 0.0)
-    return errors.square().sum() / known.sum().clamp(min=1)
 
 
 def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
@@ -34,7 +31,11 @@ def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
 
 
 class StockModel(L.LightningModule, ABC):
-    """Scores the stocks of a day; trained on the daily mean squared error and evaluated by IC.
+    """Scores the stocks of a day; trained on a daily loss and evaluated by IC.
+
+    A model that learns from more than its scores overrides `loss`, and still compares its scores
+    with the labels by ``self.criterion.on_day(scores, day)``, so that every loss can be chosen. A
+    model whose loss is fixed, such as a likelihood, sets ``fixed_loss``.
 
     The constructor arguments of a subclass are saved in its checkpoint, so
     ``load_from_checkpoint(path)`` needs no other arguments.
@@ -44,16 +45,24 @@ class StockModel(L.LightningModule, ABC):
         weight_decay: L2 penalty, as the optimiser defines it.
 
     Attributes:
+        criterion: Compares scores and labels, see `alphazoo.losses.base.Loss`.
+        fixed_loss: Whether the model ignores ``criterion``; another loss than MSE is then refused.
+        n_outputs: Number of outputs per stock that the loss reads.
+        horizons: Score tables of the horizons of the label, see `log_horizons`.
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
-        logged_metrics: Names of the metrics that training logs; ``monitor`` must be one of them.
         lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
+        differentiable: Whether the gradient of a score with respect to the features explains it.
+            False for trees, and for networks that choose what they read, such as the k nearest.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
 
-    logged_metrics: Sequence[str] = ("train/loss", *(f"val/{figure}" for figure in METRICS))
+    criterion: Loss = MSE()
+    fixed_loss: bool = False
+    n_outputs: int = 1
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
+    differentiable: bool = True
 
     def __init__(self, *, lr: NonNegativeFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()
@@ -64,16 +73,70 @@ class StockModel(L.LightningModule, ABC):
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
         # over training days; Lightning's own mean would round the number of days per process
         self.losses = MeanMetric()
+        self.criteria = MeanMetric()  # likewise; a day that two processes share counts twice
+        self.horizons = HorizonTables([])
 
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
-        """Return one score per stock of the day, [N]. Must not read ``labels`` or ``returns``."""
+        """Return one score per stock of the day, [N]. Must not read labels or returns."""
 
-    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
+    def outputs(self, day: DayBatch) -> Tensor:
+        """Return what the loss reads: [N], or [N, K] from a model of K outputs per stock."""
+        return cast("Tensor", self(day))
+
+    def loss(self, day: DayBatch) -> Tensor:
+        """Return the training loss of a day, []; 0 with a gradient of 0 if it has no labels.
+
+        It is also computed on validation days, in evaluation mode and without gradients, and must
+        not change the model's state.
+        """
+        return self.criterion.on_day(self.outputs(day), day)
+
+    def log_horizons(self, horizons: Sequence[Sequence[int]]) -> None:
+        """Log the IC of each of ``label.horizons``, too.
+
+        Of a model of one output per horizon, it is that of the output; else that of the score.
+        """
+        self.horizons = HorizonTables([*self.tables], horizons)
+
+    @property
+    def logged_metrics(self) -> list[str]:
+        """Names of the metrics that training logs; ``monitor`` must be one of them."""
+        criterion = ["criterion"] if self._logs_criterion else []
+        names = [*METRICS, *criterion, *self.horizons.metrics]
+        return ["train/loss", *(f"val/{name}" for name in names)]
+
+    @property
+    def _logs_criterion(self) -> bool:
+        """Whether the loss of a validation day differs from ``val/loss``, the MSE."""
+        plain = type(self).loss is StockModel.loss and isinstance(self.criterion, MSE)
+        return not plain or bool(self.horizons.metrics)
+
+    def build_memory(self, train_days: DaySequence) -> None:
         """Build state from the training days that is not a weight; most models have none.
 
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
         """
+
+    @property
+    def shows(self) -> list[str]:
+        """What the network can show of itself: the kinds of its probes, see `inside`."""
+        return [*dict.fromkeys(probe.kind for probe in find_probes(self).values())]
+
+    def inside(self, day: DayBatch, *kinds: str) -> dict[str, Shown]:
+        """Return what the network looks at when it scores a day: attention, neighbours, ...
+
+        A subclass need not override this: it creates a `alphazoo.models.probe.Probe` for each
+        tensor that it can show, and passes the tensor through it in ``forward``.
+
+        Args:
+            day: The day.
+            kinds: Only these kinds, see `shows`; by default all.
+
+        Returns:
+            The tensors with the names of their axes, by the names of the probes.
+        """
+        return show(self, day, kinds=kinds)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
@@ -108,22 +171,24 @@ class StockModel(L.LightningModule, ABC):
         return [optimizer], [{**self.lr_scheduler, "scheduler": make(optimizer)}]
 
     def training_step(self, day: DayBatch, index: int) -> Tensor:
-        """Return the loss of one day; all days have equal weight."""
-        scores = self(day)
-        loss = daily_mse(scores, day.labels)
+        """Return the loss of one day, times the weight of the day."""
+        loss = self.loss(day)
         if not loss.isfinite():
-            raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.losses.update(loss.detach(), day.labels.isfinite().any())  # skips repeated days
+            raise DivergedError(self._explain(f"the loss is {loss.item()}", self(day), day))
+        self.losses.update(loss.detach(), self.criterion.weight_of(day))
         self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
-        return loss
+        return loss * day.day_weight
 
     def on_validation_epoch_start(self) -> None:
         """Clear the score table."""
-        self._table("val").reset()
+        self._reset("val")
 
     def validation_step(self, day: DayBatch, index: int) -> None:
         """Score one validation day."""
         self._score("val", day)
+        if self._logs_criterion:
+            self.criteria.update(self.loss(day), self.criterion.weight_of(day))
+            self.log("val/criterion", self.criteria, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -131,7 +196,7 @@ class StockModel(L.LightningModule, ABC):
 
     def on_test_epoch_start(self) -> None:
         """Clear the score table."""
-        self._table("test").reset()
+        self._reset("test")
 
     def test_step(self, day: DayBatch, index: int) -> None:
         """Score one test day."""
@@ -143,7 +208,7 @@ class StockModel(L.LightningModule, ABC):
 
     def on_predict_epoch_start(self) -> None:
         """Clear the score table."""
-        self._table("predict").reset()
+        self._reset("predict")
 
     def predict_step(self, day: DayBatch, index: int) -> Tensor:
         """Return the scores of one day, [N]."""
@@ -169,15 +234,28 @@ class StockModel(L.LightningModule, ABC):
         if not scores.float().isfinite().all():  # tables keep float32
             raise DivergedError(self._explain("scores are not finite", scores, day))
         self._table(name).update(day, scores)
+        if self.horizons.metrics:
+            self.horizons.update(name, day, self._by_horizon(day, scores))
         return scores
+
+    def _by_horizon(self, day: DayBatch, scores: Tensor) -> Tensor:
+        """Return what forecasts each horizon, [N, L]."""
+        if self.n_outputs > 1 and self.criterion.n_outputs == 1:
+            return self.outputs(day)
+        return scores.unsqueeze(1).expand_as(day.targets)
+
+    def _reset(self, name: str) -> None:
+        self._table(name).reset()
+        self.horizons.reset(name)
 
     def _log_figures(self, name: str) -> None:
         metrics = summary(self.scores(name))
-        for figure in METRICS:
+        metrics = {figure: metrics[figure] for figure in METRICS} | self.horizons.compute(name)
+        for figure, value in metrics.items():
             # the table already covers all processes; sync_dist only tells Lightning so
             self.log(
                 f"{name}/{figure}",
-                metrics[figure],
+                value,
                 prog_bar=figure in ("loss", "ic"),
                 sync_dist=True,
             )

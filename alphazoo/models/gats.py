@@ -14,6 +14,8 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 class GATs(StockModel):
@@ -79,8 +81,9 @@ class GATs(StockModel):
         width = hidden_size // heads
         self.source = nn.Parameter(torch.randn(heads, width, 1))  # first half of a in eq. 3
         self.target = nn.Parameter(torch.randn(heads, width, 1))
+        self.attention = Probe("attention", "head", "stock", "other", shares=True)
         self.output = nn.Linear(hidden_size, hidden_size)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
@@ -90,28 +93,25 @@ class GATs(StockModel):
         """
         hidden = self.encoder(day.features)[:, -1]  # [N, H]
         transformed = self._split(self.transform(hidden))  # [heads, N, H / heads]
-        attention = self._attend(transformed, day)
+        attention = self.attention(self._attend(transformed, day))
         attention = F.dropout(attention, self.attention_dropout, self.training)
         values = transformed if self.aggregate == "transformed" else self._split(hidden)
         context = (attention @ values).transpose(0, 1).flatten(1)  # [N, H]
         scores: Tensor = self.head(F.leaky_relu(self.output(context + hidden)))
         return scores.squeeze(-1)
 
-    def attention_weights(self, day: DayBatch) -> Tensor:
-        """Return the attention of stock i to stock j, [heads, N, N]; each row sums to 1."""
-        hidden = self.encoder(day.features)[:, -1]
-        return self._attend(self._split(self.transform(hidden)), day)
-
     def _split(self, states: Tensor) -> Tensor:
-        return states.view(len(states), self.heads, -1).transpose(0, 1)
+        return states.view(states.shape[0], self.heads, -1).transpose(0, 1)
 
     def _attend(self, transformed: Tensor, day: DayBatch) -> Tensor:
+        """Return the attention of stock i to stock j, [heads, N, N]; each row sums to 1."""
         # a [z_j, z_i] is the sum of two vectors, so no tensor [N, N, 2H] is needed
         source = (transformed @ self.source).transpose(1, 2)  # [heads, 1, N]
         target = transformed @ self.target  # [heads, N, 1]
         logits: Tensor = F.leaky_relu(source + target, self.slope)
         if self.graph == "concepts":
             members = (day.memberships > 0).to(logits.dtype)
-            joined = (members @ members.T).fill_diagonal_(1) > 0  # [N, N], diagonal included
+            itself = torch.eye(members.shape[0], dtype=torch.bool, device=members.device)
+            joined = (members @ members.T > 0) | itself  # [N, N]
             logits = logits.masked_fill(~joined, -torch.inf)
         return logits.softmax(dim=2)  # eq. 3

@@ -4,15 +4,18 @@ Cho et al., "Learning phrase representations using RNN encoder-decoder for stati
 translation", EMNLP 2014. https://arxiv.org/abs/1406.1078
 """
 
-from torch import Tensor, nn
+from collections.abc import Sequence
+
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
-from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class GRU(StockModel):
+class GRU(MultiOutputModel):
     """A linear head on the last hidden state; each stock is scored independently.
 
     Args:
@@ -20,6 +23,7 @@ class GRU(StockModel):
         hidden_size: H, width of the hidden state.
         num_layers: Number of recurrent layers.
         dropout: Dropout rate between the recurrent layers.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -31,10 +35,11 @@ class GRU(StockModel):
         hidden_size: PositiveInt,
         num_layers: PositiveInt,
         dropout: Probability,
+        blend: Sequence[float],
         lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
-        super().__init__(lr=lr, weight_decay=weight_decay)
+        super().__init__(blend=blend, lr=lr, weight_decay=weight_decay)
         self.encoder = Encoder(
             cell="gru",
             n_features=n_features,
@@ -42,10 +47,10 @@ class GRU(StockModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size, len(blend))
 
-    def forward(self, day: DayBatch) -> Tensor:
-        """Return one score per stock of the day, [N]."""
+    def outputs(self, day: DayBatch) -> Tensor:
+        """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""
         last = self.encoder(day.features)[:, -1]  # [N, H]
-        scores: Tensor = self.head(last)
-        return scores.squeeze(-1)
+        outputs: Tensor = self.head(last)
+        return outputs.squeeze(-1)

@@ -14,6 +14,8 @@ from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 class HIST(StockModel):
@@ -52,6 +54,8 @@ class HIST(StockModel):
         weight_decay: L2 penalty.
     """
 
+    differentiable = False  # a stock joins the hidden concepts of the most similar stocks
+
     def __init__(
         self,
         *,
@@ -81,8 +85,11 @@ class HIST(StockModel):
         self.neighbours = neighbours
         self.known = _Shared(hidden_size)
         self.hidden = _Shared(hidden_size)
+        self.known_concepts = Probe("concepts", "stock", "concept", shares=True)
+        self.members = Probe("concepts", "concept", "other")
+        self.hidden_concepts = Probe("concepts", "stock", "other", shares=True)
         self.own = _linear(hidden_size)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
@@ -91,21 +98,17 @@ class HIST(StockModel):
             InputError: The data have no concepts.
         """
         x = self.encoder(day.features)[:, -1]  # [N, H]
-        known, taken = self.known(x, *self._gather_known(x, day))
+        concepts, used = self._gather_known(x, day)
+        weights = self.known_concepts(_read_weights(x, concepts, used))  # [N, C]
+        known, taken = self.known(x, concepts, weights)
         x = x - taken
         similar = self._similar(x.detach())  # [N, k], the hidden concepts that a stock joins
-        hidden, taken = self.hidden(x, *self._gather_hidden(x, similar))
+        concepts, used = self._gather_hidden(x, similar)
+        weights = self.hidden_concepts(_read_weights(x, concepts, used))  # [N, N]
+        hidden, taken = self.hidden(x, concepts, weights)
         x = x - taken
         scores: Tensor = self.head(known + hidden + F.leaky_relu(self.own(x)))
         return scores.squeeze(-1)
-
-    def concept_weights(self, day: DayBatch) -> Tensor:
-        """Return the softmax weights with which each stock reads the predefined concepts, [N, C].
-
-        The weight of a concept without members is 0.
-        """
-        x = self.encoder(day.features)[:, -1]
-        return _read_weights(x, *self._gather_known(x, day))
 
     def _gather_known(self, x: Tensor, day: DayBatch) -> tuple[Tensor, Tensor]:
         """Return the predefined concepts [C, H] and a mask of those that a stock reads.
@@ -116,28 +119,30 @@ class HIST(StockModel):
         members = weights > 0
         if not self.weighted:
             weights = members.to(weights.dtype)
-        concepts = (weights / (weights.sum(dim=0) + 1)).T @ x
+        shares = self.members((weights / (weights.sum(dim=0) + 1)).T)  # [C, N]
+        concepts = shares @ x
         return concepts, members if self.own_concepts else members.any(dim=0)
 
     def _similar(self, x: Tensor) -> Tensor:
         """Return the k stocks most similar to each stock, [N, k]."""
-        similarity = cosines(x, x)
-        similarity.fill_diagonal_(0)  # as in the reference: a negative cosine is no neighbour
-        return similarity.topk(min(self.neighbours, len(x)), dim=1).indices
+        itself = torch.eye(x.shape[0], dtype=torch.bool, device=x.device)
+        # 0 as in the reference: a negative cosine is no neighbour
+        similarity = cosines(x, x).masked_fill(itself, 0.0)
+        return similarity.topk(min(self.neighbours, x.shape[0]), dim=1).indices
 
     def _gather_hidden(self, x: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden concepts [N, H], one per stock, and a mask [N] of those with members."""
         norm = x.norm(dim=1)
         other = x[similar]  # [N, k, H]
         cosine = (x.unsqueeze(1) * other).sum(dim=2) / (norm.unsqueeze(1) * norm[similar] + 1e-6)
-        itself = similar == torch.arange(len(x), device=x.device).unsqueeze(1)
+        itself = similar == torch.arange(x.shape[0], device=x.device).unsqueeze(1)
         joined = (cosine > 0) & ~itself
         cosine = cosine.where(joined, 0.0)
         into = similar.flatten()
         concepts = torch.zeros_like(x).index_add(
             0, into, (cosine.unsqueeze(2) * x.unsqueeze(1)).flatten(0, 1)
         )
-        count = cosine.new_zeros(len(x)).index_add(0, into, joined.flatten().to(cosine.dtype))
+        count = cosine.new_zeros(x.shape[0]).index_add(0, into, joined.flatten().to(cosine.dtype))
         joins_itself = (count > 0) * norm.square() / (norm.square() + 1e-6)
         return concepts + joins_itself.unsqueeze(1) * x, count > 0
 
@@ -151,20 +156,26 @@ class _Shared(nn.Module):
         self.score = _linear(size)
         self.explain = _linear(size)
 
-    def forward(self, x: Tensor, concepts: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, concepts: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the part that enters the score and the part explained, both [N, H].
 
         Args:
             x: [N, H], the hidden states that are not yet explained.
             concepts: [K, H].
-            used: [K] or [N, K], mask of the concepts that a stock reads.
+            weights: [N, K], with which a stock reads the concepts.
         """
-        info = self.info(_read_weights(x, concepts, used) @ concepts)
+        info = self.info(weights @ concepts)
         return F.leaky_relu(self.score(info)), self.explain(info)
 
 
 def _read_weights(x: Tensor, concepts: Tensor, used: Tensor) -> Tensor:
-    """Return the softmax over the concepts that a stock reads, [N, K]; all 0 if it reads none."""
+    """Return the softmax over the concepts that a stock reads, [N, K]; all 0 if it reads none.
+
+    Args:
+        x: [N, H], the hidden states that are not yet explained.
+        concepts: [K, H].
+        used: [K] or [N, K], mask of the concepts that a stock reads.
+    """
     weights = cosines(x, concepts).exp() * used  # cosines are bounded: exp cannot overflow
     return weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 

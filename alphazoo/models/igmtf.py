@@ -6,22 +6,21 @@ https://arxiv.org/abs/2109.06489
 
 import logging
 import time
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
-from alphazoo.data.days import DayBatch, Days
+from alphazoo.data.days import DayBatch, Days, DaySequence
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
+from alphazoo.models.memory import Memory, merge
+from alphazoo.models.probe import Probe
 
 log = logging.getLogger(__name__)
-
-StatesByDay = list[tuple[Tensor, Tensor]]  # row of the calendar [], states [N, H]
 
 
 class IGMTF(StockModel):
@@ -56,7 +55,8 @@ class IGMTF(StockModel):
         weight_decay: L2 penalty.
     """
 
-    _memory: "_Memory | None" = None
+    differentiable = False
+    _memory: Memory | None = None
     _made_of: tuple[object, ...] = ()  # the weights and train days that the memory was made of
 
     def __init__(
@@ -98,7 +98,9 @@ class IGMTF(StockModel):
         )
         self.query = nn.Linear(hidden_size, hidden_size, bias=False)  # P1
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # P2
-        self.head = nn.Linear(2 * hidden_size, 1)
+        self.nearest_days = Probe("neighbours", "day")
+        self.neighbours = Probe("neighbours", "stock", "neighbour")
+        self.head = Head(2 * hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
@@ -107,19 +109,27 @@ class IGMTF(StockModel):
             InputError: The memory has not been built, see `build_memory`.
         """
         g = self._states(day)  # [N, H]
-        rows = self._recall(day.date, g.detach().mean(dim=0))  # [R, H]
+        memory, days, seen = self._recall(day.date, g.detach().mean(dim=0))
+        rows, used = memory.take(days, seen)  # [R, H], [R]
         keys, query = self.key(self.layers(rows)), self.query(g)
         with torch.no_grad():  # gradients flow only through the neighbours found
-            k = min(self.n_neighbor, len(rows))
-            nearest = cosines(query, keys).topk(k, dim=1).indices  # [N, k]
+            similarity = cosines(query, keys).masked_fill(~used, -torch.inf)
+            best, nearest = similarity.topk(min(self.n_neighbor, rows.shape[0]), dim=1)  # [N, k]
+            found = best > -torch.inf
         near = keys[nearest]  # [N, k, H]
         norms = query.norm(dim=1, keepdim=True) * near.norm(dim=2)
         cosine = torch.einsum("nh,nkh->nk", query, near) / (norms + 1e-6)
-        learned = torch.einsum("nk,nkh->nh", cosine, near) / max(1, k)
+        if self.neighbours.observed:
+            dates, stocks = memory.origin(days)
+            self.neighbours(
+                cosine.where(found, 0.0), other_date=dates[nearest], other=stocks[nearest]
+            )
+        learned = torch.einsum("nk,nkh->nh", cosine.where(found, 0.0), near)
+        learned = learned / found.sum(dim=1, keepdim=True).clamp(min=1)
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
 
-    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: DaySequence) -> None:
         """Build the memory from all training days.
 
         Raises:
@@ -128,16 +138,21 @@ class IGMTF(StockModel):
         self._keep(self._states_of(train_days))
 
     @torch.no_grad()
-    def _states_of(self, train_days: Iterable[DayBatch]) -> StatesByDay:
+    def _states_of(self, train_days: DaySequence) -> Memory:
+        if isinstance(train_days, Days):
+            counts = train_days.counts
+        else:
+            counts = [len(day.stocks) for day in train_days]
+        memory = Memory(counts, self.head.in_features // 2, self.device)
         training = self.training
         self.eval()
-        days = [(day.date, self._states(day)) for day in train_days]
+        for place, day in enumerate(train_days):
+            memory.put(place, day.date, day.stocks, self._states(day))
         self.train(training)
-        return days
+        return memory
 
-    def _keep(self, days: StatesByDay) -> None:
-        memory = _Memory(days)
-        others = len(days) - self.exclude_self
+    def _keep(self, memory: Memory) -> None:
+        others = len(memory.dates) - self.exclude_self
         if self.k_day > others:
             raise InputError(f"model.k_day={self.k_day}, but the memory has {others} training days")
         if self.n_neighbor > memory.rows.shape[0]:
@@ -180,7 +195,7 @@ class IGMTF(StockModel):
                     f"{processes} processes"
                 )
             share = days.rows[self.global_rank :: processes]
-            self._keep(_merge(self._states_of(Days(share, days.panels))))
+            self._keep(merge(self._states_of(Days(share, days.panels))))
             self._made_of = made_of
             log.info("memory of %d training days: %.1f s", len(days), time.perf_counter() - start)
 
@@ -188,8 +203,11 @@ class IGMTF(StockModel):
         states: Tensor = self.layers(self.encoder(day.features)[:, -1])
         return states
 
-    def _recall(self, date: Tensor, mean: Tensor) -> Tensor:
-        """Return the memory's rows of the training days most similar to a day, [R, H]."""
+    def _recall(self, date: Tensor, mean: Tensor) -> tuple[Memory, Tensor, Tensor]:
+        """Return the memory, the places in it of the most similar training days, and a mask.
+
+        The mask is false for days that this day must not see.
+        """
         memory = self._memory
         if memory is None:
             raise InputError(
@@ -202,42 +220,11 @@ class IGMTF(StockModel):
         elif self.exclude_self:
             similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
         best, days = similarity.topk(self.k_day)
-        return memory.take(days[best > -torch.inf])
-
-
-def _merge(days: StatesByDay) -> "StatesByDay":
-    """Gather the days of all processes, each of which holds a share; sort them by date."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return days
-    device = days[0][1].device
-    counts = torch.tensor([len(states) for _, states in days], device=device)
-    dates = torch.cat(gather_all_tensors(torch.stack([date for date, _ in days])))
-    rows = torch.cat(gather_all_tensors(torch.cat([states for _, states in days])))
-    parts = torch.split(rows, torch.cat(gather_all_tensors(counts)).tolist())
-    return [(dates[place], parts[place]) for place in dates.argsort().tolist()]
+        seen = best > -torch.inf
+        if self.nearest_days.observed:
+            self.nearest_days(best[seen], other_date=memory.dates[days[seen]])
+        return memory, days, seen
 
 
 def _digest(tensor: Tensor) -> int:
     return hash(tensor.cpu().numpy().tobytes())
-
-
-class _Memory:
-    """States of all stocks on many days, concatenated day by day.
-
-    Attributes:
-        rows: [R, H], one per stock and day.
-        means: [days, H], mean over the stocks of each day.
-        dates: [days], rows of the calendar.
-    """
-
-    def __init__(self, days: StatesByDay) -> None:
-        self.rows = torch.cat([states for _, states in days])
-        self.means = torch.stack([states.mean(dim=0) for _, states in days])
-        self.dates = torch.stack([date for date, _ in days])
-        counts = [len(states) for _, states in days]
-        self._starts = torch.tensor([0, *counts]).cumsum(0).tolist()
-
-    def take(self, days: Tensor) -> Tensor:
-        """Return the rows of the given days, [R, H]."""
-        parts = [self.rows[self._starts[day] : self._starts[day + 1]] for day in days.tolist()]
-        return torch.cat(parts) if parts else self.rows[:0]

@@ -25,6 +25,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.data.seeds import epoch_seed
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.models.probe import Probe
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -70,6 +71,8 @@ class LightGBM(StockModel):
         booster: The trees as an object of the library; None before the first epoch.
     """
 
+    differentiable = False
+    fixed_loss = True
     booster: "Booster | None" = None
     _dataset: "Dataset | None" = None  # from the start of a fit until its first trees are built
 
@@ -91,6 +94,7 @@ class LightGBM(StockModel):
         if trees_per_epoch < 1:
             raise InputError(f"model.trees_per_epoch must be at least 1, got {trees_per_epoch}")
         self.trees_per_epoch = trees_per_epoch
+        self.gains = Probe("weights", "step", "feature")
         self.settings: dict[str, Any] = {
             "objective": "regression",
             "metric": "l2",
@@ -116,6 +120,9 @@ class LightGBM(StockModel):
         rows = day.features.detach().flatten(1).cpu().numpy()
         with _library():
             scores = self._trees().predict(rows, num_threads=torch.get_num_threads())
+            if self.gains.observed:
+                gain = torch.tensor(self._trees().feature_importance("gain"))
+                self.gains(gain.view(day.features.shape[1:]).float())  # [T, F]
         return torch.as_tensor(scores, dtype=day.features.dtype, device=day.features.device)
 
     def importance(self) -> "pd.Series[float]":
@@ -123,6 +130,17 @@ class LightGBM(StockModel):
         trees = self._trees()
         gain = pd.Series(trees.feature_importance("gain"), index=trees.feature_name())
         return gain.sort_values(ascending=False, kind="stable")
+
+    def contributions(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the SHAP values of the library for windows [N, T, F].
+
+        Returns:
+            [N, T, F], and the expected score [N], which they add to the score.
+        """
+        with _library():
+            rows = features.detach().flatten(1).cpu().numpy()
+            found = torch.as_tensor(self._trees().predict(rows, pred_contrib=True))
+        return found[:, :-1].reshape(features.shape).float(), found[:, -1].float()
 
     def get_extra_state(self) -> dict[str, str]:
         """Return the trees as text and its digest, for a checkpoint."""

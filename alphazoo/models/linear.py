@@ -5,19 +5,24 @@ by gradient descent, like every other model.
 https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 """
 
-from torch import Tensor, nn
+from collections.abc import Sequence
+
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
-from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
+from alphazoo.models.multi_output import MultiOutputModel
+from alphazoo.models.probe import Probe
 
 
-class Linear(StockModel):
+class Linear(MultiOutputModel):
     """A weighted sum of the window; each stock is scored independently.
 
     Args:
         n_features: F, number of features per day.
         window: T, number of days in a window.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -27,13 +32,18 @@ class Linear(StockModel):
         *,
         n_features: PositiveInt,
         window: PositiveInt,
+        blend: Sequence[float],
         lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
-        super().__init__(lr=lr, weight_decay=weight_decay)
-        self.head = nn.Linear(window * n_features, 1)
+        super().__init__(blend=blend, lr=lr, weight_decay=weight_decay)
+        self.head = Head(window * n_features, len(blend))
+        self.weights = Probe("weights", "step", "feature")
 
-    def forward(self, day: DayBatch) -> Tensor:
-        """Return one score per stock of the day, [N]."""
-        scores: Tensor = self.head(day.features.flatten(1))
-        return scores.squeeze(-1)
+    def outputs(self, day: DayBatch) -> Tensor:
+        """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""
+        if self.weights.observed:
+            weights = self.head.weight.new_tensor(self.blend) @ self.head.weight
+            self.weights(weights.view(day.features.shape[1:]))  # [T, F]
+        outputs: Tensor = self.head(day.features.flatten(1))
+        return outputs.squeeze(-1)

@@ -5,6 +5,7 @@ score should not depend on which other stocks the day has.
 https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/pytorch_nn.py
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -16,10 +17,11 @@ from alphazoo.bounds import (
     Probability,
 )
 from alphazoo.data.days import DayBatch
-from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class MLP(StockModel):
+class MLP(MultiOutputModel):
     """A linear head on a stack of hidden layers; each stock is scored independently.
 
     Args:
@@ -28,6 +30,7 @@ class MLP(StockModel):
         hidden_size: H, width of the hidden layers.
         num_layers: Number of hidden layers.
         dropout: Dropout rate after each hidden layer.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -40,10 +43,11 @@ class MLP(StockModel):
         hidden_size: PositiveInt,
         num_layers: NonNegativeInt,
         dropout: Probability,
+        blend: Sequence[float],
         lr: NonNegativeFloat,
         weight_decay: NonNegativeFloat,
     ) -> None:
-        super().__init__(lr=lr, weight_decay=weight_decay)
+        super().__init__(blend=blend, lr=lr, weight_decay=weight_decay)
         sizes = [window * n_features, *[hidden_size] * num_layers]
         self.layers = nn.Sequential(
             *(
@@ -51,9 +55,9 @@ class MLP(StockModel):
                 for wide, narrow in pairwise(sizes)
             )
         )
-        self.head = nn.Linear(sizes[-1], 1)
+        self.head = Head(sizes[-1], len(blend))
 
-    def forward(self, day: DayBatch) -> Tensor:
-        """Return one score per stock of the day, [N]."""
-        scores: Tensor = self.head(self.layers(day.features.flatten(1)))
-        return scores.squeeze(-1)
+    def outputs(self, day: DayBatch) -> Tensor:
+        """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""
+        outputs: Tensor = self.head(self.layers(day.features.flatten(1)))
+        return outputs.squeeze(-1)

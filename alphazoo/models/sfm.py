@@ -16,6 +16,8 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 STRIDE = 8  # days between the memories that are kept for the backward pass
 
@@ -72,8 +74,9 @@ class SFM(StockModel):
         self.state = nn.Linear(hidden_size, sum(self.sizes), bias=False)
         self.reader = nn.Parameter(torch.empty(n_frequencies, 1))  # u_a
         self.reader_bias = nn.Parameter(torch.zeros(hidden_size))
+        self.spectrum = Probe("frequencies", "stock", "frequency")
         self.output = nn.Linear(hidden_size, output_size)
-        self.head = nn.Linear(output_size, 1)
+        self.head = Head(output_size)
         self._initialise()
 
     def forward(self, day: DayBatch) -> Tensor:
@@ -81,18 +84,19 @@ class SFM(StockModel):
         x = day.features.transpose(0, 1)  # [T, N, F]
         size = self.state.in_features
         kept = F.dropout(torch.ones_like(x[0]), self.dropout, self.training)
-        mask = F.dropout(x.new_ones(len(kept), size), self.recurrent_dropout, self.training)
+        mask = F.dropout(x.new_ones(kept.shape[0], size), self.recurrent_dropout, self.training)
         inputs = self.input(x * kept)  # [T, N, 4H + K], all days at once
+        weights = self.state.weight, self.reader[:, 0], self.reader_bias, mask, self.modulus
+        last_memory: list[Tensor] | None = [] if self.spectrum.observed else None
         with torch.autocast(x.device.type, enabled=False):
-            last: Tensor = _Memory.apply(  # type: ignore[no-untyped-call]
-                inputs.float(),
-                self.state.weight,
-                self.reader[:, 0],
-                self.reader_bias,
-                mask,
-                self.modulus,
-                torch.is_grad_enabled(),
-            )
+            if torch.compiler.is_exporting():
+                last = scan_days(inputs.float(), *weights)
+            else:
+                last = _Memory.apply(  # type: ignore[no-untyped-call]
+                    inputs.float(), *weights, torch.is_grad_enabled(), last_memory
+                )
+        if last_memory:
+            self.spectrum(last_memory[0].square().sum(dim=0).mean(dim=1))  # [N, K]
         scores: Tensor = self.head(self.output(last))
         return scores.squeeze(-1)
 
@@ -109,6 +113,34 @@ class SFM(StockModel):
         nn.init.orthogonal_(self.reader)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
+
+
+def scan_days(
+    inputs: Tensor, weight: Tensor, reader: Tensor, bias: Tensor, mask: Tensor, modulus: bool
+) -> Tensor:
+    """Return the last hidden state [N, H], by a loop that stays a loop in an exported graph.
+
+    The arguments are those of `_Memory`, whose own loop would be unrolled: 60 days take minutes.
+    """
+    from torch._higher_order_ops.scan import scan
+
+    size, n_frequencies = bias.shape[0], reader.shape[0]
+
+    def step(state: tuple[Tensor, Tensor], day: tuple[Tensor, Tensor]) -> tuple[Any, list[Tensor]]:
+        h, memory = state  # [N, H], [2, N, H, K]
+        gates = day[0] + (h * mask) @ weight.t()
+        i, ste, o, fre, _ = _parts(F.hardsigmoid(gates), size, n_frequencies)
+        decay = ste.unsqueeze(2) * fre.unsqueeze(1)
+        memory = memory * decay + (i * gates[:, -size:].tanh()).unsqueeze(2) * day[1]
+        squared = memory.square().sum(dim=0)
+        power = squared.sqrt() if modulus else squared  # [N, H, K]
+        return (o * (power @ reader + bias).tanh(), memory), []
+
+    zeros = inputs.new_zeros(inputs.shape[1], size)
+    start = zeros, inputs.new_zeros(2, *zeros.shape, n_frequencies)
+    last: Tensor
+    (last, _), _ = scan(step, start, (inputs, _wave(inputs.shape[0], reader)))
+    return last
 
 
 class _Memory(torch.autograd.Function):
@@ -128,6 +160,7 @@ class _Memory(torch.autograd.Function):
         mask: Tensor,
         modulus: bool,
         train: bool,
+        last_memory: list[Tensor] | None,
     ) -> Tensor:
         days, stocks, _ = inputs.shape
         size, n_frequencies = len(bias), len(reader)
@@ -153,6 +186,8 @@ class _Memory(torch.autograd.Function):
             torch.mul(parts[2], read[day], out=h[day + 1])
         ctx.save_for_backward(weight, reader, mask, h, gates, read, kept)
         ctx.modulus = modulus
+        if last_memory is not None:
+            last_memory.append(memory)
         return h[-1].clone()
 
     @staticmethod
@@ -207,7 +242,7 @@ class _Memory(torch.autograd.Function):
             dh = (dgates[day] @ weight).mul_(mask)
         rows = (h[:-1] * mask).view(days * stocks, size)
         dweight = dgates.view(days * stocks, -1).t() @ rows
-        return dgates, dweight, dreader, dread.sum(dim=(0, 1)), None, None, None
+        return dgates, dweight, dreader, dread.sum(dim=(0, 1)), None, None, None, None
 
 
 def _remember(

@@ -6,6 +6,7 @@ sequence modeling", 2018. https://arxiv.org/abs/1803.01271
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -13,6 +14,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 class Block(nn.Module):
@@ -75,10 +78,33 @@ class TCN(StockModel):
         self.blocks = nn.Sequential(
             *(Block(n, hidden_size, kernel_size, dropout) for n in widths[:-1])
         )
-        self.head = nn.Linear(hidden_size, 1)
+        self.kernel_size = kernel_size
+        self.paths = Probe("weights", "step")
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
         x = day.features.flip(1).transpose(1, 2)  # [N, F, T], newest day first
+        if self.paths.observed:
+            self.paths(self._count_paths(x.shape[2]).to(x))
         scores: Tensor = self.head(self.blocks(x)[..., 0])
         return scores.squeeze(-1)
+
+    def _count_paths(self, window: int) -> Tensor:
+        """Return the share of the paths from the last output that end on each day, [T].
+
+        A path takes one tap of each convolution, or the residual connection around a block. Days
+        with a share of 0 are outside of the receptive field.
+        """
+        reached = torch.zeros(window, dtype=torch.float64)  # by age
+        reached[0] = 1
+        for dilation in (2**layer for layer in reversed(range(len(self.blocks)))):
+            skipped = reached
+            for _ in range(2):
+                taps = (min(tap * dilation, window) for tap in range(self.kernel_size))
+                reached = sum(
+                    (torch.cat([reached.new_zeros(t), reached[: window - t]]) for t in taps),
+                    torch.zeros_like(reached),
+                )
+            reached = reached + skipped
+        return (reached / reached.sum()).flip(0)

@@ -14,6 +14,8 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 def position_code(x: Tensor) -> Tensor:
@@ -57,6 +59,7 @@ class EncoderLayer(nn.Module):
         self.causal = causal
         self.pre_norm = pre_norm
         self.projections = nn.Linear(width, 3 * width)  # queries, keys, values
+        self.time_attention = Probe("time", "stock", "head", "query", "step", shares=True)
         self.output = nn.Linear(width, width)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward_size),
@@ -99,8 +102,20 @@ class EncoderLayer(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=self.causal and not last_only,
         )
+        if self.time_attention.observed:  # the fused kernel does not return its weights
+            weights = self._weigh(query, key)
+            shares = self.time_attention(weights)
+            attended = attended if shares is weights else shares @ value
         merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return merged
+
+    def _weigh(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return the attention weights over the days of the window, [N, heads, queries, T]."""
+        logits = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+        if self.causal and query.shape[2] > 1:
+            later = torch.ones_like(logits[0, 0], dtype=torch.bool).triu(1)
+            logits = logits.masked_fill(later, -torch.inf)
+        return logits.softmax(dim=3)
 
 
 class Transformer(StockModel):
@@ -156,7 +171,7 @@ class Transformer(StockModel):
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(hidden_size) if pre_norm else nn.Identity()
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

@@ -23,7 +23,7 @@ HYDRA_KEYS: Mapping[str, Any] = {
 # nodes that a config must have
 NODES = ("features", "scaler", "model", "optimizer", "trainer", "label", "datamodule")
 OWN = ("label", "datamodule")  # nodes that belong to no group
-OPTIONAL = ("averaging", "backtest", "walk_forward", "scheduler")  # {} for none
+OPTIONAL = ("loss", "averaging", "backtest", "walk_forward", "scheduler")  # {} for none
 RUN: Mapping[str, Any] = {
     "seed": Annotated[int, Ge(0), Le(2**32 - 1)],
     "folder": str,

@@ -111,7 +111,7 @@ def _check_key(config: DictConfig, name: str, value: Any) -> None:
 
 def _check_mode(monitor: str, mode: str) -> None:
     """A metric of the user may be better either way."""
-    if re.search(r"(^|[/_])(loss|ic|icir)$", monitor) and mode != better(monitor):
+    if re.search(r"(^|[/_])(loss|criterion|ic|icir)$", monitor) and mode != better(monitor):
         raise InputError(f"mode={mode}: expected {better(monitor)} for monitor={monitor}")
 
 

@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date as Date
 from typing import Any
 
-import lightning as L
 import pandas as pd
 
-from alphazoo.allocator import KeepFreedMemory
-from alphazoo.config import instantiate
 from alphazoo.data.lineage import last_day_seen
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
@@ -18,16 +15,21 @@ from alphazoo.market.check import GAP
 from alphazoo.market.fingerprint import CHANGED, UNKNOWN
 from alphazoo.market.market import Market
 from alphazoo.market.periods import parse_bound
-from alphazoo.models.base import StockModel
-from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
-from alphazoo.runs.settings import check_settings
-from alphazoo.training.fit import score_table
+from alphazoo.serving.load import join_digests, load_run
+from alphazoo.serving.score_file import (
+    CHECKPOINT,
+    COLUMNS,
+    DATA,
+    DATE,
+    SCORE,
+    SYMBOL,
+    VERSION,
+)
 
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
-NEEDED = ("seed", "data", "features", "scaler", "label", "datamodule", "model", "trainer")
 MAX_AGE = GAP  # calendar days
 
 
@@ -50,27 +52,41 @@ def predict(
         InputError: There is no such day, the newest day is old or incomplete, or the run has no
             checkpoint or one with other features.
     """
+    return identify(run, date=date, first=first, last=last)[[DATE, SYMBOL, SCORE]]
+
+
+def identify(
+    run: Run,
+    *,
+    date: str | None = None,
+    first: str | None = None,
+    last: str | None = None,
+    version: str = "",
+) -> pd.DataFrame:
+    """Score days as `predict` does, and state which model and data gave each score.
+
+    Args:
+        run: See `predict`.
+        date: See `predict`.
+        first: See `predict`.
+        last: See `predict`.
+        version: Name of the version; by default the name of the run's folder.
+
+    Returns:
+        The columns of `alphazoo.serving.score_file.COLUMNS`, sorted by date and symbol.
+    """
     if date and (first or last):
         raise InputError(
             f"expected either date or from and to, got date={date}, from={first}, to={last}"
         )
     for name, day in {"date": None if date == LATEST else date, "from": first, "to": last}.items():
         parse_bound(day, "left", name)
+    version = version or run.folder.resolve().name
     if "ensemble" in run.config:
-        tables = [predict(member, date=date, first=first, last=last) for member in run.members]
-        keyed = [table.set_index(["date", "symbol"])["score"] for table in tables]
-        joined = pd.concat(keyed, axis=1, join="inner", keys=range(len(keyed)))
-        return average(joined, run.config.ensemble.by).rename("score").reset_index()
-    check_settings(run.config, *NEEDED)
-    run = run.last_window
-    checkpoint = run.checkpoint
-    content = read_checkpoint(checkpoint)
-    seen = last_day_seen(content)
-    L.seed_everything(run.config.seed, workers=True, verbose=False)
-    data: MarketDataModule = instantiate(run.config.datamodule)
-    data.setup()
-    market = data.market
-    _compare_data(run, content.get("MarketDataModule", {}).get("data", {}), data)
+        return _average(run, date=date, first=first, last=last, version=version)
+    loaded = load_run(run)
+    data, market = loaded.data, loaded.data.market
+    warn_of_changed_data(run, loaded.content.get("MarketDataModule", {}).get("data", {}), data)
     if first or last:
         rows: Sequence[int] = market.rows(first, last)
     elif (date or LATEST) == LATEST:
@@ -78,25 +94,31 @@ def predict(
     else:
         rows = [_row(market, str(date))]
     data.predict_days(rows)
-    start = f"{market.dates[rows[0]]:%Y-%m-%d}"
+    seen, start = last_day_seen(loaded.content), f"{market.dates[rows[0]]:%Y-%m-%d}"
     if seen is not None and start <= seen:
         log.warning("the run has seen days up to %s: scores of these days are not forecasts", seen)
+    scores = loaded.score("predict")
+    prints = {market.dates[row]: data.fingerprint.upto(row) for row in data.segments["predict"]}
+    scores[VERSION], scores[CHECKPOINT] = version, loaded.digest
+    scores[DATA] = scores[DATE].map(prints)
+    return scores[[*COLUMNS]]
 
-    model: StockModel = instantiate(run.config.model)
-    trainer: L.Trainer = instantiate(
-        run.config.trainer,
-        devices=1,  # even if training used several
-        num_nodes=1,
-        strategy="auto",
-        logger=False,
-        callbacks=[KeepFreedMemory()],
-        enable_checkpointing=False,
+
+def _average(run: Run, *, version: str, **days: str | None) -> pd.DataFrame:
+    """Average the scores of the members of an ensemble, on the stocks that all of them score."""
+    tables = [identify(member, version=version, **days) for member in run.members]
+    keyed = [table.set_index([DATE, SYMBOL]) for table in tables]
+    joined = pd.concat(
+        [table[SCORE] for table in keyed], axis=1, join="inner", keys=range(len(keyed))
     )
-    scores = score_table(trainer, model, data, "predict", ckpt_path=str(checkpoint))
-    return scores[["date", "symbol", "score"]]
+    scores = average(joined, run.config.ensemble.by).rename(SCORE).to_frame()
+    scores[VERSION] = version
+    scores[CHECKPOINT] = join_digests([table[CHECKPOINT].iloc[0] for table in tables])
+    scores[DATA] = keyed[0][DATA]
+    return scores.reset_index()[[*COLUMNS]]
 
 
-def _compare_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
+def warn_of_changed_data(run: Run, record: Mapping[str, Any], data: MarketDataModule) -> None:
     """Warn if the data have changed since the run was trained; added days are not a change."""
     found = data.fingerprint.compare(record)
     if found.kind == UNKNOWN:

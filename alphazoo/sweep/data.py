@@ -21,7 +21,17 @@ log = logging.getLogger(__name__)
 
 # keys that do not affect the data; jobs that differ only in these share one market
 OTHER_KEYS = (
-    *("seed", "model", "optimizer", "scheduler", "scaler", "averaging", "trainer", "patience"),
+    *(
+        "seed",
+        "model",
+        "loss",
+        "optimizer",
+        "scheduler",
+        "scaler",
+        "averaging",
+        "trainer",
+        "patience",
+    ),
     *("monitor", "mode", "ckpt", "init_from", "report", "logger", "days_per_step"),
 )
 REMEDY = "use a new folder (hydra.sweep.dir=FOLDER), or delete those runs"
@@ -85,7 +95,8 @@ def _last_needed(config: DictConfig, now: Fingerprint) -> pd.Timestamp:
     """Return the last day whose prices the returns of the test days need."""
     dates, end = now.market.dates, parse_bound(config.data.test[1], "right", "test")
     n_days = len(dates) if end is None else int(dates.searchsorted(end, "right"))
-    last: pd.Timestamp = dates[min(n_days - 1 + config.label.sell, len(dates) - 1)]
+    reach = instantiate(config.label).reach
+    last: pd.Timestamp = dates[min(n_days - 1 + reach, len(dates) - 1)]
     return last
 
 

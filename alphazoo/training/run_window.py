@@ -86,7 +86,7 @@ def _read_finished(settings: DictConfig, market: Market, days: range) -> Window 
     data.predict_days(days)
     rows = _read_rows(table, market)
     scored, wanted = rows["test"]["date"].unique(), data.segments["predict"]
-    last_needed = min(wanted[-1] + data.label.sell, len(market.dates) - 1)
+    last_needed = min(wanted[-1] + data.label.reach, len(market.dates) - 1)
     known = pd.Timestamp(record["last"]) >= market.dates[last_needed]
     if not known or [*scored] != [*wanted]:
         return None

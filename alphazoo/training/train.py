@@ -31,8 +31,9 @@ def fit_and_score(
     tables = []
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
-        values = summary(run.model.scores(LOG_PREFIX[split]))
-        metrics |= {f"{LOG_PREFIX[split]}/{name}": value for name, value in values.items()}
+        prefix = LOG_PREFIX[split]
+        values = summary(run.model.scores(prefix)) | run.model.horizons.compute(prefix)
+        metrics |= {f"{prefix}/{name}": value for name, value in values.items()}
     metrics |= count_seen_days(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)
     return Outcome(metrics, scores, run.data, run.data.concepts)

@@ -120,7 +120,7 @@ def _cut(config: DictConfig, market: Market) -> list[dict[str, list[str]]]:
         cast("dict[str, Segment]", OmegaConf.to_container(OmegaConf.create(segments))),
         months=config.walk_forward.months,
         rolling=config.walk_forward.rolling,
-        shortest=config.label.sell + 1,
+        shortest=instantiate(config.label).reach + 1,
     )
 
 

@@ -38,7 +38,7 @@ def measure(stocks: int, days: int, out: Path, train_days: int) -> dict[str, flo
     import torch
 
     from alphazoo import MarketDataModule, StockModel, compose, instantiate
-    from alphazoo.models.base import daily_mse
+    from alphazoo.losses.pointwise import MSE
 
     memory = Memory(daemon=True)
     memory.start()
@@ -66,7 +66,7 @@ def measure(stocks: int, days: int, out: Path, train_days: int) -> dict[str, flo
     start = time.perf_counter()
     for index in torch.randperm(len(batches))[:train_days].tolist():
         day = batches[index]
-        daily_mse(model(day), day.labels).backward()
+        MSE()(model(day), day.labels).backward()
         optimizer.step()
         optimizer.zero_grad()
     found["GRU, seconds a day"] = (time.perf_counter() - start) / train_days

@@ -158,3 +158,13 @@ def test_a_market_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alphazoo.market.digests._plain", lambda x: calls.append(x) or x.numpy())
     assert Fingerprint(market).record == record
     assert not calls
+
+
+def test_the_fingerprint_of_a_day_does_not_depend_on_later_days(frame: pd.DataFrame) -> None:
+    days = sorted(frame["date"].unique())
+    market = Market.from_table(frame)
+    for row in (29, 100, 129):
+        then = Market.from_table(frame[frame["date"] <= days[row]])
+        assert Fingerprint(market).upto(row) == Fingerprint(then).record["fingerprint"]
+    changed = Market.from_table(frame.assign(close=frame["close"].where(frame.index != 40, 1.0)))
+    assert Fingerprint(changed).upto(100) != Fingerprint(market).upto(100)

@@ -22,8 +22,9 @@ from hydra.utils import get_class
 from alphazoo.commands.job import train
 from alphazoo.config import compose, instantiate
 from alphazoo.errors import DivergedError, InputError
+from alphazoo.losses.pointwise import MSE
 from alphazoo.metrics import summary
-from alphazoo.models.base import StockModel, daily_mse
+from alphazoo.models.base import StockModel
 from alphazoo.training.fit import score_table
 
 
@@ -35,9 +36,7 @@ def test_every_stock_gets_one_finite_score(run: Run, make_day: MakeDay, n_stocks
 
 
 def test_scores_do_not_see_labels(run: Run) -> None:
-    nothing = torch.full_like(run.day.labels, torch.nan)
-    blind = run.day._replace(labels=nothing, returns=nothing)
-    assert torch.equal(run.model(blind), run.model(run.day))
+    assert torch.equal(run.model(run.day.without_labels()), run.model(run.day))
 
 
 def test_scores_follow_the_order_of_stocks(run: Run) -> None:
@@ -52,7 +51,7 @@ def test_scores_follow_the_order_of_stocks(run: Run) -> None:
 
 def test_every_parameter_gets_a_gradient(run: Run) -> None:
     model = copy.deepcopy(run.model).train()
-    loss = daily_mse(model(run.day), run.day.labels)
+    loss = model.loss(run.day)
     if loss.requires_grad:  # else no parameter has a gradient, which is right if there is none
         loss.backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -70,7 +69,7 @@ def _poisoned_memory() -> Iterator[None]:
 @pytest.mark.usefixtures("_poisoned_memory")
 def test_no_memory_is_read_before_it_is_written(run: Run) -> None:
     model = copy.deepcopy(run.model).train()
-    loss = daily_mse(model(run.day), run.day.labels)
+    loss = model.loss(run.day)
     assert loss.isfinite()
     if loss.requires_grad:
         loss.backward()
@@ -85,6 +84,17 @@ def test_a_checkpoint_alone_restores_the_model(run: Run) -> None:
 
 def test_a_deep_copy_scores_the_same(run: Run) -> None:
     assert torch.equal(copy.deepcopy(run.model)(run.day), run.model(run.day))
+
+
+def test_bfloat16_changes_scores_little_and_ties_none(run: Run) -> None:
+    model = copy.deepcopy(run.model).eval()
+    exact = model(run.day)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.build_memory(run.data.days("train"))
+        scores = model(run.day)
+    assert scores.dtype == torch.float32
+    assert len(scores.unique()) == len(exact.unique())
+    assert torch.corrcoef(torch.stack([scores, exact]))[0, 1] > 0.99
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -201,9 +211,9 @@ def test_an_unknown_split_is_named(run: Run) -> None:
         run.data.days("tset")
 
 
-def test_daily_mse_leaves_unknown_labels_out() -> None:
+def test_the_loss_leaves_unknown_labels_out() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    loss = daily_mse(scores, torch.tensor([0.0, torch.nan, 1.0]))
+    loss = MSE()(scores, torch.tensor([0.0, torch.nan, 1.0]))
     loss.backward()
     assert loss.item() == pytest.approx((1.0 + 4.0) / 2)
     assert scores.grad is not None

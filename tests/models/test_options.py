@@ -26,7 +26,7 @@ def make(name: str, *options: str) -> StockModel:
 
 
 def test_alstm_weights_of_days_sum_to_one(make_day: MakeDay) -> None:
-    weights = make("alstm", "cell=lstm").time_weights(make_day(7))
+    (weights,) = (shown.tensor for shown in make("alstm", "cell=lstm").inside(make_day(7)).values())
     assert weights.shape == (7, 20)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(7))
 
@@ -55,7 +55,7 @@ def test_gats_by_loops(heads: int, aggregate: str, make_day: MakeDay) -> None:
                 ]
             )
             weights = torch.where(logits > 0, logits, 0.2 * logits).softmax(dim=0)
-            torch.testing.assert_close(model.attention_weights(day)[head, i], weights)
+            torch.testing.assert_close(model.inside(day)["attention"].tensor[head, i], weights)
             context[i, part] = weights @ values
     out = model.output(context + hidden)
     expected = model.head(torch.where(out > 0, out, 0.01 * out))[:, 0]
@@ -82,7 +82,7 @@ def test_gats_on_a_graph_of_concepts(make_day: MakeDay) -> None:
     model, day = make("gats", "graph=concepts", "heads=2"), make_day(5)
     concepts = torch.tensor([[1, 0], [1, 0], [1, 0.2], [0, 3], [0, 0]])
     day = day._replace(concepts=concepts)
-    attention = model.attention_weights(day)
+    attention = model.inside(day)["attention"].tensor
     joined = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
     assert torch.equal(attention > 0, torch.tensor(joined, dtype=torch.bool).expand(2, 5, 5))
     torch.testing.assert_close(attention.sum(dim=2), torch.ones(2, 5))
@@ -162,7 +162,7 @@ def test_the_memory_of_sfm_has_the_gradient_of_its_equations(modulus: bool) -> N
     tensors = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     mask = torch.tensor([[1.0, 2.0], [0.0, 1.0]], dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda *given: _Memory.apply(*given, mask, modulus, True), tensors
+        lambda *given: _Memory.apply(*given, mask, modulus, True, None), tensors
     )
 
 
@@ -241,7 +241,7 @@ def test_hist_reads_its_own_concepts_alone(make_day: MakeDay) -> None:
     model, day = make("hist", "own_concepts=true"), make_day(4)
     concepts = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
     day = day._replace(concepts=concepts)
-    weights = model.concept_weights(day)
+    weights = model.inside(day)["known_concepts"].tensor
     assert torch.equal(weights > 0, concepts > 0)
     torch.testing.assert_close(weights.sum(dim=1), torch.tensor([1.0, 1, 1, 0]))
     assert model(day).isfinite().all()

@@ -13,7 +13,9 @@ from alphazoo.config import compose
 from alphazoo.errors import InputError
 from alphazoo.market.market import Market
 from alphazoo.runs.run import Run
+from alphazoo.serving.load import load_run
 from alphazoo.serving.predict import newest_day, predict
+from alphazoo.serving.score_file import read_score_file
 
 ONE_EPOCH = [
     "features.window=20",
@@ -124,6 +126,10 @@ def test_predict_writes_and_prints_a_ranking(alphazoo: Alphazoo, tmp_path: Path)
         (["run=out", "data.pth=x"], "unknown config key 'data.pth'; did you mean 'data.test'"),
         (["run=out", "data=table"], "data=table: this config is already composed"),
         (["run=out", "date=2015-06-30", "out=x.xls"], ".parquet or .csv files, got x.xls"),
+        (["run=out", "date=2015-06-30", "append=x.csv"], "x.csv: expected a .parquet file"),
+        (["run=out", "append=x.parquet", "rewrite=yes"], "rewrite=yes: expected true or false"),
+        (["run=out", "append=out/scores.parquet"], "out is the folder of a run"),
+        (["run=out", "precision=bf16"], "unknown precision 'bf16'"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(
@@ -135,6 +141,39 @@ def test_what_cannot_be_scored_is_one_line(
     Path("out").symlink_to(finished)
     result = alphazoo("predict", *arguments)
     assert message in str(result.code)
+
+
+def test_a_daily_command_may_run_twice(alphazoo: Alphazoo, finished: Path, tmp_path: Path) -> None:
+    shared = ["predict", f"run={finished}", "append=live.parquet", "version=v1"]
+    assert "live.parquet: days 1 added" in alphazoo(*shared, "date=2015-06-29").out
+    assert "live.parquet: days 1 unchanged" in alphazoo(*shared, "date=2015-06-29").out
+    assert "days 1 added, 1 unchanged" in alphazoo(*shared, "from=2015-06-29", "to=2015-06-30").out
+    table = read_score_file(tmp_path / "live.parquet")
+    run = Run.open(finished)
+    known = predict(run, first="2015-06-29", last="2015-06-30")
+    pd.testing.assert_frame_equal(table[["date", "symbol", "score"]], known)
+    assert set(table["version"]) == {"v1"}
+    assert set(table["checkpoint"]) == {load_run(run).digest}
+    assert table.groupby("date")["data"].nunique().tolist() == [1, 1]
+    assert table["data"].nunique() == 2
+
+    other = ["data.seed=7", "date=2015-06-30"]  # another past
+    assert "other scores of version 'v1' for 2015-06-30: other data" in str(
+        alphazoo(*shared, *other).code
+    )
+    assert "days 1 replaced" in alphazoo(*shared, *other, "rewrite=true").out
+    assert "days 1 added" in alphazoo(*shared[:3], *other).out
+    versions = set(read_score_file(tmp_path / "live.parquet")["version"])
+    assert versions == {"v1", finished.name}
+
+
+def test_bfloat16_ranks_stocks_alike(alphazoo: Alphazoo, finished: Path, tmp_path: Path) -> None:
+    shared = ["predict", f"run={finished}", "from=2015-06"]
+    assert alphazoo(*shared, "out=float32.parquet").code == 0
+    assert alphazoo(*shared, "out=bf16.parquet", "precision=bf16-mixed").code == 0
+    exact, rough = (pd.read_parquet(tmp_path / f"{x}.parquet") for x in ("float32", "bf16"))
+    assert not exact["score"].equals(rough["score"])
+    assert exact["score"].corr(rough["score"], method="spearman") > 0.99
 
 
 @pytest.fixture(scope="module")

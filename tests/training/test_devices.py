@@ -16,8 +16,8 @@ from lightning.pytorch.strategies import FSDPStrategy
 
 from alphazoo.config import instantiate
 from alphazoo.data.seeds import ShuffledDaySampler, epoch_seed
+from alphazoo.losses.pointwise import MSE
 from alphazoo.metrics import summary
-from alphazoo.models.base import daily_mse
 
 EVERY_DAY = [a for a in SMALL if "accelerator" not in a and "limit" not in a]
 ANYWHERE = [*EVERY_DAY, "data.train=['2015-02-01', 2015-04-13]"]
@@ -175,7 +175,7 @@ def test_every_day_teaches_once_in_an_epoch(processes: int) -> None:
 
 def test_a_day_without_labels_has_no_gradient() -> None:
     scores = torch.randn(5, requires_grad=True)
-    loss = daily_mse(scores, torch.full((5,), torch.nan))
+    loss = MSE()(scores, torch.full((5,), torch.nan))
     loss.backward()
     assert loss == 0
     assert scores.grad is not None

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alphazoo.evaluation.drawing import FIRST, INK, SECOND, draw
-from alphazoo.evaluation.figures import date_axis
+from alphazoo.evaluation.figures import format_dates
 from alphazoo.evaluation.report import Section, Table, write_page
 from alphazoo.files import write_json, write_table, write_text
 from alphazoo.serving.monitor.definitions import MONITORS
@@ -137,7 +137,7 @@ def _course(axes: Axes, rows: pd.DataFrame, title: str) -> None:
     alarms = rows[rows["alarm"]]
     if len(alarms):
         axes.plot(alarms["date"], alarms["value"], "o", ms=3, color=SECOND, label="alarm")
-    date_axis(axes)
+    format_dates(axes)
 
 
 def _number(value: Any) -> str:

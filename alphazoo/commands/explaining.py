@@ -1,0 +1,75 @@
+"""alphazoo explain: what the model of a run looks at."""
+
+from pathlib import Path
+
+from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
+from alphazoo.commands.output import silence_libraries
+from alphazoo.errors import InputError
+from alphazoo.runs.folders import refuse_run_folder, results_folder
+
+HELP = """\
+usage: alphazoo explain run=FOLDER [KEY=VALUE ...]
+
+  run=FOLDER           the run
+  date=DAY             the only day; or from=DAY to=DAY; by default the last 60 test days
+  what=A,B             attention, sectors, concepts, neighbours, time, frequencies, weights,
+                       attribution; by default all that the model can show
+  symbols=A,B          stocks whose scores are attributed to inputs; by default the two with the
+                       highest and the two with the lowest scores
+  checks=true          check how far the pictures can be trusted; takes minutes
+  seeds=RUN,RUN        runs that differ by their seed, for the checks
+  out=FOLDER           by default FOLDER/explanations/FIRST_LAST in the run
+  data.path=..., ...   changes to the config of the run, such as data.concepts=FILE for sectors
+
+  alphazoo explain run=runs/mine
+  alphazoo explain run=runs/mine what=sectors from=2020 to=2020 data.concepts=sectors.csv
+  alphazoo explain run=runs/mine date=2020-07-01 what=attribution symbols=SH600519,SZ000858
+  alphazoo explain run=runs/seed0 checks=true seeds=runs/seed1,runs/seed2
+"""
+OWN = ("run", "date", "from", "to", "what", "symbols", "checks", "seeds", "out", "trust")
+
+
+def explain(arguments: list[str]) -> None:
+    """Show what the model of a run looks at; write tables, figures and a page."""
+    from alphazoo.explain.show import explain as explain_run
+    from alphazoo.runs.run import Run
+
+    own, rest = split_arguments(arguments, *OWN)
+    if "run" not in own:
+        raise InputError("expected: alphazoo explain run=FOLDER [date=DATE | from=DATE to=DATE]")
+    overrides, folders = take_config_dir(rest)
+    trust, checks = truth(own, "trust"), truth(own, "checks")
+    if "seeds" in own and not checks:
+        raise InputError("seeds are used by the checks: add checks=true")
+    if "out" in own:
+        refuse_run_folder(Path(own["out"]))
+    silence_libraries()
+    run, *seeds = (
+        Run.open(folder, overrides, own=folders, trust=trust)
+        for folder in [own["run"], *(_split(own, "seeds") or [])]
+    )
+    found = explain_run(
+        run,
+        date=own.get("date"),
+        first=own.get("from"),
+        last=own.get("to"),
+        what=_split(own, "what"),
+        symbols=_split(own, "symbols"),
+        checks=checks,
+        seeds=seeds,
+    )
+    with results_folder(own.get("out") or str(run.folder / "explanations" / found.name)) as folder:
+        found.write(folder)
+    for part in found.parts:
+        for note in part.notes:
+            print(note)
+    for name, value in found.metrics.items():
+        print(f"{name:<28}{value:10.4f}")
+    print(f"results: {folder}")
+
+
+def _split(own: dict[str, str], name: str) -> list[str] | None:
+    """Return the names in a list with commas, which may have brackets; None if it is not given."""
+    if name not in own:
+        return None
+    return [text for word in own[name].strip("[]").split(",") if (text := word.strip())]

@@ -1,0 +1,78 @@
+"""Heat maps, whose colours are seen on a light and on a dark page: 0 is transparent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+from alphazoo.evaluation.drawing import FIRST, SECOND
+
+Array = npt.NDArray[Any]
+
+CELLS = 300  # rows or columns; more are averaged
+LABELS = 20  # labels of an axis
+
+
+def heat(
+    axes: Axes,
+    values: Array,
+    *,
+    unit: str,
+    signed: bool = False,
+    least: float = 0.0,
+) -> None:
+    """Draw a matrix, its first row on top, with a colour bar.
+
+    Args:
+        axes: Where to draw.
+        values: [rows, columns]; NaN is empty.
+        unit: Label of the colour bar.
+        signed: Negative values have another colour; otherwise values start at 0.
+        least: Lowest value of the full colour, which is the 99.5th percentile otherwise.
+    """
+    known = np.abs(values[np.isfinite(values)])
+    top = max(float(np.quantile(known, 0.995)) if len(known) else 0.0, least) or 1.0
+    first, second = (*to_rgb(FIRST), 1.0), (*to_rgb(SECOND), 1.0)
+    clear = (*to_rgb(FIRST), 0.0)
+    colors = [second, (*to_rgb(SECOND), 0.0), clear, first] if signed else [clear, first]
+    places = [0.0, 0.5, 0.5, 1.0] if signed else [0.0, 1.0]
+    scale = LinearSegmentedColormap.from_list("heat", [*zip(places, colors, strict=True)])
+    image = axes.imshow(
+        values, aspect="auto", cmap=scale, vmin=-top if signed else 0, vmax=top, origin="upper"
+    )
+    bar = axes.figure.colorbar(image, ax=axes, label=unit, pad=0.02, fraction=0.05)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
+    bar.outline.set(visible=False)
+    axes.grid(visible=False)
+
+
+def shrink(values: Array, cells: int = CELLS) -> Array:
+    """Average neighbouring rows and columns of a matrix, so that it has at most that many."""
+    for axis in (0, 1):
+        size = values.shape[axis]
+        if size > cells:
+            edges = np.linspace(0, size, cells, endpoint=False).astype(int)
+            counts = np.diff([*edges, size])
+            summed = np.add.reduceat(values, edges, axis=axis)
+            values = summed / (counts[:, None] if axis == 0 else counts)
+    return values
+
+
+def name_cells(axes: Axes, names: Sequence[str], *, rows: bool, width: int = 22) -> None:
+    """Label rows or columns of a heat map; of many, only every second, third, ..."""
+    step = -(-len(names) // LABELS)
+    places = [*range(0, len(names), step)]
+    texts = [shorten_name(names[place], width) for place in places]
+    if rows:
+        axes.set_yticks(places, texts, fontsize=7)
+    else:
+        axes.set_xticks(places, texts, fontsize=7, rotation=90)
+
+
+def shorten_name(name: str, width: int = 22) -> str:
+    """Cut a long name."""
+    return name if len(name) <= width else f"{name[: width - 1]}\u2026"

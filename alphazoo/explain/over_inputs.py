@@ -1,0 +1,194 @@
+"""Which inputs the scores come from: attributions of the last day and of some days before."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from alphazoo.data.days import DayBatch
+from alphazoo.evaluation.drawing import FIRST, SECOND, draw
+from alphazoo.evaluation.report import Table
+from alphazoo.explain import definitions
+from alphazoo.explain.attribution import GRADIENTS, PERMUTATION, Attributions, attribute
+from alphazoo.explain.explanation import Part
+from alphazoo.explain.heat import heat, name_cells, shrink
+from alphazoo.explain.over_time import name_steps
+from alphazoo.explain.subject import Subject
+
+DAYS = 3  # days of the mean, spread evenly
+STOCKS = 20  # stocks of such a day if a score depends on one stock, else a tenth
+LISTED = 50  # other stocks of a table; the attributions of the rest are one row
+
+
+def show_inputs(subject: Subject, day: DayBatch, stocks: list[int]) -> tuple[Part, Attributions]:
+    """Attribute scores to inputs; return also the attributions of the chosen stocks.
+
+    Args:
+        subject: The model and its data.
+        day: The last day.
+        stocks: Places of the chosen stocks in the day.
+
+    Raises:
+        InputError: See `alphazoo.explain.attribution.attribute`.
+    """
+    part = Part("Inputs", definitions=dict(definitions.ATTRIBUTION))
+    found = attribute(subject.model, day, torch.tensor(stocks))
+    part.tables["attribution"] = attribution_table(subject, day, found)
+    mean, count = _mean(subject, found)
+    columns, window = subject.data.features.columns, mean.shape[0]
+    wide = pd.DataFrame(mean.T.numpy(), index=pd.Index(columns), columns=range(1 - window, 1))
+    part.tables["mean_attribution"] = (
+        wide.rename_axis("feature")
+        .reset_index()
+        .melt("feature", var_name="step", value_name="value")
+    )
+    how = {
+        GRADIENTS: "By integrated gradients from the mean features of the day; their sum misses "
+        f"the change of the score by {found.delta:.2%} (convergence delta).",
+        PERMUTATION: "By permutation within the day, because the model chooses what it reads, so "
+        f"that gradients miss it; {found.lags} neighbouring days are permuted together.",
+    }.get(found.method, "SHAP values of the trees, which add up to the score.")
+    part.notes.append(how)
+    if found.delta == found.delta:
+        part.metrics["delta"] = found.delta
+    part.add(
+        "inputs",
+        draw(_inputs, wide),
+        f"Mean absolute attribution of scores to each feature and day of the window, over {count} "
+        "days. It says what moves the scores, not whether this forecasts returns.",
+    )
+    if found.looks_at_others:
+        _show_others(part, subject, day, found)
+    return part, found
+
+
+def _mean(subject: Subject, found: Attributions) -> tuple[Tensor, int]:
+    """Return the mean absolute attribution, [T, F], over some days, and their number."""
+    earlier = subject.rows[:-1]
+    count = min(DAYS - 1, len(earlier))
+    chosen = [len(earlier) * number // count for number in range(count)]
+    means = [found.inputs.abs().mean(dim=0)]
+    for place in chosen:
+        day = subject.day(earlier[place])
+        several = min(len(day.stocks), max(1, STOCKS // (10 if found.looks_at_others else 1)))
+        stocks = torch.linspace(0, len(day.stocks) - 1, several).long()
+        own = attribute(subject.model, day, stocks, replace_others=False)
+        means.append(own.inputs.abs().mean(dim=0))
+    return torch.stack(means).mean(dim=0), len(means)
+
+
+def attribution_table(subject: Subject, day: DayBatch, found: Attributions) -> pd.DataFrame:
+    """Return the columns ``date, symbol, other, feature, lag, lags, value``.
+
+    ``other``, ``feature`` or ``lag`` is empty where inputs were changed together.
+    """
+    symbols = np.array(subject.symbols(day))
+    frames = []
+    for row, place in enumerate(found.stocks.tolist()):
+        parts = _of_stock(found, row, place, symbols, subject.data.features.columns)
+        frames += [part.assign(symbol=symbols[place]) for part in parts]
+    table = pd.concat(frames, ignore_index=True).assign(date=subject.date(int(day.date)))
+    return table.reindex(columns=["date", "symbol", "other", "feature", "lag", "lags", "value"])
+
+
+def _of_stock(
+    found: Attributions, row: int, place: int, symbols: np.ndarray, columns: Sequence[str]
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of the table for one stock."""
+    if found.full is not None:
+        totals = found.full[row].abs().sum(dim=(1, 2))
+        listed = totals.topk(min(LISTED, len(totals))).indices.tolist()
+        for other in listed:
+            yield _grid(found.full[row, other], columns, 1).assign(other=symbols[other])
+        if len(listed) < len(totals):
+            rest = found.full[row].sum(dim=0) - found.full[row, listed].sum(dim=0)
+            yield _grid(rest, columns, 1).assign(other=None)
+        return
+    together = found.method == PERMUTATION and found.looks_at_others
+    inputs = _grid(found.inputs[row], columns, found.lags)
+    yield inputs.assign(other=None if together else symbols[place])
+    if together:
+        yield pd.DataFrame({"other": symbols, "value": found.others[row].numpy()}).dropna()
+
+
+def _grid(values: Tensor, columns: Sequence[str], lags: int) -> pd.DataFrame:
+    """Return ``feature, lag, lags, value`` of attributions [T, F]; one row for permuted days."""
+    window = len(values)
+    ends = [*range(window, 0, -lags)]
+    starts = [max(0, end - lags) for end in ends]
+    blocks = np.stack(
+        [values[a:b].sum(dim=0).numpy() for a, b in zip(starts, ends, strict=True)]
+    )  # [blocks, F]
+    return pd.DataFrame(
+        {
+            "feature": np.tile(columns, len(ends)),
+            "lag": np.repeat([window - end for end in ends], len(columns)),
+            "lags": np.repeat(np.subtract(ends, starts), len(columns)),
+            "value": blocks.ravel(),
+        }
+    )
+
+
+def _show_others(part: Part, subject: Subject, day: DayBatch, found: Attributions) -> None:
+    share = share_of_others(found)
+    part.metrics["share_of_others"] = share
+    symbols = subject.symbols(day)
+    part.notes.append(
+        f"{share:.0%} of the absolute attribution of these scores lies on other stocks."
+    )
+    part.add(
+        "other_stocks",
+        draw(_others, found, symbols),
+        f"Attribution of the score of {symbols[int(found.stocks[-1])]} on "
+        f"{subject.date(int(day.date)):%Y-%m-%d} to the inputs of other stocks, the largest ones. "
+        "A stock that moves the score need not move the price.",
+    )
+    rows = []
+    for row, place in enumerate(found.stocks.tolist()):
+        values = found.others[row].clone().nan_to_num()
+        values[place] = 0
+        top = values.abs().topk(min(5, len(values))).indices.tolist()
+        cells = [f"{symbols[other]} ({float(values[other]):+.2g})" for other in top]
+        rows.append([symbols[place], *cells, *[""] * (5 - len(cells))])
+    part.page.append(Table(rows, ["stock", *(f"other stock {n}" for n in range(1, 6))]))
+
+
+def share_of_others(found: Attributions) -> float:
+    """Return the part of the absolute attribution that lies on other stocks, 0 to 1."""
+    rows = torch.arange(len(found.stocks))
+    if found.full is None:
+        sizes = found.others.abs().nan_to_num()
+    else:
+        sizes = found.full.abs().sum(dim=(2, 3))
+    own, total = sizes[rows, found.stocks].sum(), sizes.sum()
+    return float(1 - own / total) if total > 0 else 0.0
+
+
+def _inputs(axes: Axes, wide: pd.DataFrame) -> None:
+    axes.set_title("Attribution to inputs")
+    if wide.shape[1] == 1:
+        top = wide.iloc[:, 0].nlargest(20)[::-1]
+        axes.barh([*map(str, top.index)], top, color=FIRST, alpha=0.75)
+        axes.tick_params(axis="y", labelsize=7)
+        axes.set(xlabel="mean absolute attribution, in units of the score", ylabel="feature")
+        return
+    values = shrink(wide.to_numpy())
+    heat(axes, values, unit="units of the score")
+    name_cells(axes, [*map(str, wide.index)], rows=True)
+    name_steps(axes, wide.columns.to_numpy(), values.shape[1])
+    axes.set(xlabel="trading days from the scored day", ylabel="feature")
+
+
+def _others(axes: Axes, found: Attributions, symbols: list[str]) -> None:
+    axes.set_title("Attribution to other stocks")
+    values = found.others[-1].nan_to_num()
+    values[found.stocks[-1]] = 0  # to its own inputs, which is larger by far
+    top = values.abs().topk(min(20, len(values))).indices.flip(0).tolist()
+    sizes = [float(values[place]) for place in top]
+    colors = [FIRST if size > 0 else SECOND for size in sizes]
+    axes.barh([symbols[place] for place in top], sizes, color=colors, alpha=0.75)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set(xlabel="attribution, in units of the score", ylabel="stock of the inputs")

@@ -1,0 +1,160 @@
+"""What a model looks at in the window of a stock: attention over time, frequencies, weights."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from alphazoo.evaluation.drawing import FIRST, INK, SECOND, THIRD, draw
+from alphazoo.explain import definitions
+from alphazoo.explain.explanation import Part
+from alphazoo.explain.heat import heat, name_cells, shrink
+
+LINES = 4  # curves of a figure
+MOST = 20  # bars of a figure
+ROWS = 60  # rows of a heat map of stocks
+
+
+def show_time(tables: Mapping[str, pd.DataFrame], scores: "pd.Series[float]", day: str) -> Part:
+    """Show attention over the days of the window.
+
+    Args:
+        tables: Tables with the columns ``symbol, step, weight``, and ``layer`` or ``head``.
+        scores: Scores by symbol.
+        day: The date.
+    """
+    part = Part("Attention over time", dict(tables), definitions=dict(definitions.TIME))
+    for name, table in tables.items():
+        mean = table.groupby(["symbol", "step"], observed=True)["weight"].mean().unstack()
+        mean = mean.loc[scores.sort_values(ascending=False).index.intersection(mean.index)]
+        steps = mean.columns.to_numpy(dtype=float)
+        part.metrics[f"{name}/mean_step"] = float(mean.mean().to_numpy() @ steps)
+        part.add(
+            name,
+            draw(_stock_steps, mean),
+            f"Weight of each day of the window for the stocks of {day}, highest score on top; mean "
+            "over layers, heads and the days that attend. A large weight does not say that the "
+            "score depends on the day, because the state of a day may hold the days before it.",
+        )
+        part.add(
+            f"{name}_by_head",
+            draw(_curves, table),
+            f"The same weights by layer and head, mean over the stocks of {day}; the grey line is "
+            "equal shares.",
+        )
+    return part
+
+
+def show_frequencies(table: pd.DataFrame, day: str) -> Part:
+    """Show the power of the frequencies of a state frequency memory.
+
+    Args:
+        table: Columns ``symbol, frequency, weight``.
+        day: The date.
+    """
+    part = Part("Frequencies", {"spectrum": table}, definitions=dict(definitions.FREQUENCIES))
+    part.add(
+        "spectrum",
+        draw(_spectrum, table),
+        f"Power of the last memory at each frequency on {day}, mean over hidden units, as a share "
+        "of each stock's power; the bars are means over stocks, the lines the range from the 10th "
+        "to the 90th percentile. The model may still give a strong frequency no weight.",
+    )
+    return part
+
+
+def show_weights(tables: Mapping[str, pd.DataFrame]) -> Part:
+    """Show numbers that do not depend on the day: weights of inputs, gains, or paths.
+
+    Args:
+        tables: Tables with the columns ``step``, ``feature`` or both, and ``weight``.
+    """
+    part = Part("Weights", dict(tables), definitions=dict(definitions.TIME))
+    texts = {
+        "weights": "Weight of each input of the linear model: its attribution is the weight times "
+        "the scaled input. Correlated inputs share their weight in an arbitrary way.",
+        "gains": "Total gain of the splits on each input. It is measured on the training days, and "
+        "favours inputs with many values.",
+        "paths": "Share of the network's paths that start at each day of the window. Days without "
+        "paths are outside of the receptive field; weights decide what the others are worth.",
+    }
+    for name, table in tables.items():
+        several = "feature" in table and len(table["step"].unique()) > 1
+        figure = draw(_input_weights, table) if several else draw(_bars, table)
+        part.add(name, figure, texts.get(name, "Weights that the model gives."))
+    paths = tables.get("paths")
+    if paths is not None:
+        seen = int((paths["weight"] > 0).sum())
+        part.metrics["receptive_field"] = seen
+        part.notes.append(f"The network sees {seen} of the {len(paths)} days of the window.")
+    return part
+
+
+def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
+    axes.set_title("Attention over time, by stock")
+    values = shrink(mean.to_numpy(), ROWS)
+    unit = "weight over equal shares - 1"
+    heat(axes, values * mean.shape[1] - 1, unit=unit, signed=True, least=0.1)
+    name_steps(axes, mean.columns.to_numpy(), values.shape[1])
+    axes.set(xlabel="trading days from the scored day", ylabel="stocks, highest score on top")
+    axes.set_yticks([])
+
+
+def name_steps(axes: Axes, steps: np.ndarray, columns: int) -> None:
+    """Label the columns of a heat map with steps."""
+    count = min(len(steps), 7)
+    chosen = np.unique(np.linspace(0, len(steps) - 1, count).astype(int))
+    axes.set_xticks(chosen * columns / len(steps), [str(steps[place]) for place in chosen])
+
+
+def _curves(axes: Axes, table: pd.DataFrame) -> None:
+    axes.set_title("Attention over time, by head")
+    keys = [name for name in ("layer", "head") if name in table and len(table[name].unique()) > 1]
+    groups = [*table.groupby(keys, observed=True)] if keys else [((), table)]
+    for number, (key, rows) in enumerate(groups[: 3 * LINES]):
+        color, line = (FIRST, SECOND, THIRD, INK)[number % 4], ("-", "--", ":")[number // 4]
+        mean = rows.groupby("step")["weight"].mean()
+        label = ", ".join(f"{name} {value}" for name, value in zip(keys, key, strict=True))
+        axes.plot(mean.index, mean, color=color, linestyle=line, label=label or "mean")
+    axes.axhline(1 / table["step"].nunique(), color=INK, linewidth=0.8, alpha=0.5)
+    axes.set(xlabel="trading days from the scored day", ylabel="weight")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _spectrum(axes: Axes, table: pd.DataFrame) -> None:
+    axes.set_title("Power by frequency")
+    wide = table.pivot(index="symbol", columns="frequency", values="weight")
+    share = wide.div(wide.sum(axis=1), axis=0)
+    mean, low, high = share.mean(), share.quantile(0.1), share.quantile(0.9)
+    axes.bar(mean.index, mean, color=FIRST, alpha=0.75)
+    axes.vlines(mean.index, low, high, color=INK, linewidth=0.8)
+    count = wide.shape[1]
+    names = ["constant", *(f"{count / k:.3g}" for k in range(1, count))]
+    axes.set_xticks([*wide], names, rotation=90 if count > 8 else 0)
+    axes.set(xlabel="period, trading days", ylabel="share of power")
+
+
+def _input_weights(axes: Axes, table: pd.DataFrame) -> None:
+    axes.set_title("Weight of inputs")
+    wide = table.pivot(index="feature", columns="step", values="weight")
+    values = shrink(wide.to_numpy())
+    heat(axes, values, unit="weight", signed=bool((values < 0).any()))
+    name_cells(axes, [*map(str, wide.index)], rows=True)
+    name_steps(axes, wide.columns.to_numpy(), values.shape[1])
+    axes.set(xlabel="trading days from the scored day", ylabel="feature")
+
+
+def _bars(axes: Axes, table: pd.DataFrame) -> None:
+    if "feature" in table:
+        axes.set_title("Weight of inputs")
+        top = table.loc[table["weight"].abs().nlargest(MOST).index[::-1]]
+        axes.barh(top["feature"].astype(str), top["weight"], color=FIRST, alpha=0.75)
+        axes.tick_params(axis="y", labelsize=7)
+        axes.set(xlabel="weight", ylabel="feature")
+    else:
+        axes.set_title("Days of the window that are seen")
+        axes.bar(table["step"], table["weight"], color=FIRST, alpha=0.75)
+        axes.set(xlabel="trading days from the scored day", ylabel="share of paths")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
