@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from alphazoo.commands import data, explaining, scoring, serving, training, zoo
+from alphazoo.commands import data, explaining, operations, scoring, serving, training, zoo
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
 
@@ -15,6 +15,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": training.train,
     "predict": scoring.predict,
     "export": serving.export,
+    "monitor": operations.monitor,
+    "update": operations.update,
+    "versions": operations.versions,
+    "promote": operations.promote,
+    "rollback": operations.rollback,
     "benchmark": training.benchmark,
     "evaluate": scoring.evaluate,
     "compare": scoring.compare,
@@ -46,6 +51,16 @@ usage: alphazoo COMMAND [KEY=VALUE ...]
                alphazoo predict run=runs/mine append=scores.parquet [version=NAME]    daily
   export       write a finished run as a model that scores without torch
                alphazoo export run=runs/mine out=models/mine [precision=int8]
+  monitor      check a model at work: inputs, scores, IC; exit status 2 is an alarm
+               alphazoo monitor run=runs/mine scores=scores.parquet data.path=FOLDER
+  update       learn the days since, from the weights of a run, and compare with it
+               alphazoo update run=runs/mine data.path=FOLDER
+  versions     list the versions of a model in MLflow's registry
+               alphazoo versions NAME
+  promote      make a version the champion, unless it is worse than the champion
+               alphazoo promote NAME/3 reason=TEXT data.path=FOLDER
+  rollback     make the champion before the last promotion the champion again
+               alphazoo rollback NAME reason=TEXT
   evaluate     write a report on the scores of any tool: a table of date, symbol, score
                alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
   compare      compare runs: mean and standard deviation over seeds

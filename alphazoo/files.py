@@ -148,14 +148,15 @@ def write_text(file: Path, text: str) -> None:
 
 def write_json(file: Path, content: Any) -> None:
     """Write plain values as JSON; numbers that are not finite become null."""
-    write_text(file, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    write_text(file, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(content: Any) -> Any:
+def plain(content: Any) -> Any:
+    """Return plain values for JSON: numbers that are not finite become None."""
     if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
+        return {name: plain(value) for name, value in content.items()}
     if isinstance(content, list):
-        return [_finite(value) for value in content]
+        return [plain(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -340,3 +340,14 @@ def make_day() -> MakeDay:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow without runs; its tables take seconds to make."""
+    pytest.importorskip("mlflow", reason="needs pip install 'alphazoo[mlflow]'")
+    from alphazoo.tracking.store import connect
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(f"sqlite:///{file}")
+    return file

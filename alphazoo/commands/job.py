@@ -18,9 +18,10 @@ from alphazoo.evaluation.run_report import report
 from alphazoo.explain.first_look import first_look
 from alphazoo.runs.provenance import add_provenance
 from alphazoo.runs.resources import ResourceMonitor
-from alphazoo.runs.run import read_metrics
+from alphazoo.runs.run import Run, read_metrics
 from alphazoo.runs.settings import check_settings
 from alphazoo.runs.trust import trust_config
+from alphazoo.serving.monitor.reference import keep_reference
 from alphazoo.tracking import Tracker, open_trackers
 from alphazoo.training.fit import check_instantiable
 from alphazoo.training.resume import is_finished, locked_run
@@ -74,6 +75,7 @@ def _train(
     )
     add_provenance(folder, "resources", resources.total())
     write_results(folder, metrics, scores)
+    keep_reference(Run.open(folder, trust=True), data)
     if config.report:
         report(config, metrics, scores, data, concepts, partial(first_look, config, data))
     return metrics

@@ -42,7 +42,7 @@ def extend_lineage(checkpoint: Mapping[str, Any], how: str, path: str | Path) ->
 
     Args:
         checkpoint: Content of the file.
-        how: The setting that names it: ``init_from``, ``ckpt`` or ``walk_forward.warm_start``.
+        how: What names it: ``init_from``, ``ckpt``, ``update`` or ``walk_forward.warm_start``.
         path: The file.
     """
     model = checkpoint["alphazoo"]["model"]

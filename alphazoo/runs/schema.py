@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Predicate
 
-from alphazoo.bounds import NonNegativeFloat, NonNegativeInt, PositiveInt
+from alphazoo.bounds import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 Place = tuple[Any, ...]  # names and positions that lead to a value: ("trainer", "callbacks", 1)
 
@@ -37,6 +37,7 @@ RUN: Mapping[str, Any] = {
     "report": bool,
 }
 GROUPS: Mapping[str, Mapping[str, Any]] = {  # {} for none
+    "child_of": {"run": str, "checkpoint": str, "digest": str, "replay": Fraction},  # an update
     "walk_forward": {"months": PositiveInt, "rolling": bool, "warm_start": bool},
     "scheduler": {  # Lightning's LRSchedulerConfig, which has types but takes everything
         "scheduler": Any,

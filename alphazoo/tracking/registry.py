@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PARTS = ("config.yaml", "provenance.json", "checkpoints/best.ckpt")
 MARK = "alphazoo"  # tag of a version that holds the version of this package
+PARENT = "alphazoo.parent"  # tag that holds the folder of the run that an update started from
 LATEST = "latest"
 NAME = re.compile(r"[^/@:'\"]+")  # usable in `URI` and in a query for versions
 URI = re.compile(rf"models:/(?P<name>{NAME.pattern})(/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
@@ -49,7 +50,7 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    for known in _versions(client, name).values():
+    for known in list_versions(client, name).values():
         if known.source == source:
             return str(known.version)
     for part in PARTS:
@@ -57,7 +58,27 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
         if file.is_file():
             client.log_artifact(run_id, str(file), (Path(place) / part).parent.as_posix())
     tags = {MARK: run.provenance.get("packages", {}).get("alphazoo", "")}
+    if "child_of" in run.config:
+        tags[PARENT] = str(run.config.child_of.run)
     return str(client.create_model_version(name, source, run_id, tags=tags).version)
+
+
+def open_store(tracking_uri: str | None = None) -> "tuple[str, MlflowClient]":
+    """Return the address of an existing store, and a client of it.
+
+    Args:
+        tracking_uri: The address; None uses that of ``logger=mlflow``.
+
+    Raises:
+        InputError: There is no such store, or it does not respond.
+    """
+    store = absolute(tracking_uri or compose("logger=mlflow").logger.mlflow.tracking_uri)
+    file = Path(store.removeprefix(SQLITE))
+    if store.startswith(SQLITE) and not file.is_file():
+        raise InputError(
+            f"no file {file}: tracking_uri=sqlite:///FILE or tracking_uri=URL sets the MLflow store"
+        )
+    return store, connect(store)
 
 
 def fetch(
@@ -87,13 +108,7 @@ def fetch(
         InputError: There is no such version, this package did not write it, or its config is not
             trusted, see `alphazoo.runs.trust.check_trusted`.
     """
-    store = absolute(tracking_uri or compose("logger=mlflow").logger.mlflow.tracking_uri)
-    file = Path(store.removeprefix(SQLITE))
-    if store.startswith(SQLITE) and not file.is_file():
-        raise InputError(
-            f"no file {file}: tracking_uri=sqlite:///FILE or tracking_uri=URL sets the MLflow store"
-        )
-    client = connect(store)
+    store, client = open_store(tracking_uri)
     with reported(store):
         version = _download(client, store, uri, folder)
     run = Run.open(folder, overrides, own=own, trust=trust, source=uri)
@@ -129,8 +144,8 @@ def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
             f"expected model_uri=models:/NAME/VERSION or models:/NAME@ALIAS, got {uri}"
         )
     name, wanted, alias = parts["name"], parts["version"], parts["alias"]
-    aliases = _aliases(client, name)
-    versions = _versions(client, name)
+    aliases = list_aliases(client, name)
+    versions = list_versions(client, name)
     if alias:
         if alias not in aliases:
             raise InputError(f"{name} has no alias {alias!r}; {did_you_mean(alias, aliases)}")
@@ -149,7 +164,12 @@ def find_version(client: "MlflowClient", uri: str) -> "ModelVersion":
     return versions[max(staged)]
 
 
-def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
+def list_aliases(client: "MlflowClient", name: str) -> dict[str, str]:
+    """Return the versions of a model by alias.
+
+    Raises:
+        InputError: There is no such model.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -162,6 +182,7 @@ def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
         raise InputError(f"no model {name!r} in the registry; {hint}") from error
 
 
-def _versions(client: "MlflowClient", name: str) -> "dict[int, ModelVersion]":
+def list_versions(client: "MlflowClient", name: str) -> "dict[int, ModelVersion]":
+    """Return the versions of a model by number."""
     found = client.search_model_versions(f"name = '{name}'")
     return dict(sorted((int(version.version), version) for version in found))

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 # files and subfolders of a run, deleted when another run starts in the same folder
 RESULTS = (
     *("metrics.json", "scores.parquet", "windows.csv", "rows.parquet", PROVENANCE),
-    *("report.html", "figures", "analysis"),
+    *("report.html", "figures", "analysis", "monitor.npz", "monitor"),
     *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
 TRAINED = (
@@ -102,7 +102,9 @@ def fit(
     if point:
         model.lineage = point.lineage
     elif start:
-        _start_from(start, model, data, allow_leak=config.allow_leak)
+        _start_from(start, model, data, "walk_forward.warm_start", allow_leak=config.allow_leak)
+    elif config.get("child_of"):
+        _start_from(config.child_of.checkpoint, model, data, "update", allow_leak=config.allow_leak)
     elif config.init_from:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
     trainer = _make_trainer(config, callbacks, trackers)
@@ -124,10 +126,11 @@ def name_device(trainer: L.Trainer) -> str:
     return f"{device} with {threads} thread{'s'[: threads > 1]}"
 
 
-def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:
+def _start_from(
+    file: str, model: StockModel, data: MarketDataModule, how: str, *, allow_leak: bool
+) -> None:
     """Load the weights and the lineage of a checkpoint of the same model."""
     checkpoint = read_checkpoint(file)
-    how = "walk_forward.warm_start"
     lineage = extend_lineage(checkpoint, how, file)
     check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
     model.load_state_dict(checkpoint["state_dict"])

@@ -35,17 +35,6 @@ def tracker(name: str) -> None:
     pytest.importorskip(name, reason=f"needs pip install 'alphazoo[{name}]'")
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of MLflow without runs; its tables take seconds to make."""
-    tracker("mlflow")
-    from alphazoo.tracking.store import connect
-
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{file}")
-    return file
-
-
 def client(file: Path) -> Any:
     from alphazoo.tracking.store import connect
 
