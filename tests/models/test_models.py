@@ -30,7 +30,7 @@ from alphazoo.training.fit import score_table
 
 @pytest.mark.parametrize("n_stocks", [1, 2, 7])
 def test_every_stock_gets_one_finite_score(run: Run, make_day: MakeDay, n_stocks: int) -> None:
-    scores = run.model(make_day(n_stocks))
+    scores = run.model(make_day(n_stocks, n_market=len(run.day.market)))
     assert scores.shape == (n_stocks,)
     assert scores.isfinite().all()
 
