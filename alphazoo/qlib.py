@@ -97,6 +97,18 @@ NAMES: dict[str, list[tuple[str, str]]] = {
         (r"fc_output\..*", ""),
         (r"fc_out_pred\.(.*)", r"head.\1"),
     ],
+    "KRNN": [
+        (r"encoder\.cnn_encoder\.conv\.(.*)", r"encoder.convolution.\1"),
+        (r"encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.rnns.\1"),
+        (r"out_fc\.(.*)", r"head.\1"),
+    ],
+    "Sandwich": [
+        (r"first_encoder\.cnn_encoder\.conv\.(.*)", r"encoder.0.convolution.\1"),
+        (r"first_encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.0.rnns.\1"),
+        (r"second_encoder\.cnn_encoder\.conv\.(.*)", r"encoder.1.convolution.\1"),
+        (r"second_encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.1.rnns.\1"),
+        (r"out_fc\.(.*)", r"head.\1"),
+    ],
     "MASTER": [  # of github.com/SJTU-DMTai/MASTER, which is built on Qlib
         (r"feature_gate\.trans\.(.*)", r"gate.\1"),
         (r"layers\.0\.(.*)", r"input.\1"),
@@ -124,8 +136,9 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
     Args:
         model: A model of the same sizes.
         state: ``state_dict()`` of ``LSTMModel``, ``GRUModel``, ``ALSTMModel``, ``Transformer`` (of
-            both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel`` or ``IGMTFModel``
-            in ``qlib.contrib.model.pytorch_*``, or of ``MASTER`` in the code of its authors.
+            both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel``, ``IGMTFModel``,
+            ``KRNNModel`` or ``SandwichModel`` in ``qlib.contrib.model.pytorch_*``, or of
+            ``MASTER`` in the code of its authors.
 
     Raises:
         InputError: A name is missing or unknown, or a tensor has another shape.

@@ -1,4 +1,4 @@
-"""MASTER: attention over the days of a stock, then over the stocks of each day, under a market gate.
+"""MASTER: attention over days, then over stocks, with features weighted by the market state.
 
 Li et al., "MASTER: market-guided stock transformer for stock price forecasting", AAAI 2024.
 https://arxiv.org/abs/2312.15235

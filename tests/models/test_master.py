@@ -86,9 +86,7 @@ def test_the_equations_by_loops(day: DayBatch, scale_time: bool) -> None:
             code = [f(a) for f, a in zip([math.sin, math.cos] * 2, angles, strict=True)]
             rows.append(model.input(gate * x) + torch.tensor(code))
         windows.append(attend(model.time, rows, 0.5**0.5 if scale_time else 1.0))
-    across = [
-        attend(model.stocks, [window[t] for window in windows], 0.5**0.5) for t in range(5)
-    ]
+    across = [attend(model.stocks, [window[t] for window in windows], 0.5**0.5) for t in range(5)]
     expected = []
     for n in range(7):
         states = [step[n] for step in across]
