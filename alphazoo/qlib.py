@@ -1,4 +1,4 @@
-"""Import what Qlib saved: weights of its networks, and scores."""
+"""Import what Qlib and the authors of MASTER saved: weights of networks, and Qlib's scores."""
 
 import re
 from collections.abc import Mapping
@@ -97,6 +97,36 @@ NAMES: dict[str, list[tuple[str, str]]] = {
         (r"fc_output\..*", ""),
         (r"fc_out_pred\.(.*)", r"head.\1"),
     ],
+    "KRNN": [
+        (r"encoder\.cnn_encoder\.conv\.(.*)", r"encoder.convolution.\1"),
+        (r"encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.rnns.\1"),
+        (r"out_fc\.(.*)", r"head.\1"),
+    ],
+    "Sandwich": [
+        (r"first_encoder\.cnn_encoder\.conv\.(.*)", r"encoder.0.convolution.\1"),
+        (r"first_encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.0.rnns.\1"),
+        (r"second_encoder\.cnn_encoder\.conv\.(.*)", r"encoder.1.convolution.\1"),
+        (r"second_encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.1.rnns.\1"),
+        (r"out_fc\.(.*)", r"head.\1"),
+    ],
+    "MASTER": [  # of github.com/SJTU-DMTai/MASTER, which is built on Qlib
+        (r"feature_gate\.trans\.(.*)", r"gate.\1"),
+        (r"layers\.0\.(.*)", r"input.\1"),
+        (r"layers\.1\.pe", ""),  # a constant
+        *(
+            part
+            for i, block in ((2, "time"), (3, "stocks"))
+            for part in (
+                (rf"layers\.{i}\.(norm[12]\..*)", rf"{block}.\1"),
+                (rf"layers\.{i}\.qtrans\.(.*)", rf"{block}.query.\1"),
+                (rf"layers\.{i}\.ktrans\.(.*)", rf"{block}.key.\1"),
+                (rf"layers\.{i}\.vtrans\.(.*)", rf"{block}.value.\1"),
+                (rf"layers\.{i}\.ffn\.(.*)", rf"{block}.feedforward.\1"),
+            )
+        ),
+        (r"layers\.4\.trans\.(.*)", r"pooling.\1"),
+        (r"layers\.5\.(.*)", r"head.\1"),
+    ],
 }
 
 
@@ -106,8 +136,9 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
     Args:
         model: A model of the same sizes.
         state: ``state_dict()`` of ``LSTMModel``, ``GRUModel``, ``ALSTMModel``, ``Transformer`` (of
-            both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel`` or ``IGMTFModel``
-            in ``qlib.contrib.model.pytorch_*``.
+            both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel``, ``IGMTFModel``,
+            ``KRNNModel`` or ``SandwichModel`` in ``qlib.contrib.model.pytorch_*``, or of
+            ``MASTER`` in the code of its authors.
 
     Raises:
         InputError: A name is missing or unknown, or a tensor has another shape.

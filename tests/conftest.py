@@ -133,9 +133,10 @@ def small_config(*overrides: str) -> DictConfig:
 
 
 def model_overrides(name: str, **wanted: object) -> list[str]:
-    """Choose a model; of the settings those that it has."""
+    """Choose a model; of the settings those that it has, and an index if it reads the market."""
     known = compose(f"model={name}").model
-    return [f"model={name}", *(f"model.{key}={x}" for key, x in wanted.items() if key in known)]
+    overrides = [f"model.{key}={x}" for key, x in wanted.items() if key in known]
+    return [f"model={name}", *overrides, *(["data.indices=[MARKET]"] * ("n_market" in known))]
 
 
 def small_frame(n_days: int = 130, n_stocks: int = 8, seed: int = 0) -> pd.DataFrame:

@@ -17,12 +17,15 @@ def describe_model(name: str) -> str:
 
 
 def describe_zoo() -> str:
-    """Return a table of all models: name, parameter count with its yaml, summary and paper."""
+    """Return a table of all models: name, parameter count, summary and paper.
+
+    The count is that of the yaml with the default features and the market state of one index.
+    """
     from alphazoo.config import compose, config_dir, instantiate
 
     rows = []
     for file in sorted((config_dir() / "model").glob("*.yaml")):
-        model = instantiate(compose(f"model={file.stem}").model)
+        model = instantiate(compose(f"model={file.stem}", "data.indices=[MARKET]").model)
         text = inspect.getdoc(inspect.getmodule(model)) or ""
         count = sum(p.numel() for p in model.parameters())
         link = re.search(r"https?://\S+", text)

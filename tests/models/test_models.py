@@ -30,7 +30,7 @@ from alphazoo.training.fit import score_table
 
 @pytest.mark.parametrize("n_stocks", [1, 2, 7])
 def test_every_stock_gets_one_finite_score(run: Run, make_day: MakeDay, n_stocks: int) -> None:
-    scores = run.model(make_day(n_stocks))
+    scores = run.model(make_day(n_stocks, n_market=len(run.day.market)))
     assert scores.shape == (n_stocks,)
     assert scores.isfinite().all()
 
@@ -131,7 +131,9 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
         f"folder={tmp_path}",
     )
     noise = fit(config)
-    assert noise.trainer.callback_metrics["train/loss"] < 0.95  # it did learn the noise
+    with torch.no_grad():  # a loss of its own has another scale
+        errors = [MSE()(noise.model(day), day.labels) for day in noise.data.days("train")]
+    assert torch.stack(errors).mean() < 0.95  # it did learn the noise
     score_table(noise.trainer, noise.model, noise.data, "test")
     table = noise.model.scores("test")
     pairs = table["return"].notna().sum()

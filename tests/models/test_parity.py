@@ -19,6 +19,13 @@ from alphazoo.qlib import load_weights
 pytest.importorskip("qlib", reason="compares with pyqlib: pip install 'alphazoo[parity]'")
 
 RECURRENT = {"hidden_size": 64, "num_layers": 2}
+PARALLEL = {
+    "cnn_kernel_size": 3,
+    "rnn_dups": 2,
+    "rnn_layers": 2,
+    "dropout": 0.0,
+    "device": "cpu",
+}
 ATTENTIVE = {"d_model": 64, "nhead": 2, "num_layers": 2, "dropout": 0.0}
 
 # file, class, arguments beside the number of features; by name of the model and its cell
@@ -41,6 +48,12 @@ REFERENCES: dict[tuple[str, str], tuple[str, str, dict[str, Any]]] = {
     ("hist", "lstm"): ("hist", "HISTModel", {**RECURRENT, "base_model": "LSTM"}),
     ("igmtf", "gru"): ("igmtf", "IGMTFModel", {**RECURRENT, "base_model": "GRU"}),
     ("igmtf", "lstm"): ("igmtf", "IGMTFModel", {**RECURRENT, "base_model": "LSTM"}),
+    ("krnn", ""): ("krnn", "KRNNModel", {**PARALLEL, "cnn_dim": 8, "rnn_dim": 8}),
+    ("sandwich", ""): (
+        "sandwich",
+        "SandwichModel",
+        {**PARALLEL, "cnn_dim_1": 16, "rnn_dim_1": 8, "cnn_dim_2": 16, "rnn_dim_2": 8},
+    ),
 }
 PARAMETERS = {  # live ones, with 6 features; GATs, HIST and IGMTF on a GRU
     "lstm": 51_777,
@@ -53,6 +66,8 @@ PARAMETERS = {  # live ones, with 6 features; GATs, HIST and IGMTF on a GRU
     "sfm": 22_153,
     "hist": 67_969,
     "igmtf": 55_425,
+    "krnn": 1_889,
+    "sandwich": 4_937,
 }
 PAIRS = list(REFERENCES)
 
@@ -61,7 +76,7 @@ def make_pair(name: str, cell: str, n_features: int = 6) -> tuple[nn.Module, Sto
     """Qlib's network and ours with its weights."""
     torch.manual_seed(0)
     file, kind, arguments = REFERENCES[name, cell]
-    size = "num_input" if name == "tcn" else "d_feat"
+    size = {"tcn": "num_input", "krnn": "fea_dim", "sandwich": "fea_dim"}.get(name, "d_feat")
     network = getattr(import_module(f"qlib.contrib.model.pytorch_{file}"), kind)
     reference = network(**{size: n_features}, **arguments).eval()
     choice = [f"model.cell={cell}"] if cell else []
@@ -84,6 +99,8 @@ def score(name: str, reference: nn.Module, day: DayBatch, past: list[DayBatch]) 
             train_hidden=np.asarray(states, dtype=object),
             train_hidden_day=torch.stack([state.mean(dim=0) for state in states]),
         )
+    if name in ("krnn", "sandwich"):  # they expect rows day by day, although Qlib's are not
+        return reference(day.features.flatten(1))
     return reference(features)
 
 
