@@ -1,12 +1,15 @@
 """Price limits of A shares: the largest move from the previous close, by board and date.
 
-| board | codes | limit | since |
-|---|---|---|---|
-| main | all others | 10% | 1996-12-16 |
-| ChiNext | Shenzhen 300 to 302 | 10%, then 20% | 2009-10-30, 2020-08-24 |
-| STAR | Shanghai 688, 689 | 20% | 2019-07-22 |
-| Beijing | 4, 8, 920 | 30% | 2020-07-27, on NEEQ's select tier until 2021-11-14 |
-| main, ST | | 5%, then 10% | 1998-04-22, 2026-07-06 |
+========  ====================  ================  ===================================
+board     codes                 limit             since
+========  ====================  ================  ===================================
+main      all others            10%               1996-12-16
+ChiNext   Shenzhen 300 to 302   10%, then 20%     2009-10-30, 2020-08-24
+STAR      Shanghai 688, 689     20%               2019-07-22
+Beijing   4, 8, 920             30%               2020-07-27, on NEEQ's select tier
+                                                  until 2021-11-14
+main, ST  column ``st``         5%, then 10%      1998-04-22, 2026-07-06
+========  ====================  ================  ===================================
 
 Sources: the Trading Rules of the three exchanges; for STAR the Special Rules for the Trading of
 Stocks on the STAR Market (http://star.sse.com.cn/en/gettingstarted/features/trading), for ChiNext

@@ -171,7 +171,7 @@ class Days(Dataset[DayBatch]):
 
     @property
     def origin(self) -> tuple[object, ...]:
-        """What determines the features: panels, rows and scaler statistics; for comparison."""
+        """Panels, rows and scaler statistics, which determine the features; for comparison."""
         statistics = [
             (name, value.cpu().numpy().tobytes() if isinstance(value, Tensor) else value)
             for name, value in self.panels.scaler.state_dict().items()

@@ -53,7 +53,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """All metrics by name: ``test/...`` of the analysis, ``backtest/...`` of the backtest."""
+        """All metrics, ``test/...`` of the analysis and ``backtest/...`` of the backtest."""
         metrics = {f"test/{name}": value for name, value in self.analysis.metrics.items()}
         if self.backtest is not None:
             metrics |= {f"backtest/{name}": x for name, x in self.backtest.metrics.items()}

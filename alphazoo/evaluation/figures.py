@@ -31,7 +31,7 @@ def signal_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Fi
 
 
 def backtest_figures(days: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Yield name and figure for the days of `alphazoo.backtest.run.Backtest`."""
+    """Yield name and figure for the days of `alphazoo.backtest.result.Backtest`."""
     days = days.set_index("date")
     yield "value", draw(_value, days)
     yield "excess", draw(_excess, days["return"] - days["cost"] - days["benchmark"])

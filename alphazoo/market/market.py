@@ -154,7 +154,7 @@ class Market:
 
     @property
     def present(self) -> Tensor:
-        """The stocks of each day, [D, S] bool: universe members with a price."""
+        """The stocks of each day, [D, S] bool, which are universe members with a price."""
         return self.members & self.fields["close"].isfinite()
 
     def rows(self, first: str | None = None, last: str | None = None) -> range:

@@ -16,8 +16,8 @@ def describe_model(name: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part)
 
 
-def describe_zoo() -> str:
-    """Return a table of all models: name, parameter count, summary and paper.
+def list_zoo() -> list[tuple[str, str, str, str]]:
+    """Return name, parameter count, summary and paper of every model.
 
     The count is that of the yaml with the default features and the market state of one index.
     """
@@ -30,6 +30,12 @@ def describe_zoo() -> str:
         count = sum(p.numel() for p in model.parameters())
         link = re.search(r"https?://\S+", text)
         rows.append((file.stem, f"{count:,}", text.splitlines()[0], link[0] if link else ""))
+    return rows
+
+
+def describe_zoo() -> str:
+    """Return a table of all models: name, parameter count with its yaml, summary and paper."""
+    rows = list_zoo()
     header = ("model", "parameters", "what it is", "paper")
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 from alphazoo.models.transformer import EncoderLayer
 
 
@@ -66,7 +67,7 @@ class ITransformer(StockModel):
             )
         )
         self.norm = nn.LayerNorm(hidden_size)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly."""

@@ -13,6 +13,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probab
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 from alphazoo.models.transformer import position_code
 
 MANY = 1000  # stocks from which the attention matrices of all steps together are too large
@@ -150,7 +151,7 @@ class MASTER(StockModel):
         self.time = AttentionBlock(hidden_size, time_heads, dropout=dropout, scaled=scale_time)
         self.stocks = AttentionBlock(hidden_size, stock_heads, dropout=dropout, scaled=True)
         self.pooling = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly."""
@@ -183,5 +184,5 @@ class MASTER(StockModel):
         return encoded.transpose(0, 1)
 
     def _time_weights(self, h: Tensor) -> Tensor:
-        u = self.pooling(h)  # [N, T, H]
+        u: Tensor = self.pooling(h)  # [N, T, H]
         return (u @ u[:, -1].unsqueeze(2)).squeeze(2).softmax(dim=1)

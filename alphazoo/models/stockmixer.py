@@ -13,6 +13,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, shorten
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 
 
 class CausalMix(nn.Module):
@@ -128,8 +129,8 @@ class StockMixer(StockModel):
             nn.Linear(market_size, n_stocks),
         )
         steps = 2 * window + window // 2
-        self.head = nn.Linear(steps, 1)
-        self.market_head = nn.Linear(steps, 1)
+        self.head = Head(steps)
+        self.market_head = Head(steps)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly."""

@@ -117,7 +117,7 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The score table of the run: date, symbol, split, score, return.
+        """The score table of the run, with date, symbol, split, score and return.
 
         Raises:
             InputError: There is none.

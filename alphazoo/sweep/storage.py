@@ -65,7 +65,7 @@ def find_trial(study: optuna.Study, storage: RDBStorage, number: int) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings about heartbeats: experimental, and not sent without `Study.optimize`."""
+    """Silence warnings about heartbeats: experimental, and not sent without ``Study.optimize``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Heartbeat of storage")

@@ -31,7 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("alphazoo", "configs", "tests", "pyproject.toml", "README.md", "LICENSE")
+COPIED = (
+    *("alphazoo", "configs", "docs", "notebooks", "tests", ".github"),
+    *("pyproject.toml", "README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE"),
+)
 PYTEST = ("-x", "-q", "--no-header", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow")
 ABSENT = ("qlib", "alphalens")  # what only tests of parity use
 
@@ -70,7 +73,7 @@ def copy_project(folder: Path) -> None:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            ignored = shutil.ignore_patterns("__pycache__", "_build", ".*")
             shutil.copytree(source, folder / name, ignore=ignored)
         else:
             shutil.copy(source, folder / name)
