@@ -75,6 +75,7 @@ def _write_page(file: Path, found: Monitoring) -> None:
         sections,
         tiles=tiles,
         definitions=MONITORS,
+        about="A value outside of its limits is an alarm; monitor.json holds the newest values.",
     )
 
 
