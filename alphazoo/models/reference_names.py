@@ -14,9 +14,9 @@ TRANSFORMER = [
     (r"encoder_layer\..*|pos_encoder\.pe", ""),  # an unused layer that is only copied; a constant
 ]
 
-# For each model, names in the state dict of the reference (regular expressions for the whole name) and
-# names in ours; an empty name drops a tensor that has no effect. Without a comment, the reference is
-# qlib.contrib.model.pytorch_* of pyqlib 0.9.7.
+# For each model, names in the state dict of the reference (regular expressions for the whole name)
+# and names in ours; an empty name drops a tensor that has no effect. The reference is
+# qlib.contrib.model.pytorch_* of pyqlib 0.9.7, except where a comment names another.
 NAMES: dict[str, list[tuple[str, str]]] = {
     "LSTM": [RNN, HEAD],
     "GRU": [RNN, HEAD],
