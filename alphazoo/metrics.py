@@ -17,6 +17,8 @@ from torchmetrics.utilities import dim_zero_cat
 Panel = npt.NDArray[np.float64]  # [D, N], NaN for no value
 Rows = npt.NDArray[np.integer]
 
+BLOCK = 2**16  # rows that the score table allocates at once: 1.8 MB
+
 
 def daily_ic(table: pd.DataFrame) -> pd.DataFrame:
     """Return the correlation of scores and returns across the stocks of each day.
@@ -164,12 +166,16 @@ class ScoreTable(Metric):
 
     Rows are keyed by date and stock, so a day that a distributed sampler repeats counts once.
     ``compute()`` returns the table, ``summary(metric.compute())`` its metrics.
+
+    Days are written into large blocks. Small tensors that outlive their day would lie between the
+    large temporary ones of the model, and the memory of these could then not be used again.
     """
 
     full_state_update = False
-    date: list[Tensor]
-    stock: list[Tensor]
-    rows: list[Tensor]
+    date: list[Tensor]  # [B] each; -1 in rows that are not used
+    stock: list[Tensor]  # [B] each
+    rows: list[Tensor]  # [B, 3] each: score, label, return
+    _used = 0  # rows of the last block
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,9 +185,20 @@ class ScoreTable(Metric):
 
     def update(self, day: ScoredDay, scores: Tensor) -> None:
         """Add the scores [N] of a day."""
-        self.date.append(day.date.expand(len(scores)))
-        self.stock.append(day.stocks)
-        self.rows.append(torch.stack([scores.detach().float(), day.labels, day.returns], dim=1))
+        if not self.date or self._used + len(scores) > len(self.date[-1]):
+            self._add_block(max(BLOCK, len(scores)), scores.device)
+        place = slice(self._used, self._used + len(scores))
+        self.date[-1][place] = day.date
+        self.stock[-1][place] = day.stocks
+        for column, values in enumerate((scores.detach(), day.labels, day.returns)):
+            self.rows[-1][place, column] = values
+        self._used = place.stop
+
+    def _add_block(self, size: int, device: torch.device) -> None:
+        self.date.append(torch.full((size,), -1, device=device))
+        self.stock.append(torch.empty(size, dtype=torch.long, device=device))
+        self.rows.append(torch.empty(size, 3, device=device))
+        self._used = 0
 
     def compute(self) -> pd.DataFrame:
         """Return all rows, each (date, stock) once, sorted by both.
@@ -199,5 +216,6 @@ class ScoreTable(Metric):
             {"date": dim_zero_cat(self.date).cpu(), "stock": dim_zero_cat(self.stock).cpu()}
         )
         table[["score", "label", "return"]] = dim_zero_cat(self.rows).cpu().numpy()
-        table = table.drop_duplicates(["date", "stock"]).sort_values(["date", "stock"])
+        table = table[table["date"] >= 0].drop_duplicates(["date", "stock"])
+        table = table.sort_values(["date", "stock"])
         return table.reset_index(drop=True)

@@ -159,6 +159,12 @@ class Days(Dataset[DayBatch]):
         return len(self.rows)
 
     @property
+    def counts(self) -> list[int]:
+        """Number of stocks of each day."""
+        counts: list[int] = self.panels.present[self.rows].sum(dim=1).tolist()
+        return counts
+
+    @property
     def n_labels(self) -> int:
         """Number of labels over all days."""
         return int(self.panels.labels[self.rows].isfinite().sum())
@@ -179,3 +185,6 @@ class Days(Dataset[DayBatch]):
 
     def __iter__(self) -> Iterator[DayBatch]:
         return map(self.panels.day, self.rows)
+
+
+DaySequence = Days | Sequence[DayBatch]

@@ -71,6 +71,8 @@ class Label:
                     f"label.horizons={[*self.horizons]}: expected pairs [buy, sell] with "
                     f"1 <= buy < sell, got {horizon}"
                 )
+        if len({*map(tuple, self.horizons)}) < len(self.horizons):
+            raise InputError(f"label.horizons={[*self.horizons]}: a horizon is given twice")
 
     @property
     def reach(self) -> int:

@@ -4,9 +4,9 @@ import copy
 import logging
 import math
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -112,13 +112,16 @@ class FittedScaler(Scaler):
         rows = torch.tensor([*days])
         step = max(1, round(int(present[rows].sum()) / self.max_rows))
         rows = rows[::step]
-        mask = present[rows]
-        columns = (column[mask] for column in windows.columns(rows))
+        cells = present[rows].flatten().nonzero().squeeze(1)
         found: list[tuple[float, float]] = []
+        waiting: deque[Future[tuple[float, float]]] = deque()
         n_threads = torch.get_num_threads()
         with ThreadPoolExecutor(n_threads) as threads:  # numpy releases the lock while sorting
-            while batch := [*islice(columns, n_threads)]:  # limits the columns in memory
-                found += threads.map(self._fit_column, batch)
+            for column in windows.columns(rows):
+                waiting.append(threads.submit(self._fit_column, column, cells))
+                if len(waiting) > 2 * n_threads:  # limits the columns in memory
+                    found.append(waiting.popleft().result())
+            found += [statistics.result() for statistics in waiting]
         time, features = windows.statistics_shape
         statistics = torch.tensor(found).view(time, 1, features, 2)
         self.center = statistics[..., 0].contiguous()
@@ -156,8 +159,11 @@ class FittedScaler(Scaler):
         super().load_state_dict(state)
         self.center, self.scale = state["center"], state["scale"]
 
-    def _fit_column(self, column: Tensor) -> tuple[float, float]:
-        values: Values = column[column.isfinite()].numpy()
+    def _fit_column(self, column: Tensor, cells: Tensor) -> tuple[float, float]:
+        """Return the statistics of a column [d, S] over its cells, given by their numbers."""
+        known = column.take(cells)
+        finite = known.isfinite()
+        values: Values = (known if finite.all() else known[finite]).numpy()
         if not len(values) or values.min() == values.max():
             return (float(values[0]) if len(values) else 0.0), float("inf")
         return self.statistics(values)

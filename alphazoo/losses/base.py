@@ -48,7 +48,7 @@ class Loss(ABC):
                 f"the loss {type(self).__name__} needs {self.n_outputs} outputs per stock, "
                 f"but the model gives {columns}"
             )
-        known = labels.isfinite()
+        known = is_known(labels, weights)
         known = known & (known.sum() >= self.min_stocks)
         w = known.to(labels.dtype)
         if weights is not None:
@@ -65,7 +65,7 @@ class Loss(ABC):
                 per horizon. Outputs that are not of one horizon are compared with every horizon.
             day: Gives the labels and the weights of the stocks.
         """
-        weights = day.stock_weights if len(day.stock_weights) else None
+        weights = weights_of(day)
         horizons = day.targets.shape[1]
         if horizons == 0:
             return self(outputs, day.labels, weights)
@@ -79,10 +79,23 @@ class Loss(ABC):
         losses = [self(x, y, weights) for x, y in zip(each, day.targets.unbind(1), strict=True)]
         return torch.stack(losses).mean()
 
-    def is_defined(self, day: DayBatch) -> Tensor:
-        """Return whether a day has enough labels to learn from, [] bool."""
+    def weight_of(self, day: DayBatch) -> Tensor:
+        """Return the weight of a day in a mean of losses, []: 0 if it has too few labels."""
         labels = day.targets if day.targets.shape[1] else day.labels.unsqueeze(1)
-        return (labels.isfinite().sum(dim=0) >= self.min_stocks).any()
+        weights = weights_of(day)
+        counts = [is_known(y, weights).sum() for y in labels.unbind(1)]
+        return (torch.stack(counts).max() >= self.min_stocks) * day.day_weight
+
+
+def weights_of(day: DayBatch) -> Tensor | None:
+    """Return the weights of the stocks of a day, [N]; None if they are equal."""
+    return day.stock_weights if len(day.stock_weights) else None
+
+
+def is_known(labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Return whether a stock enters the loss, [N] bool: it has a label and a weight above 0."""
+    known = labels.isfinite()
+    return known if weights is None else known & (weights > 0)
 
 
 def weighted_mean(x: Tensor, weights: Tensor) -> Tensor:

@@ -45,8 +45,7 @@ def forward_return(close: Tensor, *, buy: int, sell: int) -> Tensor:
         raise InputError(f"need 1 <= buy < sell, got buy={buy}, sell={sell}")
     if sell >= len(close):
         raise InputError(
-            f"a sale must be less than the {len(close)} days of the market after the score, got "
-            f"label.sell={sell}"
+            f"label.sell must be less than the {len(close)} days of the market, got {sell}"
         )
     returns = torch.full_like(close, torch.nan)
     returns[:-sell] = close[sell:] / close[buy : len(close) - sell + buy] - 1

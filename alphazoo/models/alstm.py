@@ -13,6 +13,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 
 class ALSTM(StockModel):
@@ -58,7 +59,7 @@ class ALSTM(StockModel):
             nn.Tanh(),
             nn.Linear(hidden_size // 2, 1, bias=False),
         )
-        self.head = nn.Linear(2 * hidden_size, 1)
+        self.head = Head(2 * hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

@@ -1,7 +1,7 @@
 """StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import lightning as L
@@ -11,21 +11,16 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from alphazoo.bounds import NonNegativeFloat
-from alphazoo.data.days import DayBatch
+from alphazoo.data.days import DayBatch, DaySequence
 from alphazoo.data.lineage import Lineage, read_lineage
 from alphazoo.errors import DivergedError, InputError
 from alphazoo.losses.base import Loss
 from alphazoo.losses.pointwise import MSE
 from alphazoo.metrics import ScoreTable, summary
 from alphazoo.models.checkpoint import read_checkpoint
+from alphazoo.models.horizons import HorizonTables
 
 METRICS = ("loss", "ic", "icir", "rank_ic", "rank_icir")
-
-
-def _horizon_names(horizon: Sequence[int]) -> tuple[str, str]:
-    """Return the names of the metrics of a horizon, such as ``ic_1_6`` and ``rank_ic_1_6``."""
-    buy, sell = horizon
-    return f"ic_{buy}_{sell}", f"rank_ic_{buy}_{sell}"
 
 
 def _check_kind(checkpoint: Mapping[str, Any], kind: str, source: str) -> None:
@@ -52,8 +47,7 @@ class StockModel(L.LightningModule, ABC):
         criterion: Compares scores and labels, see `alphazoo.losses.base.Loss`.
         fixed_loss: Whether the model ignores ``criterion``; another loss than MSE is then refused.
         n_outputs: Number of outputs per stock that the loss reads.
-        horizons: Purchase and sale day of each horizon of ``DayBatch.targets``; see
-            `log_horizons`.
+        horizons: Score tables of the horizons of the label, see `log_horizons`.
         optimizer: Creates an optimiser from parameters, ``lr`` and ``weight_decay``.
         lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
@@ -63,7 +57,6 @@ class StockModel(L.LightningModule, ABC):
     criterion: Loss = MSE()
     fixed_loss: bool = False
     n_outputs: int = 1
-    horizons: Sequence[Sequence[int]] = ()
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
 
@@ -76,8 +69,8 @@ class StockModel(L.LightningModule, ABC):
         self.tables = nn.ModuleDict({name: ScoreTable() for name in ("val", "test", "predict")})
         # over training days; Lightning's own mean would round the number of days per process
         self.losses = MeanMetric()
-        self.criteria = MeanMetric()  # likewise, over validation days
-        self.horizon_tables = nn.ModuleDict()
+        self.criteria = MeanMetric()  # likewise; a day that two processes share counts twice
+        self.horizons = HorizonTables([])
 
     @abstractmethod
     def forward(self, day: DayBatch) -> Tensor:
@@ -85,8 +78,7 @@ class StockModel(L.LightningModule, ABC):
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return what the loss reads: [N], or [N, K] from a model of K outputs per stock."""
-        outputs: Tensor = self(day)
-        return outputs
+        return cast("Tensor", self(day))
 
     def loss(self, day: DayBatch) -> Tensor:
         """Return the training loss of a day, []; 0 with a gradient of 0 if it has no labels.
@@ -97,40 +89,26 @@ class StockModel(L.LightningModule, ABC):
         return self.criterion.on_day(self.outputs(day), day)
 
     def log_horizons(self, horizons: Sequence[Sequence[int]]) -> None:
-        """Log the IC of each horizon of ``label.horizons``, too."""
-        self.horizons = horizons
-        tables = (f"{split}_{i}" for split in self.tables for i in range(len(horizons)))
-        self.horizon_tables = nn.ModuleDict({name: ScoreTable() for name in tables})
+        """Log the IC of each of ``label.horizons``, too.
 
-    def horizon_metrics(self, name: str) -> dict[str, float]:
-        """Return the IC and rank IC of each horizon in the last pass over a split, see `scores`.
-
-        Of a model of one output per horizon, each is that of the output; else that of the score.
+        Of a model of one output per horizon, it is that of the output; else that of the score.
         """
-        metrics: dict[str, float] = {}
-        for i, horizon in enumerate(self.horizons):
-            table = cast("ScoreTable", self.horizon_tables[f"{name}_{i}"])
-            found = summary(table.compute())
-            metrics |= dict(
-                zip(_horizon_names(horizon), (found["ic"], found["rank_ic"]), strict=True)
-            )
-        return metrics
+        self.horizons = HorizonTables([*self.tables], horizons)
 
     @property
     def logged_metrics(self) -> list[str]:
         """Names of the metrics that training logs; ``monitor`` must be one of them."""
-        names = ["train/loss", *(f"val/{name}" for name in METRICS)]
-        if self._logs_criterion:
-            names.append("val/criterion")
-        return names + [f"val/{name}" for h in self.horizons for name in _horizon_names(h)]
+        criterion = ["criterion"] if self._logs_criterion else []
+        names = [*METRICS, *criterion, *self.horizons.metrics]
+        return ["train/loss", *(f"val/{name}" for name in names)]
 
     @property
     def _logs_criterion(self) -> bool:
         """Whether the loss of a validation day differs from ``val/loss``, the MSE."""
         plain = type(self).loss is StockModel.loss and isinstance(self.criterion, MSE)
-        return not plain or bool(self.horizons)
+        return not plain or bool(self.horizons.metrics)
 
-    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: DaySequence) -> None:
         """Build state from the training days that is not a weight; most models have none.
 
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
@@ -172,9 +150,8 @@ class StockModel(L.LightningModule, ABC):
         """Return the loss of one day, times the weight of the day."""
         loss = self.loss(day)
         if not loss.isfinite():
-            scores = self(day)
-            raise DivergedError(self._explain(f"the loss is {loss.item()}", scores, day))
-        self.losses.update(loss.detach(), self._weight(day))
+            raise DivergedError(self._explain(f"the loss is {loss.item()}", self(day), day))
+        self.losses.update(loss.detach(), self.criterion.weight_of(day))
         self.log("train/loss", self.losses, on_step=False, on_epoch=True, batch_size=1)
         return loss * day.day_weight
 
@@ -186,7 +163,7 @@ class StockModel(L.LightningModule, ABC):
         """Score one validation day."""
         self._score("val", day)
         if self._logs_criterion:
-            self.criteria.update(self.loss(day), self._weight(day))
+            self.criteria.update(self.loss(day), self.criterion.weight_of(day))
             self.log("val/criterion", self.criteria, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
@@ -233,32 +210,24 @@ class StockModel(L.LightningModule, ABC):
         if not scores.float().isfinite().all():  # tables keep float32
             raise DivergedError(self._explain("scores are not finite", scores, day))
         self._table(name).update(day, scores)
-        if self.horizons:
-            self._score_horizons(name, day, scores)
+        if self.horizons.metrics:
+            self.horizons.update(name, day, self._by_horizon(day, scores))
         return scores
 
-    def _score_horizons(self, name: str, day: DayBatch, scores: Tensor) -> None:
-        """Keep the output of each horizon, or the score if the outputs are not of one horizon."""
-        separate = self.n_outputs > 1 and self.criterion.n_outputs == 1
-        outputs = self.outputs(day) if separate else scores.unsqueeze(1).expand_as(day.targets)
-        for i in range(len(self.horizons)):
-            parts = {"labels": day.targets[:, i], "returns": day.target_returns[:, i]}
-            table = cast("ScoreTable", self.horizon_tables[f"{name}_{i}"])
-            table.update(day._replace(**parts), outputs[:, i])
+    def _by_horizon(self, day: DayBatch, scores: Tensor) -> Tensor:
+        """Return what forecasts each horizon, [N, L]."""
+        if self.n_outputs > 1 and self.criterion.n_outputs == 1:
+            return self.outputs(day)
+        return scores.unsqueeze(1).expand_as(day.targets)
 
     def _reset(self, name: str) -> None:
         self._table(name).reset()
-        for i in range(len(self.horizons)):
-            cast("ScoreTable", self.horizon_tables[f"{name}_{i}"]).reset()
-
-    def _weight(self, day: DayBatch) -> Tensor:
-        """Return the weight of a day in mean losses: 0 for repeated days and those too small."""
-        return self.criterion.is_defined(day) * day.day_weight
+        self.horizons.reset(name)
 
     def _log_figures(self, name: str) -> None:
         metrics = summary(self.scores(name))
-        by_horizon = self.horizon_metrics(name)
-        for figure, value in {**{key: metrics[key] for key in METRICS}, **by_horizon}.items():
+        metrics = {figure: metrics[figure] for figure in METRICS} | self.horizons.compute(name)
+        for figure, value in metrics.items():
             # the table already covers all processes; sync_dist only tells Lightning so
             self.log(
                 f"{name}/{figure}",

@@ -14,6 +14,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 
 class GATs(StockModel):
@@ -80,7 +81,7 @@ class GATs(StockModel):
         self.source = nn.Parameter(torch.randn(heads, width, 1))  # first half of a in eq. 3
         self.target = nn.Parameter(torch.randn(heads, width, 1))
         self.output = nn.Linear(hidden_size, hidden_size)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.

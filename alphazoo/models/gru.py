@@ -6,15 +6,16 @@ translation", EMNLP 2014. https://arxiv.org/abs/1406.1078
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.encoder import Encoder
-from alphazoo.models.heads import HeadedModel
+from alphazoo.models.head import Head
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class GRU(HeadedModel):
+class GRU(MultiOutputModel):
     """A linear head on the last hidden state; each stock is scored independently.
 
     Args:
@@ -22,7 +23,7 @@ class GRU(HeadedModel):
         hidden_size: H, width of the hidden state.
         num_layers: Number of recurrent layers.
         dropout: Dropout rate between the recurrent layers.
-        blend: Weights of the outputs in the score, one output per weight; see `HeadedModel`.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -46,7 +47,7 @@ class GRU(HeadedModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = nn.Linear(hidden_size, len(blend))
+        self.head = Head(hidden_size, len(blend))
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""

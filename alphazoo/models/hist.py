@@ -14,6 +14,7 @@ from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 
 class HIST(StockModel):
@@ -82,7 +83,7 @@ class HIST(StockModel):
         self.known = _Shared(hidden_size)
         self.hidden = _Shared(hidden_size)
         self.own = _linear(hidden_size)
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.

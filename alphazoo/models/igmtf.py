@@ -6,22 +6,22 @@ https://arxiv.org/abs/2109.06489
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
-from alphazoo.data.days import DayBatch, Days
+from alphazoo.data.days import DayBatch, Days, DaySequence
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 log = logging.getLogger(__name__)
-
-StatesByDay = list[tuple[Tensor, Tensor]]  # row of the calendar [], states [N, H]
 
 
 class IGMTF(StockModel):
@@ -98,7 +98,7 @@ class IGMTF(StockModel):
         )
         self.query = nn.Linear(hidden_size, hidden_size, bias=False)  # P1
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # P2
-        self.head = nn.Linear(2 * hidden_size, 1)
+        self.head = Head(2 * hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
@@ -119,7 +119,7 @@ class IGMTF(StockModel):
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
 
-    def build_memory(self, train_days: Iterable[DayBatch]) -> None:
+    def build_memory(self, train_days: DaySequence) -> None:
         """Build the memory from all training days.
 
         Raises:
@@ -128,16 +128,21 @@ class IGMTF(StockModel):
         self._keep(self._states_of(train_days))
 
     @torch.no_grad()
-    def _states_of(self, train_days: Iterable[DayBatch]) -> StatesByDay:
+    def _states_of(self, train_days: DaySequence) -> "_Memory":
+        if isinstance(train_days, Days):
+            counts = train_days.counts
+        else:
+            counts = [len(day.stocks) for day in train_days]
+        memory = _Memory(counts, self.head.in_features // 2, self.device)
         training = self.training
         self.eval()
-        days = [(day.date, self._states(day)) for day in train_days]
+        for place, day in enumerate(train_days):
+            memory.put(place, day.date, self._states(day))
         self.train(training)
-        return days
+        return memory
 
-    def _keep(self, days: StatesByDay) -> None:
-        memory = _Memory(days)
-        others = len(days) - self.exclude_self
+    def _keep(self, memory: "_Memory") -> None:
+        others = len(memory.dates) - self.exclude_self
         if self.k_day > others:
             raise InputError(f"model.k_day={self.k_day}, but the memory has {others} training days")
         if self.n_neighbor > memory.rows.shape[0]:
@@ -202,19 +207,24 @@ class IGMTF(StockModel):
         elif self.exclude_self:
             similarity = similarity.masked_fill(memory.dates == date, -torch.inf)
         best, days = similarity.topk(self.k_day)
-        return memory.take(days[best > -torch.inf])
+        found = days[best > -torch.inf].tolist()
+        return torch.cat([memory.take(place) for place in found] or [memory.rows[:0]])
 
 
-def _merge(days: StatesByDay) -> "StatesByDay":
+def _merge(memory: "_Memory") -> "_Memory":
     """Gather the days of all processes, each of which holds a share; sort them by date."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return days
-    device = days[0][1].device
-    counts = torch.tensor([len(states) for _, states in days], device=device)
-    dates = torch.cat(gather_all_tensors(torch.stack([date for date, _ in days])))
-    rows = torch.cat(gather_all_tensors(torch.cat([states for _, states in days])))
-    parts = torch.split(rows, torch.cat(gather_all_tensors(counts)).tolist())
-    return [(dates[place], parts[place]) for place in dates.argsort().tolist()]
+        return memory
+    counts = torch.tensor(memory.counts, device=memory.rows.device)
+    dates, rows, gathered = (
+        torch.cat(gather_all_tensors(values)) for values in (memory.dates, memory.rows, counts)
+    )
+    parts = torch.split(rows, gathered.tolist())
+    order = dates.argsort().tolist()
+    merged = _Memory([len(parts[day]) for day in order], rows.shape[1], rows.device)
+    for place, day in enumerate(order):
+        merged.put(place, dates[day], parts[day])
+    return merged
 
 
 def _digest(tensor: Tensor) -> int:
@@ -222,22 +232,28 @@ def _digest(tensor: Tensor) -> int:
 
 
 class _Memory:
-    """States of all stocks on many days, concatenated day by day.
+    """States of all stocks on many days, one day after the other, in arrays allocated once.
 
     Attributes:
+        counts: Number of stocks of each day.
         rows: [R, H], one per stock and day.
         means: [days, H], mean over the stocks of each day.
         dates: [days], rows of the calendar.
     """
 
-    def __init__(self, days: StatesByDay) -> None:
-        self.rows = torch.cat([states for _, states in days])
-        self.means = torch.stack([states.mean(dim=0) for _, states in days])
-        self.dates = torch.stack([date for date, _ in days])
-        counts = [len(states) for _, states in days]
-        self._starts = torch.tensor([0, *counts]).cumsum(0).tolist()
+    def __init__(self, counts: Sequence[int], width: int, device: torch.device) -> None:
+        self.counts = counts
+        self._starts = [0, *accumulate(counts)]
+        self.rows = torch.empty(self._starts[-1], width, device=device)
+        self.means = torch.empty(len(counts), width, device=device)
+        self.dates = torch.empty(len(counts), dtype=torch.long, device=device)
 
-    def take(self, days: Tensor) -> Tensor:
-        """Return the rows of the given days, [R, H]."""
-        parts = [self.rows[self._starts[day] : self._starts[day + 1]] for day in days.tolist()]
-        return torch.cat(parts) if parts else self.rows[:0]
+    def put(self, place: int, date: Tensor, states: Tensor) -> None:
+        """Store the states of a day, [N, H]."""
+        self.take(place)[:] = states
+        self.means[place] = states.mean(dim=0)
+        self.dates[place] = date
+
+    def take(self, place: int) -> Tensor:
+        """Return the rows of a day, [N, H]."""
+        return self.rows[self._starts[place] : self._starts[place + 1]]

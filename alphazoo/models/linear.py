@@ -7,20 +7,21 @@ https://github.com/microsoft/qlib/blob/main/qlib/contrib/model/linear.py
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
-from alphazoo.models.heads import HeadedModel
+from alphazoo.models.head import Head
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class Linear(HeadedModel):
+class Linear(MultiOutputModel):
     """A weighted sum of the window; each stock is scored independently.
 
     Args:
         n_features: F, number of features per day.
         window: T, number of days in a window.
-        blend: Weights of the outputs in the score, one output per weight; see `HeadedModel`.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -35,7 +36,7 @@ class Linear(HeadedModel):
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(blend=blend, lr=lr, weight_decay=weight_decay)
-        self.head = nn.Linear(window * n_features, len(blend))
+        self.head = Head(window * n_features, len(blend))
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""

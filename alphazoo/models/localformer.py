@@ -11,6 +11,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 from alphazoo.models.transformer import EncoderLayer, position_code
 
 
@@ -71,7 +72,7 @@ class Localformer(StockModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

@@ -17,10 +17,11 @@ from alphazoo.bounds import (
     Probability,
 )
 from alphazoo.data.days import DayBatch
-from alphazoo.models.heads import HeadedModel
+from alphazoo.models.head import Head
+from alphazoo.models.multi_output import MultiOutputModel
 
 
-class MLP(HeadedModel):
+class MLP(MultiOutputModel):
     """A linear head on a stack of hidden layers; each stock is scored independently.
 
     Args:
@@ -29,7 +30,7 @@ class MLP(HeadedModel):
         hidden_size: H, width of the hidden layers.
         num_layers: Number of hidden layers.
         dropout: Dropout rate after each hidden layer.
-        blend: Weights of the outputs in the score, one output per weight; see `HeadedModel`.
+        blend: Weights of the outputs in the score, one output per weight; see `MultiOutputModel`.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -54,7 +55,7 @@ class MLP(HeadedModel):
                 for wide, narrow in pairwise(sizes)
             )
         )
-        self.head = nn.Linear(sizes[-1], len(blend))
+        self.head = Head(sizes[-1], len(blend))
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""

@@ -16,6 +16,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 
 STRIDE = 8  # days between the memories that are kept for the backward pass
 
@@ -73,7 +74,7 @@ class SFM(StockModel):
         self.reader = nn.Parameter(torch.empty(n_frequencies, 1))  # u_a
         self.reader_bias = nn.Parameter(torch.zeros(hidden_size))
         self.output = nn.Linear(hidden_size, output_size)
-        self.head = nn.Linear(output_size, 1)
+        self.head = Head(output_size)
         self._initialise()
 
     def forward(self, day: DayBatch) -> Tensor:

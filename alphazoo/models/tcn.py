@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 
 
 class Block(nn.Module):
@@ -75,7 +76,7 @@ class TCN(StockModel):
         self.blocks = nn.Sequential(
             *(Block(n, hidden_size, kernel_size, dropout) for n in widths[:-1])
         )
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

@@ -14,6 +14,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
+from alphazoo.models.head import Head
 
 
 def position_code(x: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ class Transformer(StockModel):
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(hidden_size) if pre_norm else nn.Identity()
-        self.head = nn.Linear(hidden_size, 1)
+        self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""

@@ -19,7 +19,7 @@ from alphazoo.runs.folders import is_locked
 from alphazoo.runs.read import read_json
 from alphazoo.runs.settings import check_settings
 from alphazoo.sweep.locks import claim_gpu
-from alphazoo.sweep.orphans import end_with_sweep
+from alphazoo.sweep.processes import end_with_sweep
 
 log = logging.getLogger(__name__)
 

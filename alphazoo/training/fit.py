@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning as L
 import pandas as pd
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +29,7 @@ from alphazoo.tracking import TRACKING, Tracker, log_settings
 from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
 from alphazoo.training.logs import repair_log
 from alphazoo.training.objective import set_objective
+from alphazoo.training.precision import suggest_bfloat16
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.signals import KeepSignalHandler
 from alphazoo.training.trainer_settings import check_trainer
@@ -108,10 +110,18 @@ def fit(
     write_provenance(config, data, trainer)
     log_settings(trackers, config)
     count = sum(p.numel() for p in model.parameters())
-    device = trainer.strategy.root_device
-    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", device)
+    log.info("%s: %s parameters, on %s", type(model).__name__, f"{count:,}", name_device(trainer))
+    suggest_bfloat16(trainer, model)
     trainer.fit(model, data, ckpt_path=point.file if point else None, weights_only=True)
     return FitResult(model, data, trainer, choose_weights(trainer, config.monitor))
+
+
+def name_device(trainer: L.Trainer) -> str:
+    """Return the device of a trainer, and the threads of a single process on the CPU."""
+    device, threads = str(trainer.strategy.root_device), torch.get_num_threads()
+    if device != "cpu" or trainer.world_size > 1:  # Lightning has yet to share the cores out
+        return device
+    return f"{device} with {threads} thread{'s'[: threads > 1]}"
 
 
 def _start_from(file: str, model: StockModel, data: MarketDataModule, *, allow_leak: bool) -> None:

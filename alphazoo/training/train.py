@@ -32,7 +32,7 @@ def fit_and_score(
     for split in ("valid", "test"):
         tables.append(score_table(run.trainer, run.model, run.data, split, ckpt_path=run.best))
         prefix = LOG_PREFIX[split]
-        values = summary(run.model.scores(prefix)) | run.model.horizon_metrics(prefix)
+        values = summary(run.model.scores(prefix)) | run.model.horizons.compute(prefix)
         metrics |= {f"{prefix}/{name}": value for name, value in values.items()}
     metrics |= count_seen_days(run.model.lineage, run.data)
     scores = pd.concat(tables, ignore_index=True)

@@ -86,6 +86,17 @@ def test_a_deep_copy_scores_the_same(run: Run) -> None:
     assert torch.equal(copy.deepcopy(run.model)(run.day), run.model(run.day))
 
 
+def test_bfloat16_changes_scores_little_and_ties_none(run: Run) -> None:
+    model = copy.deepcopy(run.model).eval()
+    exact = model(run.day)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.build_memory(run.data.days("train"))
+        scores = model(run.day)
+    assert scores.dtype == torch.float32
+    assert len(scores.unique()) == len(exact.unique())
+    assert torch.corrcoef(torch.stack([scores, exact]))[0, 1] > 0.99
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_yaml_and_signature_agree(name: str) -> None:
     node = small_config(f"model={name}").model

@@ -1,5 +1,8 @@
 """The GRU and the LSTM give what torch's give."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,6 +27,28 @@ def test_outputs_and_gradients_are_those_of_torch(n_stocks: int, window: int, la
     torch.testing.assert_close(run(ours), run(theirs), rtol=1e-4, atol=1e-6)
     with torch.no_grad():
         torch.testing.assert_close(ours(features), theirs(features))
+
+
+def test_autocast_rounds_less_than_torch() -> None:
+    torch.manual_seed(0)
+    ours = FastGRU(6, 32, 2, batch_first=True)
+    x = torch.randn(50, 40, 6)
+
+    def run(forward: Callable[[Tensor], tuple[Tensor, Tensor]], dtype: torch.dtype) -> list[Tensor]:
+        ours.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            outputs, _ = forward(x)
+        outputs.float().square().sum().backward()
+        return [outputs.detach(), *(p.grad for p in ours.parameters() if p.grad is not None)]
+
+    exact = run(ours, torch.float32)
+    rounded = run(ours, torch.bfloat16)
+    theirs = run(partial(nn.GRU.forward, ours), torch.bfloat16)
+    assert rounded[0].dtype == torch.float32
+    for value, low, torchs in zip(exact, rounded, theirs, strict=True):
+        error = (low - value).norm() / value.norm()
+        assert 1e-5 < error < 5e-3  # some products are rounded
+        assert error < (torchs.float() - value).norm() / value.norm()
 
 
 @pytest.mark.parametrize("kind", [FastGRU, FastLSTM])

@@ -15,6 +15,7 @@ from alphazoo.errors import InputError
 from alphazoo.sweep import locks
 from alphazoo.sweep.jobs import Job, assign, run_job
 from alphazoo.sweep.locks import locked_sweep
+from alphazoo.sweep.processes import count_cores
 from alphazoo.sweep.table import tabulate
 
 SWEEP = ["train", "-m", *SMALL, "trainer=debug", "model.hidden_size=4", "hydra.sweep.dir=sweep"]
@@ -77,13 +78,19 @@ def test_compare_leaves_out_jobs_without_a_result(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_jobs_run_in_processes_of_their_own(
-    launcher: str, alphazoo: Alphazoo, tmp_path: Path
+def test_jobs_run_in_processes_that_share_the_cores(
+    launcher: str, alphazoo: Alphazoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    result = alphazoo(*SWEEP, *DIVERGES, f"hydra/launcher={launcher}")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    options = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    result = alphazoo(*SWEEP, *DIVERGES, f"hydra/launcher={launcher}", *options)
     assert "1 of 2 jobs failed: sweep/1 (" in str(result.code)
     assert statuses(tmp_path / "sweep") == {"0": "done", "1": "failed"}
+    for job in "01":
+        log = (tmp_path / "sweep" / job / "train.log").read_text()
+        assert f"on cpu with {max(1, count_cores() // 2)} thread" in log
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def test_a_file_of_the_sweep_group_says_what_to_combine(alphazoo: Alphazoo, tmp_path: Path) -> None:

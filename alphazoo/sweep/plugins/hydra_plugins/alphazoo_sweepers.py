@@ -82,12 +82,12 @@ class AlphazooSweeper(Sweeper):
 
     def launch(self, jobs: Mapping[Path, Sequence[str]]) -> None:
         """Run jobs; each writes its status into its folder."""
-        from alphazoo.sweep.orphans import sweep_process
+        from alphazoo.sweep.processes import sweep_process
 
         told = [[*job, f"hydra.sweep.subdir={path.name}"] for path, job in jobs.items()]
         try:
             if told:
-                with sweep_process():
+                with sweep_process(self.config.hydra.launcher._target_, len(told)):
                     self.launcher.launch(told, initial_job_idx=0)
         except StoppedError as stop:
             where = quote(f"hydra.sweep.dir={self.config.hydra.sweep.dir}")

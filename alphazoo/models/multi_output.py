@@ -1,4 +1,4 @@
-"""`HeadedModel`, the base class of models whose last layer may give several outputs per stock."""
+"""`MultiOutputModel`, the base class of models that may give several outputs per stock."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 
 
-class HeadedModel(StockModel):
+class MultiOutputModel(StockModel):
     """A model that gives one output per horizon of the label, or the parameters of a distribution.
 
     Args:

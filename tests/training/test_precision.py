@@ -1,0 +1,41 @@
+"""The hint that bfloat16 would be faster is given where it is true."""
+
+import logging
+
+import pytest
+import torch
+from conftest import small_config
+
+from alphazoo.config import instantiate
+from alphazoo.training import precision
+from alphazoo.training.precision import has_bfloat16, suggest_bfloat16
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fast", "expected"),
+    [
+        (["model=gru"], True, True),
+        (["model=gru"], False, False),
+        (["model=gru", "trainer.precision=bf16-mixed"], True, False),
+        (["model=lightgbm"], True, False),  # it has no weights to train
+    ],
+)
+def test_the_hint(
+    overrides: list[str],
+    fast: bool,
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: fast)
+    config = small_config(*overrides)
+    with caplog.at_level(logging.INFO):
+        suggest_bfloat16(instantiate(config.trainer), instantiate(config.model))
+    hints = [record.getMessage() for record in caplog.records if "bfloat16" in record.getMessage()]
+    assert hints == expected * ["this CPU is faster in bfloat16: trainer.precision=bf16-mixed"]
+
+
+def test_the_processor_is_asked() -> None:
+    known = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    assert has_bfloat16(torch.device("cpu")) == known
+    assert not has_bfloat16(torch.device("meta"))
