@@ -1,4 +1,7 @@
-"""Find, compose, change and instantiate configs, and explain errors in them."""
+"""Find, compose, change and instantiate configs, and explain errors in them.
+
+The file is long because errors of Hydra are explained where they are caught.
+"""
 
 import copy
 import re

@@ -118,6 +118,23 @@ def new_folder(name: str | Path) -> Path:
     raise AssertionError  # unreachable: count() never ends
 
 
+@contextmanager
+def replace_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``out`` when it is complete; nothing is left otherwise."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    mark = secrets.token_hex(4)
+    new, old = (out.with_name(f".{out.name}.{name}.{mark}") for name in ("new", "old"))
+    new.mkdir()
+    try:
+        yield new
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_table(table: "pd.DataFrame", file: Path) -> None:
     """Write a table as Parquet or CSV, by the suffix of the file; create its folder.
 

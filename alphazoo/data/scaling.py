@@ -73,8 +73,8 @@ class Scaler(ABC):
 class FittedScaler(Scaler):
     """(x - center) / scale, with statistics of each column that are fitted on the training days.
 
-    Each thread fits one column at a time, so the table of all columns is never in memory. A column
-    without two distinct values on the training days is scaled to 0 on all days.
+    The table of all columns is never in memory. A column without two distinct values on the
+    training days is scaled to 0 on all days.
 
     Args:
         max_rows: Maximum number of rows for exact statistics. With more rows, evenly spaced
@@ -110,22 +110,19 @@ class FittedScaler(Scaler):
     ) -> None:
         """Fit the statistics of each column; see `Scaler`."""
         rows = torch.tensor([*days])
-        step = max(1, round(int(present[rows].sum()) / self.max_rows))
-        rows = rows[::step]
+        rows = rows[:: max(1, round(int(present[rows].sum()) / self.max_rows))]
         cells = present[rows].flatten().nonzero().squeeze(1)
         found: list[tuple[float, float]] = []
         waiting: deque[Future[tuple[float, float]]] = deque()
-        n_threads = torch.get_num_threads()
-        with ThreadPoolExecutor(n_threads) as threads:  # numpy releases the lock while sorting
+        n_threads = torch.get_num_threads()  # numpy releases the lock while sorting
+        with ThreadPoolExecutor(n_threads) as threads:
             for column in windows.columns(rows):
                 waiting.append(threads.submit(self._fit_column, column, cells))
                 if len(waiting) > 2 * n_threads:  # limits the columns in memory
                     found.append(waiting.popleft().result())
             found += [statistics.result() for statistics in waiting]
-        time, features = windows.statistics_shape
-        statistics = torch.tensor(found).view(time, 1, features, 2)
-        self.center = statistics[..., 0].contiguous()
-        self.scale = statistics[..., 1].contiguous()
+        statistics = torch.tensor(found).view(windows.statistics_shape[0], 1, -1, 2)
+        self.center, self.scale = (part.contiguous() for part in statistics.unbind(dim=-1))
         empty = self.scale.isinf().all(dim=0).flatten()
         if listed := [name for name, is_empty in zip(names, empty, strict=False) if is_empty]:
             log.info(
@@ -165,7 +162,7 @@ class FittedScaler(Scaler):
         finite = known.isfinite()
         values: Values = (known if finite.all() else known[finite]).numpy()
         if not len(values) or values.min() == values.max():
-            return (float(values[0]) if len(values) else 0.0), float("inf")
+            return (float(values[0]) if len(values) else 0.0), math.inf
         return self.statistics(values)
 
 
@@ -198,11 +195,7 @@ class RobustZScore(ZScore):
 
 
 class MinMax(FittedScaler):
-    """(x - minimum) / (maximum - minimum) with those of the training days, clipped to [0, 1].
-
-    Args:
-        max_rows: See `FittedScaler`.
-    """
+    """(x - minimum) / (maximum - minimum) with those of the training days, clipped to [0, 1]."""
 
     bounds = (0.0, 1.0)
 

@@ -1,4 +1,7 @@
-"""StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``."""
+"""StockModel, the base class of all models: a subclass defines ``__init__`` and ``forward``.
+
+The file is long because Lightning calls all of these hooks on one object.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence

@@ -2,6 +2,7 @@
 
 Zhang, Aggarwal and Qi, "Stock price prediction via discovering multi-frequency trading patterns",
 KDD 2017. https://doi.org/10.1145/3097983.3098117
+The file is long because the recurrence is written three times: forward, backward and for export.
 """
 
 import math

@@ -1,10 +1,7 @@
 """Export a finished run to a folder from which it scores without this package's training code."""
 
-import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import pandas as pd
 import torch
 
 from alphazoo.errors import InputError, check_choice
-from alphazoo.files import write_json, write_text
+from alphazoo.files import replace_folder, write_json, write_text
 from alphazoo.metrics import day_ranks, pearson, to_panel
 from alphazoo.models.lightgbm import LightGBM
 from alphazoo.runs.folders import refuse_run_folder
@@ -87,7 +84,7 @@ def export_run(run: Run, out: Path, *, kind: str = "onnx", precision: str = "flo
     loaded = load_run(run, accelerator="cpu", precision="32-true")
     known = loaded.score("valid")
     loaded.model.eval()
-    with _replaced(out) as folder:
+    with replace_folder(out) as folder:
         inputs, size = _write(loaded, folder, kind, precision)
         files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
         about = describe(loaded, kind, precision, inputs)
@@ -235,20 +232,3 @@ def _check_target(out: Path) -> None:
     refuse_run_folder(out)
     if out.exists() and not (out / MODEL_JSON).is_file() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"{out} exists and holds no exported model: choose another folder as out")
-
-
-@contextmanager
-def _replaced(out: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes ``out`` when it is complete; nothing is left otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    new, old = (out.with_name(f".{out.name}.{name}.{mark}") for name in ("new", "old"))
-    new.mkdir()
-    try:
-        yield new
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
-    finally:
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
