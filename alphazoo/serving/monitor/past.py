@@ -5,6 +5,7 @@ run was trained. Data that were restated, and adjustments that change features, 
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def _remembered(live: Live, folder: Path) -> pd.DataFrame:
         with np.load(file, allow_pickle=False) as arrays:
             days = pd.DatetimeIndex(arrays["days"].tolist())
             seen = pd.DataFrame(arrays["checksums"], index=days, columns=arrays["columns"].tolist())
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{file} is damaged: {error}; delete it to begin anew") from error
     if list(seen.columns) != names:
         raise InputError(f"{file} belongs to a run with other features: use another out=FOLDER")

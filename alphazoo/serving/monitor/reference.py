@@ -5,6 +5,7 @@ their features nor their scores. It is a compressed archive of arrays, about 1 M
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -93,7 +94,7 @@ class Reference:
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{file} is damaged: {error}") from error
 
     def write(self, folder: Path) -> None:
