@@ -183,5 +183,5 @@ class MASTER(StockModel):
         return encoded.transpose(0, 1)
 
     def _time_weights(self, h: Tensor) -> Tensor:
-        u = self.pooling(h)  # [N, T, H]
+        u: Tensor = self.pooling(h)  # [N, T, H]
         return (u @ u[:, -1].unsqueeze(2)).squeeze(2).softmax(dim=1)
