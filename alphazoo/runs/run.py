@@ -13,6 +13,7 @@ from alphazoo.config import apply_overrides
 from alphazoo.errors import InputError
 from alphazoo.runs.read import Provenance, read_config, read_json, read_rows
 from alphazoo.runs.trust import check_trusted
+from alphazoo.runs.upgrade import upgrade
 
 PROVENANCE = "provenance.json"
 EARLIER = "facts.json"  # its former name; configs of that time name modules that have moved
@@ -70,6 +71,7 @@ class Run:
                 f"{path} was written by an earlier version of alphazoo: it has {EARLIER} instead "
                 f"of {PROVENANCE}. Train it again, or open it with the version that wrote it"
             )
+        upgrade(config)
         found = config.copy()
         apply_overrides(config, overrides)
         if not trust:
