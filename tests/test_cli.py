@@ -281,7 +281,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DATE]"),
         (["data", "export", *TRAIN, "out=f.csv"], "out must be a file that ends in .parquet"),
         (["data", "adit"], "unknown command 'data adit'; did you mean 'data audit'?"),
-        (["models", "all"], "unknown model 'all'; available: alstm, gats, gru"),
+        (["models", "all"], "unknown model 'all'; available: alstm, factorvae, gats"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),
         (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),
         (["train", *TRAIN, "data.min_stocks=50"], "has 50 members of market 'synthetic (seed 0)'"),

@@ -46,7 +46,7 @@ def test_every_network_is_measured(
 
 def test_joined_days_have_the_scores_of_single_ones() -> None:
     torch.manual_seed(0)
-    days = gpu.make_days(3, 12, torch.device("cpu"))
+    days = gpu.make_days(3, 12, 0, torch.device("cpu"))
     model = gpu.instantiate(gpu.compose("model=lstm").model).eval()
     with torch.no_grad():
         together = model(gpu.join(days))

@@ -130,7 +130,7 @@ def looks_at_others(model: StockModel, day: DayBatch) -> bool:
     if len(day.stocks) < 2:
         return False
     changed = day.features.clone()
-    changed[1:] = changed[1:].flip(0) + 1
+    changed[1:] = 1 - changed[1:].flip(0)  # neither a shift nor a permutation of the others
     alone, beside = model(day)[0], model(day._replace(features=changed))[0]
     return not torch.allclose(alone, beside, rtol=1e-4, atol=1e-6)
 

@@ -16,6 +16,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
+from alphazoo.models.head import Head
 
 SMALLEST = 1e-4  # of a standard deviation, so that its logarithm is finite
 
@@ -48,8 +49,8 @@ class GaussianHead(nn.Module):
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
-        self.mean = nn.Linear(n_inputs, n_outputs)
-        self.deviation = nn.Linear(n_inputs, n_outputs)
+        self.mean = Head(n_inputs, n_outputs)
+        self.deviation = Head(n_inputs, n_outputs)
 
     def forward(self, x: Tensor) -> Gaussian:
         """Return the distributions, of shape [..., ``n_outputs``]."""

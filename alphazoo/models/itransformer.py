@@ -62,6 +62,7 @@ class ITransformer(StockModel):
                     dropout=dropout,
                     causal=False,
                     pre_norm=False,
+                    over_stocks=True,
                 )
                 for _ in range(num_layers)
             )

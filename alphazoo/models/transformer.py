@@ -37,6 +37,7 @@ class EncoderLayer(nn.Module):
         dropout: Dropout rate of the attention weights, the hidden units and both outputs.
         causal: A day attends only to itself and earlier days.
         pre_norm: Normalise before attention and feed-forward, not after the residual connections.
+        over_stocks: Whether the tokens are the stocks of a day instead of the days of a window.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class EncoderLayer(nn.Module):
         dropout: float,
         causal: bool,
         pre_norm: bool,
+        over_stocks: bool = False,
     ) -> None:
         super().__init__()
         if width % heads or width % 2:
@@ -58,8 +60,12 @@ class EncoderLayer(nn.Module):
         self.dropout = dropout
         self.causal = causal
         self.pre_norm = pre_norm
+        self.over_stocks = over_stocks
         self.projections = nn.Linear(width, 3 * width)  # queries, keys, values
-        self.time_attention = Probe("time", "stock", "head", "query", "step", shares=True)
+        if over_stocks:
+            self.attention = Probe("attention", "day", "head", "stock", "other", shares=True)
+        else:
+            self.time_attention = Probe("time", "stock", "head", "query", "step", shares=True)
         self.output = nn.Linear(width, width)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward_size),
@@ -102,9 +108,10 @@ class EncoderLayer(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=self.causal and not last_only,
         )
-        if self.time_attention.observed:  # the fused kernel does not return its weights
+        probe = self.attention if self.over_stocks else self.time_attention
+        if probe.observed:  # the fused kernel does not return its weights
             weights = self._weigh(query, key)
-            shares = self.time_attention(weights)
+            shares = probe(weights)
             attended = attended if shares is weights else shares @ value
         merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return merged

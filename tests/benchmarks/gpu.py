@@ -28,7 +28,6 @@ from torch import Tensor
 from alphazoo import StockModel, compose, instantiate
 from alphazoo.config import config_dir
 from alphazoo.data.days import DayBatch
-from alphazoo.models.base import daily_mse
 
 KEY = ["model", "precision", "days"]
 CONCEPTS, MEMORY_DAYS = 30, 20
@@ -40,7 +39,7 @@ def networks() -> list[str]:
     return sorted(name for name in found if name not in NO_NETWORK)
 
 
-def make_days(count: int, stocks: int, device: torch.device) -> list[DayBatch]:
+def make_days(count: int, stocks: int, n_market: int, device: torch.device) -> list[DayBatch]:
     """Days of a little more or fewer stocks each."""
     generator = torch.Generator().manual_seed(0)
     days = []
@@ -55,7 +54,7 @@ def make_days(count: int, stocks: int, device: torch.device) -> list[DayBatch]:
             stocks=torch.arange(size),
             concepts=concepts,
             date=torch.tensor(index),
-            market=torch.empty(0),
+            market=torch.randn(n_market, generator=generator),
         )
         days.append(DayBatch(*(part.to(device) for part in day)))
     return days
@@ -110,28 +109,32 @@ def measure(
 ) -> dict[str, object]:
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    model: StockModel = instantiate(compose(f"model={name}").model).to(device)
-    batch = make_days(days, options.stocks, device)
-    model.eval().build_memory(make_days(MEMORY_DAYS, options.stocks, device))
+    stocks = options.stocks
+    settings = [f"data.n_stocks={stocks}", "data.indices=[MARKET]"]
+    config = compose(f"model={name}", *settings).model
+    model: StockModel = instantiate(config).to(device)
+    n_market = config.get("n_market", 0)
+    batch = make_days(days, stocks, n_market, device)
+    model.eval().build_memory(make_days(MEMORY_DAYS, stocks, n_market, device))
     alone = scores_stocks_alone(model, batch[0])
     launches = [join(batch)] if alone else batch
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
 
-    def forward() -> Iterator[tuple[Tensor, DayBatch]]:
+    def call(function: Callable[[DayBatch], Tensor]) -> Iterator[Tensor]:
         for day in launches:
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                scores = model(day)
-            yield scores, day
+                found = function(day)
+            yield found
 
     def train() -> None:
-        for scores, day in forward():
-            (daily_mse(scores, day.labels) / len(launches)).backward()
+        for loss in call(model.loss):
+            (loss / len(launches)).backward()
         optimizer.step()
         optimizer.zero_grad()
 
     @torch.inference_mode()
     def score() -> None:
-        for _ in forward():
+        for _ in call(model):
             pass
 
     if device.type == "cuda":
