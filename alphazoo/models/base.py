@@ -56,6 +56,8 @@ class StockModel(L.LightningModule, ABC):
         lineage: The checkpoints that the weights came from, see `alphazoo.data.lineage`.
         differentiable: Whether the gradient of a score with respect to the features explains it.
             False for trees, and for networks that choose what they read, such as the k nearest.
+        fixed_universe: Whether the model has weights for each stock of its universe, and therefore
+            scores no other stocks.
         lr_scheduler: A scheduler dictionary as for Lightning's ``configure_optimizers``, except
             that ``scheduler`` is called with the optimiser; None keeps the learning rate constant.
     """
@@ -66,6 +68,7 @@ class StockModel(L.LightningModule, ABC):
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr_scheduler: Mapping[str, Any] | None = None
     differentiable: bool = True
+    fixed_universe: bool = False
 
     def __init__(self, *, lr: NonNegativeFloat, weight_decay: NonNegativeFloat) -> None:
         super().__init__()

@@ -169,7 +169,7 @@ class FactorVAE(StockModel):
 
     def _predict_factors(self, e: Tensor) -> Gaussian:
         """Return the prior of the factors, [K] each."""
-        shape = (len(e), *self.query.shape)
+        shape = (e.shape[0], *self.query.shape)
         keys, values = self.key(e).view(shape), self.value(e).view(shape)  # [N, K, H]
         context = (self._weights(keys).unsqueeze(2) * values).sum(dim=0)  # [K, H]
         prior = self.prior(self.prior_layer(context))

@@ -99,6 +99,8 @@ class StockMixer(StockModel):
 
     symbols: list[str] | None = None
 
+    fixed_universe = True
+
     def __init__(
         self,
         *,

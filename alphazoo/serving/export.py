@@ -82,6 +82,11 @@ def export_run(run: Run, out: Path, *, kind: str = "onnx", precision: str = "flo
         check_installed()
     _check_target(out)
     loaded = load_run(run, accelerator="cpu", precision="32-true")
+    if loaded.model.fixed_universe:
+        raise InputError(
+            f"{type(loaded.model).__name__} scores the stocks of its universe only, and an "
+            "exported model takes any number of stocks: use alphazoo predict"
+        )
     known = loaded.score("valid")
     loaded.model.eval()
     with replace_folder(out) as folder:

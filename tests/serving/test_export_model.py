@@ -31,12 +31,12 @@ def trained(folder: Path, *overrides: str) -> Run:
     return Run.open(folder)
 
 
-def random_inputs(n_stocks: int, n_concepts: int) -> Inputs:
+def random_inputs(n_stocks: int, n_concepts: int, n_market: int) -> Inputs:
     random = torch.Generator().manual_seed(n_stocks)
     features = 1 + 0.1 * torch.randn(n_stocks, WINDOW, FEATURES, generator=random)
     features[torch.rand(features.shape, generator=random) < 0.01] = torch.nan
     concepts = (torch.rand(n_stocks, n_concepts, generator=random) < 0.5).float()
-    return {"features": features, "concepts": concepts, "market": torch.zeros(0)}
+    return {"features": features, "concepts": concepts, "market": torch.randn(n_market)}
 
 
 def scoring(loaded: LoadedRun) -> Scoring:
@@ -47,10 +47,12 @@ def scoring(loaded: LoadedRun) -> Scoring:
 
 
 def largest_difference(model: Scorer, module: Scoring, n_stocks: int) -> float:
-    inputs = random_inputs(n_stocks, len(model.about["concepts"]))
+    about = model.about
+    inputs = random_inputs(n_stocks, len(about["concepts"]), len(about["market"]))
     with torch.no_grad():
         expected = module(**inputs).numpy()
-    found = model(inputs["features"].numpy(), concepts=inputs["concepts"].numpy())
+    given = {name: inputs[name].numpy() for name in ("concepts", "market")}
+    found = model(inputs["features"].numpy(), **given)
     assert found.shape == (n_stocks,)
     return float(np.abs(found - expected).max())
 
@@ -78,6 +80,10 @@ def test_a_gru_scores_any_number_of_stocks(gru: Run, exported: Path) -> None:
 def test_every_model_scores_any_number_of_stocks(name: str, tmp_path: Path) -> None:
     run = trained(tmp_path / "run", *model_overrides(name, hidden_size=8, lambda_l1=0))
     module = scoring(load_run(run, accelerator="cpu"))
+    if module.model.fixed_universe:
+        with pytest.raises(InputError, match="scores the stocks of its universe only"):
+            export_run(run, tmp_path / "onnx")
+        return
     assert export_run(run, tmp_path / "onnx").difference < 1e-5
     model = Scorer(tmp_path / "onnx")
     for n_stocks in (1, 2, 17, 300, 5000):
