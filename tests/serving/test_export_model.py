@@ -201,7 +201,7 @@ def test_a_model_that_cannot_be_exported_is_told_why(tmp_path: Path) -> None:
     scaler = RobustZScore(3.0, 100)
     scaler.center, scaler.scale = torch.zeros(1, 1, FEATURES), torch.ones(1, 1, FEATURES)
     careless, sorting = (Scoring(kind(), scaler, scaler) for kind in (Careless, Sorting))  # type: ignore[arg-type]
-    inputs = random_inputs(5, 0)
+    inputs = random_inputs(5, 0, 0)
     with pytest.raises(InputError, match=r"Careless cannot be exported: .*docs/export\.md"):
         trace(careless, inputs)
     program = trace(sorting, inputs)
