@@ -97,6 +97,7 @@ class Explanation:
 
     def write(self, folder: Path) -> None:
         """Write ``explain.html``, ``figures/*.png``, ``tables/*.parquet`` and ``explain.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
         remove_files(folder, WRITTEN)
         for name, table in self.tables.items():
             write_table(table, folder / "tables" / f"{name}.parquet")
