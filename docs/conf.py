@@ -88,6 +88,7 @@ def shorten_types(app, what, name, obj, options, signature, returned):
     """Show bounded numbers and arrays by their type; the docstring says the rest in words."""
 
     def shorten(text):
+        text = text and text.replace(" = <factory>", "")  # it is no Python
         return text and ARRAY.sub(r"ndarray[\1]", BOUNDED.sub(r"\1", text))
 
     return shorten(signature), shorten(returned)

@@ -31,7 +31,7 @@ class Huber(Loss):
         self.delta = delta
 
     def compute(self, outputs: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """Return the mean of e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)."""
+        """Return the mean of e^2 / 2, or of delta (e - delta / 2) for an error e beyond delta."""
         errors = F.huber_loss(outputs, labels, reduction="none", delta=self.delta)
         return weighted_mean(errors, weights)
 

@@ -126,7 +126,7 @@ class StockModel(L.LightningModule, ABC):
 
     @property
     def shows(self) -> list[str]:
-        """What the network can show of itself: the kinds of its probes, see `inside`."""
+        """The kinds of what the network can show of itself, see `inside`."""
         return [*dict.fromkeys(probe.kind for probe in find_probes(self).values())]
 
     def inside(self, day: DayBatch, *kinds: str) -> dict[str, Shown]:

@@ -42,7 +42,7 @@ def _trading_days(first: pd.Timestamp, last: pd.Timestamp, limits: Limits) -> in
 
 
 def frozen_closes(live: Live) -> pd.DataFrame:
-    """Return the share of stocks whose close has repeated for more than `repeat_days` days."""
+    """Return the share of stocks whose close has repeated for more than ``repeat_days`` days."""
     limits, first = live.limits, max(0, live.rows.start - live.limits.repeat_days - 1)
     close = live.market.field("close")[first:].numpy()
     run = np.zeros(close.shape, dtype=np.int32)

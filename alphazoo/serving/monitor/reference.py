@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from alphazoo.runs.read import read_rows
 from alphazoo.runs.run import Run
 from alphazoo.serving.monitor.profile import Bins, Columns, Values, pooled, psi
 from alphazoo.serving.monitor.series import agreement, replaced, z_counts, z_edges
+
+Names = npt.NDArray[Any]  # of text
 
 FILE = "monitor.npz"
 WINDOW = 20  # days of a window whose PSI is compared with that of live days
@@ -55,7 +58,7 @@ class Reference:
         ic: [V], daily IC.
     """
 
-    columns: npt.NDArray[np.str_]
+    columns: Names
     edges: Values
     center: Values
     scale: Values
@@ -64,7 +67,7 @@ class Reference:
     missing: Values
     missing_high: Values
     repeats: Values
-    days: npt.NDArray[np.str_]
+    days: Names
     checksums: Values
     score_edges: Values
     score_counts: npt.NDArray[np.int64]
