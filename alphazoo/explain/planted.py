@@ -92,7 +92,9 @@ def _leaders(subject: Subject, day: DayBatch) -> Tensor:
 
 
 def _followers(subject: Subject, day: DayBatch) -> Tensor:
-    places = (~_leaders(subject, day)).nonzero().flatten()
+    """Return the places of stocks that others precede; of any stocks if no lead-lag is planted."""
+    follows = ~_leaders(subject, day)
+    places = (follows if follows.any() else ~follows).nonzero().flatten()
     return places[torch.linspace(0, len(places) - 1, STOCKS).long()]
 
 
