@@ -9,12 +9,11 @@ from omegaconf import DictConfig
 from alphazoo.data.days import DayBatch
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
-from alphazoo.market.periods import parse_bound
 from alphazoo.models.base import StockModel
 from alphazoo.models.probe import KINDS, find_probes
 from alphazoo.runs.run import Run
 from alphazoo.serving.load import load_run
-from alphazoo.serving.predict import warn_of_changed_data
+from alphazoo.serving.predict import check_days, find_day, warn_of_changed_data
 
 DAYS = 60  # days that are looked at by default, the last of the test days
 SECTORS, ATTRIBUTION = "sectors", "attribution"
@@ -90,12 +89,7 @@ def open_subject(
     Raises:
         InputError: The run is an ensemble or has no checkpoint, or there is no such day.
     """
-    if date and (first or last):
-        raise InputError(
-            f"expected either date or from and to, got date={date}, from={first}, to={last}"
-        )
-    for name, day in {"date": date, "from": first, "to": last}.items():
-        parse_bound(day, "left", name)
+    check_days(date, first, last)
     if "ensemble" in run.config:
         folders = ", ".join(map(str, run.config.ensemble.runs))
         raise InputError(f"{run.folder} is an ensemble: explain one of its runs, {folders}")
@@ -115,10 +109,7 @@ def _choose_rows(
 ) -> Sequence[int]:
     if not (date or first or last):
         return data.segments["test"][-DAYS:]
-    rows = data.market.rows(date or first, date or last)
-    if date and len(rows) != 1:
-        raise InputError(f"date must be one day, YYYY-MM-DD, got {date}")
-    return rows
+    return [find_day(data.market, date)] if date else data.market.rows(first, last)
 
 
 def choose_kinds(subject: Subject, wanted: Sequence[str] | None) -> list[str]:

@@ -47,6 +47,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return dict(checkpoint)
 
 
+def stated_digest(checkpoint: Mapping[str, Any]) -> str:
+    """Return the digest that a checkpoint states, by which scores and exports name it.
+
+    It is computed for a checkpoint that states none.
+    """
+    return str(checkpoint[ABOUT].get(DIGEST) or content_digest(checkpoint))
+
+
 def content_digest(checkpoint: Mapping[str, Any]) -> str:
     """Return a digest of all values of a checkpoint but the digest itself."""
     digest = hashlib.blake2b(digest_size=16)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import check_choice
+from alphazoo.losses.base import weighted_mean
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
@@ -138,7 +139,7 @@ class FactorVAE(StockModel):
         returns = self._decode(e, posterior)
         z = (labels - returns.mean) / returns.deviation
         nll = returns.deviation.log() + (z.square() + math.log(2 * math.pi)) / 2
-        fit = nll.where(known, 0.0).sum() / known.sum().clamp(min=1)
+        fit = weighted_mean(nll, known.to(nll.dtype))
         divergence = posterior.divergence(self._predict_factors(e))
         return (fit + self.gamma * divergence) * known.any()
 

@@ -13,7 +13,7 @@ from alphazoo.allocator import KeepFreedMemory
 from alphazoo.config import instantiate
 from alphazoo.data.module import MarketDataModule
 from alphazoo.models.base import StockModel
-from alphazoo.models.checkpoint import ABOUT, DIGEST, content_digest, read_checkpoint
+from alphazoo.models.checkpoint import read_checkpoint, stated_digest
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
 from alphazoo.training.fit import score_table
@@ -44,7 +44,7 @@ class LoadedRun:
     @property
     def digest(self) -> str:
         """Digest of the checkpoint, which identifies the model."""
-        return str(self.content[ABOUT].get(DIGEST) or content_digest(self.content))
+        return stated_digest(self.content)
 
     def score(self, split: str) -> pd.DataFrame:
         """Score the days of a split, see `alphazoo.training.fit.score_table`."""

@@ -75,12 +75,7 @@ def identify(
     Returns:
         The columns of `alphazoo.serving.score_file.COLUMNS`, sorted by date and symbol.
     """
-    if date and (first or last):
-        raise InputError(
-            f"expected either date or from and to, got date={date}, from={first}, to={last}"
-        )
-    for name, day in {"date": None if date == LATEST else date, "from": first, "to": last}.items():
-        parse_bound(day, "left", name)
+    check_days(date, first, last, words=[LATEST])
     version = version or run.folder.resolve().name
     if "ensemble" in run.config:
         return _average(run, date=date, first=first, last=last, version=version)
@@ -92,7 +87,7 @@ def identify(
     elif (date or LATEST) == LATEST:
         rows = [newest_day(market)]
     else:
-        rows = [_row(market, str(date))]
+        rows = [find_day(market, str(date))]
     data.predict_days(rows)
     seen, start = last_day_seen(loaded.content), f"{market.dates[rows[0]]:%Y-%m-%d}"
     if seen is not None and start <= seen:
@@ -169,8 +164,34 @@ def newest_day(market: Market) -> int:
     return row
 
 
-def _row(market: Market, date: str) -> int:
-    parse_bound(date, "left", "date")
+def check_days(
+    date: str | None, first: str | None, last: str | None, *, words: Sequence[str] = ()
+) -> None:
+    """Check the settings ``date``, ``from`` and ``to`` of a command before anything is read.
+
+    Args:
+        date: One day, or one of ``words``.
+        first: The first of several days.
+        last: The last of several days.
+        words: What else ``date`` may be.
+
+    Raises:
+        InputError: A day is given in both ways, or is none.
+    """
+    if date and (first or last):
+        raise InputError(
+            f"expected either date or from and to, got date={date}, from={first}, to={last}"
+        )
+    for name, day in {"date": None if date in words else date, "from": first, "to": last}.items():
+        parse_bound(day, "left", name)
+
+
+def find_day(market: Market, date: str) -> int:
+    """Return the calendar row of a day.
+
+    Raises:
+        InputError: It is a month or a year, or no day of the calendar.
+    """
     rows = market.rows(date, date)
     if len(rows) != 1:
         raise InputError(f"date must be one day, YYYY-MM-DD, got {date}")

@@ -13,7 +13,7 @@ from alphazoo.data.scores import locate_rows
 from alphazoo.errors import InputError, shorten
 from alphazoo.market.market import Market
 from alphazoo.metrics import Panel
-from alphazoo.models.checkpoint import ABOUT, DIGEST, content_digest, read_checkpoint
+from alphazoo.models.checkpoint import read_checkpoint, stated_digest
 from alphazoo.runs.run import Run
 from alphazoo.serving.monitor.limits import Limits
 from alphazoo.serving.monitor.profile import Columns, Profile
@@ -131,5 +131,4 @@ def choose_version(
 
 def checkpoint_digest(run: Run) -> str:
     """Return the digest of a run's checkpoint, by which scores name it."""
-    checkpoint = read_checkpoint(run.last_window.checkpoint)
-    return str(checkpoint[ABOUT].get(DIGEST) or content_digest(checkpoint))
+    return stated_digest(read_checkpoint(run.last_window.checkpoint))
