@@ -15,8 +15,9 @@ from alphazoo.commands.arguments import (
     take_config_dir,
     truth,
 )
-from alphazoo.commands.output import log_to_file, silence_libraries
+from alphazoo.commands.output import log_to_file
 from alphazoo.errors import InputError, quoted
+from alphazoo.training.quiet import silence_libraries
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 

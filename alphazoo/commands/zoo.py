@@ -1,8 +1,8 @@
 """alphazoo models and import-qlib: list the models, and import files of Qlib."""
 
 from alphazoo.commands.arguments import split_arguments
-from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 
 def models(arguments: list[str]) -> None:
