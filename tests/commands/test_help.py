@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from alphazoo.commands.catalog import COMMANDS, STATUS
 from alphazoo.commands.yaml_keys import read_keys
 from alphazoo.config import _keys, compose
+from alphazoo.explain.subject import WHAT
 
 ROOT = Path(__file__).parents[2]
 SPECIAL = ("_target_", "_partial_", "_recursive_")
@@ -79,6 +80,11 @@ def test_the_group_data_lists_its_commands(alphazoo: Alphazoo) -> None:
 
 def test_the_version_is_printed(alphazoo: Alphazoo) -> None:
     assert re.fullmatch(r"alphazoo \d+\.\d+\.\d+\S*\n", alphazoo("--version").out)
+
+
+def test_the_help_of_explain_names_all_that_can_be_shown() -> None:
+    said = COMMANDS["explain"].own["what=A,B"].partition(";")[0]
+    assert said.split(", ") == [*WHAT]
 
 
 def test_the_exit_statuses_of_help_and_page_are_the_same() -> None:
