@@ -1,1 +1,1 @@
-"""Notebooks, run by `pytest notebooks`; a package, so that its conftest.py has a name of its own."""
+"""Notebooks that the tests run; a package, so that its conftest.py has a name of its own."""
