@@ -12,7 +12,8 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
 EVERY = 0.2  # seconds between two updates
-SHOWN = ("train/loss", "val/ic", "val/rank_ic")
+LOSS = ("train/loss",)  # known when the epoch has ended, after its validation
+SHOWN = ("val/ic", "val/rank_ic")
 
 _lines: dict[int, Any] = {}  # display handle of a cell by its execution count; only of the last
 
@@ -28,9 +29,12 @@ def in_notebook() -> bool:
 
 
 def show_progress(trainer: L.Trainer) -> None:
-    """Replace the progress bar of a trainer, if it has one, by a `ProgressLine` in a notebook."""
+    """Replace the progress bar of a trainer, if it has one, by a `ProgressLine`.
+
+    On a terminal it keeps its bar; a file or a pipe would hold hundreds of states of it.
+    """
     bar = trainer.progress_bar_callback
-    if bar is not None and in_notebook():
+    if bar is not None and (in_notebook() or not sys.stderr.isatty()):
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # by a connector
         callbacks[callbacks.index(bar)] = ProgressLine()
 
@@ -38,7 +42,7 @@ def show_progress(trainer: L.Trainer) -> None:
 class ProgressLine(ProgressBar):
     """A Lightning progress bar of one line: epoch, share of its days, and the last metrics.
 
-    `alphazoo.training.fit.fit` uses it in notebooks. A trainer of your own gets it by
+    Runs use it in notebooks, and where standard error is no terminal. A trainer of your own gets it by
     ``L.Trainer(callbacks=[ProgressLine()])``.
     """
 
@@ -83,15 +87,16 @@ class ProgressLine(ProgressBar):
         super().on_train_end(trainer, pl_module)
         epochs = f"{trainer.current_epoch} epoch{'s'[: trainer.current_epoch != 1]}"
         seconds = time.monotonic() - self._start
-        self._say(f"{epochs} in {seconds:.0f} s{self._metrics()}", lasting=True)
+        self._say(f"{epochs} in {seconds:.0f} s{self._metrics(*LOSS)}", lasting=True)
 
     def _of(self) -> str:
         most = self.trainer.max_epochs
         return f" of {most}" if most and most > 0 else ""
 
-    def _metrics(self) -> str:
+    def _metrics(self, *more: str) -> str:
         known = self.trainer.callback_metrics
-        return "".join(f", {name} {float(known[name]):.4f}" for name in SHOWN if name in known)
+        names = [name for name in (*more, *SHOWN) if name in known]
+        return "".join(f", {name} {float(known[name]):.4f}" for name in names)
 
     def _say(self, text: str, *, lasting: bool = False) -> None:
         """Show a line; where lines cannot be replaced, only those that are to stay."""
