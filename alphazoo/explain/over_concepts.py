@@ -46,6 +46,14 @@ def show_concepts(tables: Mapping[str, pd.DataFrame], sectors: "pd.Series[str]",
                 "they are built: their mean weight over equal shares. Their meaning is that of "
                 "their members.",
             )
+        elif "concept" in table:
+            part.add(
+                name,
+                draw(_strengths, table),
+                "Strength of the relation between two stocks that share a concept, for those "
+                f"concepts with the largest strengths of {len(table)}. It enters the attention "
+                "beside the states of the stocks, so a strong relation need not be read most.",
+            )
     return part
 
 
@@ -112,6 +120,15 @@ def _hidden(axes: Axes, received: "pd.Series[float]") -> None:
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.tick_params(axis="y", labelsize=7)
     axes.set(xlabel="mean weight, over equal shares", ylabel="stock of the concept")
+
+
+def _strengths(axes: Axes, table: pd.DataFrame) -> None:
+    axes.set_title("Strength of relations")
+    top = table.loc[table["weight"].abs().nlargest(MOST).index[::-1]]
+    axes.barh(top["concept"].astype(str), top["weight"], color=FIRST, alpha=0.75)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set(xlabel="strength", ylabel="concept")
 
 
 def _days(axes: Axes, table: pd.DataFrame) -> None:
