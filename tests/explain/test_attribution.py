@@ -96,7 +96,8 @@ def test_gats_attributes_to_the_stock_that_an_input_belongs_to(make_day: MakeDay
 def test_who_looks_at_others_is_found(run: Run) -> None:
     """The attributes of the table of the zoo; IGMTF compares the mean of the day."""
     graphs = ("gats", "hist", "rsr")
-    expected = run.name in (*graphs, "master", "stockmixer", "factorvae", "itransformer")
+    transformers = ("master", "itransformer", "dtml")
+    expected = run.name in (*graphs, *transformers, "stockmixer", "factorvae")
     if run.name != "igmtf":
         assert looks_at_others(run.model, run.day) == expected
 
