@@ -12,8 +12,8 @@ usage: alphazoo explain run=FOLDER [KEY=VALUE ...]
 
   run=FOLDER           the run
   date=DAY             the only day; or from=DAY to=DAY; by default the last 60 test days
-  what=A,B             attention, sectors, concepts, neighbours, time, frequencies, weights,
-                       attribution; by default all that the model can show
+  what=A,B             attention, sectors, concepts, neighbours, predictors, time, frequencies,
+                       weights, attribution; by default all that the model can show
   symbols=A,B          stocks whose scores are attributed to inputs; by default the two with the
                        highest and the two with the lowest scores
   checks=true          check how far the pictures can be trusted; takes minutes

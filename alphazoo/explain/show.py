@@ -13,6 +13,7 @@ from alphazoo.explain.checks import check
 from alphazoo.explain.explanation import Explanation, Part
 from alphazoo.explain.over_concepts import show_concepts, show_neighbours
 from alphazoo.explain.over_inputs import show_inputs
+from alphazoo.explain.over_predictors import show_predictors
 from alphazoo.explain.over_stocks import show_stocks
 from alphazoo.explain.over_time import show_frequencies, show_time, show_weights
 from alphazoo.explain.sectors import sectors_of
@@ -129,6 +130,8 @@ def show_parts(
             parts[0].tables |= tables
         elif kind == "time":
             parts.append(show_time(tables, pd.Series(scores.numpy(), symbols), text))
+        elif kind == "predictors":
+            parts.append(show_predictors(subject, tables["routes"], stocks, text))
         elif kind == "frequencies":
             parts.append(show_frequencies(tables["spectrum"], text))
         elif kind == "weights":

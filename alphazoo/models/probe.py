@@ -26,9 +26,9 @@ from torch import Tensor, nn
 # window, oldest first (T), a concept (C), a feature (F). The others only number what they hold.
 AXES = (
     *("stock", "other", "step", "concept", "feature"),
-    *("head", "query", "neighbour", "day", "frequency"),
+    *("head", "query", "neighbour", "day", "frequency", "predictor"),
 )
-KINDS = ("attention", "concepts", "neighbours", "time", "frequencies", "weights")
+KINDS = ("attention", "concepts", "neighbours", "predictors", "time", "frequencies", "weights")
 
 
 class Shown(NamedTuple):
