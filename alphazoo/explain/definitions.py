@@ -55,6 +55,27 @@ NEIGHBOURS = {
     "neighbour": "Rank of the neighbour, from 0, the most similar.",
     "other_date": "Training day that the neighbour is from.",
 }
+GATE = {
+    "weight (gate)": "Share of a feature in the weights that the state of the market gives; over "
+    "the features they sum to 1. The model multiplies the features by their weight, times their "
+    "number.",
+}
+TERMS = {
+    "term": "One of the numbers whose sum is the score, up to a constant that is the same for all "
+    "stocks.",
+    "value (terms)": "The term of a stock, in units of the score.",
+    "share": "Covariance of a term with the score over the variance of the score, over the stocks "
+    "of the last day; over the terms, shares sum to 1.",
+}
+FACTORS = {
+    "factor": "Number of a factor, from 0; order and sign are arbitrary.",
+    "factor_means": "Mean of the forecast of a factor.",
+    "factor_deviations": "Standard deviation of the forecast of a factor.",
+    "exposures": "Change of a stock's score per unit of a factor.",
+    "deviations": "Standard deviation of the forecast of a stock's label: that of its own term, "
+    "and those of the factors times its exposures.",
+    "factor_attention": "Weight of a stock in the state that a factor is forecast from.",
+}
 ATTRIBUTION = {
     "value": "Part of a score that comes from an input, in units of the score. Integrated "
     "gradients add up to the score minus that of the day's mean features, SHAP values to the score "

@@ -8,20 +8,19 @@ from matplotlib.ticker import MaxNLocator
 from alphazoo.evaluation.drawing import FIRST, INK, SECOND, THIRD, draw
 from alphazoo.evaluation.report import Table
 from alphazoo.explain import definitions
-from alphazoo.explain.explanation import Part
+from alphazoo.explain.explanation import Part, Seen
 from alphazoo.explain.subject import Subject
 
 NAME = "routes"  # of the probe
 
 
-def show_predictors(subject: Subject, table: pd.DataFrame, stocks: list[int], day: str) -> Part:
+def show_predictors(subject: Subject, table: pd.DataFrame, seen: Seen) -> Part:
     """Show the predictors of the stocks of the last day, and how many each one has on all days.
 
     Args:
         subject: The model and its data.
         table: Columns ``symbol``, ``predictor`` and ``weight``, the probability of a predictor.
-        stocks: Places of the chosen stocks in the day.
-        day: The date.
+        seen: The last day.
     """
     part = Part("Predictors", {NAME: table}, definitions=dict(definitions.PREDICTORS))
     wide = table.pivot(index="symbol", columns="predictor", values="weight")
@@ -38,11 +37,13 @@ def show_predictors(subject: Subject, table: pd.DataFrame, stocks: list[int], da
     part.add(
         "routes",
         draw(_probabilities, wide),
-        f"Probability that the router gives each predictor on {day}: the mean over stocks, and the "
-        "range from the 10th to the 90th percentile. A stock is scored by the most probable one.",
+        f"Probability that the router gives each predictor on {seen.date}: the mean over stocks, "
+        "and the range from the 10th to the 90th percentile. A stock is scored by the most "
+        "probable one.",
     )
     rows = [
-        [wide.index[n], str(chosen.iloc[n]), *(f"{p:.2f}" for p in wide.iloc[n])] for n in stocks
+        [symbol, str(chosen[symbol]), *(f"{p:.2f}" for p in wide.loc[symbol])]
+        for symbol in seen.chosen
     ]
     part.page.append(Table(rows, ["stock", "scored by", *(f"predictor {k}" for k in wide)]))
     return part

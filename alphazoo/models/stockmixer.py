@@ -14,6 +14,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, shorten
 from alphazoo.models.base import StockModel
 from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 
 class CausalMix(nn.Module):
@@ -133,6 +134,7 @@ class StockMixer(StockModel):
         steps = 2 * window + window // 2
         self.head = Head(steps)
         self.market_head = Head(steps)
+        self.terms = Probe("terms", "stock", "term", terms=("own days", "market"))
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly."""
@@ -141,7 +143,10 @@ class StockMixer(StockModel):
         y = self.reduce(torch.cat([x, self.mix(x), self.pair_mix(pairs)], dim=1)).squeeze(2)
         universe = y.new_zeros(self.n_stocks, y.shape[1]).index_copy(0, day.stocks, y)
         z = self.market(universe.T).T[day.stocks]  # [N, steps]
-        scores: Tensor = self.head(y) + self.market_head(z)
+        own, market = self.head(y), self.market_head(z)
+        if self.terms.observed:
+            self.terms(torch.cat([own, market], dim=1))
+        scores: Tensor = own + market
         return scores.squeeze(-1)
 
     def setup(self, stage: str) -> None:
