@@ -42,8 +42,8 @@ def show_progress(trainer: L.Trainer) -> None:
 class ProgressLine(ProgressBar):
     """A Lightning progress bar of one line: epoch, share of its days, and the last metrics.
 
-    Runs use it in notebooks, and where standard error is no terminal. A trainer of your own gets it by
-    ``L.Trainer(callbacks=[ProgressLine()])``.
+    Runs use it in notebooks, and where standard error is no terminal. A trainer of your own gets it
+    by ``L.Trainer(callbacks=[ProgressLine()])``.
     """
 
     def __init__(self) -> None:
