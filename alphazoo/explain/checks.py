@@ -141,8 +141,9 @@ def _shares(subject: Subject) -> dict[str, Tensor]:
     found = {}
     for name, part in shown.items():
         if probes[name].shares:
-            first = part.axes.index("stock")
-            values = part.tensor.movedim(first, 0)
+            values = part.tensor[None]  # one row, unless there is one for each stock
+            if "stock" in part.axes:
+                values = part.tensor.movedim(part.axes.index("stock"), 0)
             found[name] = values.flatten(1, -2).mean(dim=1) if values.ndim > 2 else values
     return found
 

@@ -39,6 +39,13 @@ TIME = {
 FREQUENCIES = {
     "frequency": "Number k of the frequency, 2 pi k / K per day: a period of K / k trading days.",
 }
+PREDICTORS = {
+    "predictor": "Number of a predictor of the model, from 0; the order means nothing.",
+    "weight (routes)": "Probability that the router gives the predictor for the stock.",
+    "share (routed)": "Share of the stocks of the day that are scored by the predictor.",
+    "largest_share": "Largest share of a predictor, mean over days; 1 if all stocks of a day "
+    "always have the same predictor.",
+}
 CONCEPTS = {
     "concept": "Predefined concept of the data, such as a sector.",
     "other": "Another stock: one that is attended to, a member of a concept, or the stock around "
@@ -47,6 +54,27 @@ CONCEPTS = {
 NEIGHBOURS = {
     "neighbour": "Rank of the neighbour, from 0, the most similar.",
     "other_date": "Training day that the neighbour is from.",
+}
+GATE = {
+    "weight (gate)": "Share of a feature in the weights that the state of the market gives; over "
+    "the features they sum to 1. The model multiplies the features by their weight, times their "
+    "number.",
+}
+TERMS = {
+    "term": "One of the numbers whose sum is the score, up to a constant that is the same for all "
+    "stocks.",
+    "value (terms)": "The term of a stock, in units of the score.",
+    "share": "Covariance of a term with the score over the variance of the score, over the stocks "
+    "of the last day; over the terms, shares sum to 1.",
+}
+FACTORS = {
+    "factor": "Number of a factor, from 0; order and sign are arbitrary.",
+    "factor_means": "Mean of the forecast of a factor.",
+    "factor_deviations": "Standard deviation of the forecast of a factor.",
+    "exposures": "Change of a stock's score per unit of a factor.",
+    "deviations": "Standard deviation of the forecast of a stock's label: that of its own term, "
+    "and those of the factors times its exposures.",
+    "factor_attention": "Weight of a stock in the state that a factor is forecast from.",
 }
 ATTRIBUTION = {
     "value": "Part of a score that comes from an input, in units of the score. Integrated "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -47,6 +47,22 @@ class Part:
         """Add a figure with its caption."""
         self.figures[name] = figure
         self.captions[name] = caption
+
+
+class Seen(NamedTuple):
+    """The day that is shown in full.
+
+    Attributes:
+        date: Its date, as text.
+        scores: [N], by symbol.
+        sectors: [N], names, by symbol.
+        chosen: Symbols of the chosen stocks.
+    """
+
+    date: str
+    scores: "pd.Series[float]"
+    sectors: "pd.Series[str]"
+    chosen: Sequence[str]
 
 
 @dataclass(frozen=True)

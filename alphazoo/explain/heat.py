@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
@@ -71,6 +72,20 @@ def name_cells(axes: Axes, names: Sequence[str], *, rows: bool, width: int = 22)
         axes.set_yticks(places, texts, fontsize=7)
     else:
         axes.set_xticks(places, texts, fontsize=7, rotation=90)
+
+
+def name_steps(axes: Axes, steps: Array, columns: int) -> None:
+    """Label the columns of a heat map with some of the steps that they show, of all [steps]."""
+    count = min(len(steps), 7)
+    chosen = np.unique(np.linspace(0, len(steps) - 1, count).astype(int))
+    axes.set_xticks(chosen * columns / len(steps), [str(steps[place]) for place in chosen])
+
+
+def name_days(axes: Axes, dates: pd.DatetimeIndex, columns: int) -> None:
+    """Label the columns of a heat map with five of the days that they show."""
+    places = np.unique(np.linspace(0, len(dates) - 1, 5).astype(int))
+    texts = [f"{dates[place]:%Y-%m-%d}" for place in places]
+    axes.set_xticks(places * columns / len(dates), texts, fontsize=7)
 
 
 def shorten_name(name: str, width: int = 22) -> str:

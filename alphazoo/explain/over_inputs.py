@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from alphazoo.data.days import DayBatch
-from alphazoo.evaluation.drawing import FIRST, SECOND, draw
+from alphazoo.evaluation.drawing import draw
 from alphazoo.evaluation.report import Table
 from alphazoo.explain import definitions
 from alphazoo.explain.attribution import GRADIENTS, PERMUTATION, Attributions, attribute
+from alphazoo.explain.bars import plot_bars
 from alphazoo.explain.explanation import Part
-from alphazoo.explain.heat import heat, name_cells, shrink
-from alphazoo.explain.over_time import name_steps
+from alphazoo.explain.heat import heat, name_cells, name_steps, shrink
 from alphazoo.explain.subject import Subject
 
 DAYS = 3  # days of the mean, spread evenly
@@ -141,19 +141,30 @@ def _show_others(part: Part, subject: Subject, day: DayBatch, found: Attribution
     )
     part.add(
         "other_stocks",
-        draw(_others, found, symbols),
+        draw(
+            plot_bars,
+            pd.Series(_without_itself(found, -1).numpy(), symbols),
+            "Attribution to other stocks",
+            ("attribution, in units of the score", "stock of the inputs"),
+        ),
         f"Attribution of the score of {symbols[int(found.stocks[-1])]} on "
         f"{subject.date(int(day.date)):%Y-%m-%d} to the inputs of other stocks, the largest ones. "
         "A stock that moves the score need not move the price.",
     )
     rows = []
     for row, place in enumerate(found.stocks.tolist()):
-        values = found.others[row].clone().nan_to_num()
-        values[place] = 0
+        values = _without_itself(found, row)
         top = values.abs().topk(min(5, len(values))).indices.tolist()
         cells = [f"{symbols[other]} ({float(values[other]):+.2g})" for other in top]
         rows.append([symbols[place], *cells, *[""] * (5 - len(cells))])
     part.page.append(Table(rows, ["stock", *(f"other stock {n}" for n in range(1, 6))]))
+
+
+def _without_itself(found: Attributions, row: int) -> Tensor:
+    """Return the attributions [N] to other stocks; those to the stock itself are larger by far."""
+    values = found.others[row].nan_to_num()
+    values[found.stocks[row]] = 0
+    return values
 
 
 def share_of_others(found: Attributions) -> float:
@@ -168,27 +179,14 @@ def share_of_others(found: Attributions) -> float:
 
 
 def _inputs(axes: Axes, wide: pd.DataFrame) -> None:
-    axes.set_title("Attribution to inputs")
+    title = "Attribution to inputs"
     if wide.shape[1] == 1:
-        top = wide.iloc[:, 0].nlargest(20)[::-1]
-        axes.barh([*map(str, top.index)], top, color=FIRST, alpha=0.75)
-        axes.tick_params(axis="y", labelsize=7)
-        axes.set(xlabel="mean absolute attribution, in units of the score", ylabel="feature")
+        labels = ("mean absolute attribution, in units of the score", "feature")
+        plot_bars(axes, wide.iloc[:, 0], title, labels)
         return
+    axes.set_title(title)
     values = shrink(wide.to_numpy())
     heat(axes, values, unit="units of the score")
     name_cells(axes, [*map(str, wide.index)], rows=True)
     name_steps(axes, wide.columns.to_numpy(), values.shape[1])
     axes.set(xlabel="trading days from the scored day", ylabel="feature")
-
-
-def _others(axes: Axes, found: Attributions, symbols: list[str]) -> None:
-    axes.set_title("Attribution to other stocks")
-    values = found.others[-1].nan_to_num()
-    values[found.stocks[-1]] = 0  # to its own inputs, which is larger by far
-    top = values.abs().topk(min(20, len(values))).indices.flip(0).tolist()
-    sizes = [float(values[place]) for place in top]
-    colors = [FIRST if size > 0 else SECOND for size in sizes]
-    axes.barh([symbols[place] for place in top], sizes, color=colors, alpha=0.75)
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set(xlabel="attribution, in units of the score", ylabel="stock of the inputs")

@@ -10,6 +10,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.evaluation.drawing import draw
 from alphazoo.evaluation.report import number, percent, text_table
 from alphazoo.explain import definitions
+from alphazoo.explain.bars import plot_bars
 from alphazoo.explain.explanation import Part
 from alphazoo.explain.heat import shrink
 from alphazoo.explain.sectors import (
@@ -26,7 +27,6 @@ from alphazoo.explain.sectors import (
 from alphazoo.explain.stock_figures import (
     plot_contagion,
     plot_matrix,
-    plot_received,
     plot_rotation,
     plot_sector_lift,
 )
@@ -141,7 +141,13 @@ def _show_matrix(part: Part, subject: Subject, found: _Days, sectors: bool) -> N
     )
     part.add(
         "received",
-        draw(plot_received, table),
+        draw(
+            plot_bars,
+            table.set_index("symbol")["received"],
+            "Stocks that are attended to most",
+            ("mean weight, over equal shares", "stock"),
+            1.0,
+        ),
         f"Which stocks the others attend to on {date:%Y-%m-%d}: the mean of their weights, over "
         "equal shares. It does not say whether attention to them improves the scores.",
     )

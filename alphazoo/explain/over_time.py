@@ -2,74 +2,74 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from alphazoo.evaluation.drawing import FIRST, INK, SECOND, THIRD, draw
 from alphazoo.explain import definitions
-from alphazoo.explain.explanation import Part
-from alphazoo.explain.heat import heat, name_cells, shrink
+from alphazoo.explain.bars import plot_bars
+from alphazoo.explain.explanation import Part, Seen
+from alphazoo.explain.heat import heat, name_cells, name_steps, shrink
 
 LINES = 4  # curves of a figure
-MOST = 20  # bars of a figure
 ROWS = 60  # rows of a heat map of stocks
 
 
-def show_time(tables: Mapping[str, pd.DataFrame], scores: "pd.Series[float]", day: str) -> Part:
+def show_time(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     """Show attention over the days of the window.
 
     Args:
         tables: Tables with the columns ``symbol, step, weight``, and ``layer`` or ``head``.
-        scores: Scores by symbol.
-        day: The date.
+        seen: The day.
     """
     part = Part("Attention over time", dict(tables), definitions=dict(definitions.TIME))
     for name, table in tables.items():
         mean = table.groupby(["symbol", "step"], observed=True)["weight"].mean().unstack()
-        mean = mean.loc[scores.sort_values(ascending=False).index.intersection(mean.index)]
+        mean = mean.loc[seen.scores.sort_values(ascending=False).index.intersection(mean.index)]
         steps = mean.columns.to_numpy(dtype=float)
         part.metrics[f"{name}/mean_step"] = float(mean.mean().to_numpy() @ steps)
         part.add(
             name,
             draw(_stock_steps, mean),
-            f"Weight of each day of the window for the stocks of {day}, highest score on top; mean "
-            "over layers, heads and the days that attend. A large weight does not say that the "
-            "score depends on the day, because the state of a day may hold the days before it.",
+            f"Weight of each day of the window for the stocks of {seen.date}, highest score on "
+            "top; mean over layers, heads and the days that attend. A large weight does not say "
+            "that the score depends on the day, because the state of a day may hold the days "
+            "before it.",
         )
         part.add(
             f"{name}_by_head",
             draw(_curves, table),
-            f"The same weights by layer and head, mean over the stocks of {day}; the grey line is "
-            "equal shares.",
+            f"The same weights by layer and head, mean over the stocks of {seen.date}; the grey "
+            "line is equal shares.",
         )
     return part
 
 
-def show_frequencies(table: pd.DataFrame, day: str) -> Part:
+def show_frequencies(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     """Show the power of the frequencies of a state frequency memory.
 
     Args:
-        table: Columns ``symbol, frequency, weight``.
-        day: The date.
+        tables: A table ``spectrum`` with the columns ``symbol, frequency, weight``.
+        seen: The day.
     """
-    part = Part("Frequencies", {"spectrum": table}, definitions=dict(definitions.FREQUENCIES))
+    part = Part("Frequencies", dict(tables), definitions=dict(definitions.FREQUENCIES))
     part.add(
         "spectrum",
-        draw(_spectrum, table),
-        f"Power of the last memory at each frequency on {day}, mean over hidden units, as a share "
-        "of each stock's power; the bars are means over stocks, the lines the range from the 10th "
-        "to the 90th percentile. The model may still give a strong frequency no weight.",
+        draw(_spectrum, tables["spectrum"]),
+        f"Power of the last memory at each frequency on {seen.date}, mean over hidden units, as a "
+        "share of each stock's power; the bars are means over stocks, the lines the range from the "
+        "10th to the 90th percentile. The model may still give a strong frequency no weight.",
     )
     return part
 
 
-def show_weights(tables: Mapping[str, pd.DataFrame]) -> Part:
+def show_weights(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     """Show numbers that do not depend on the day: weights of inputs, gains, or paths.
 
     Args:
         tables: Tables with the columns ``step``, ``feature`` or both, and ``weight``.
+        seen: The day.
     """
     part = Part("Weights", dict(tables), definitions=dict(definitions.TIME))
     texts = {
@@ -86,9 +86,9 @@ def show_weights(tables: Mapping[str, pd.DataFrame]) -> Part:
         part.add(name, figure, texts.get(name, "Weights that the model gives."))
     paths = tables.get("paths")
     if paths is not None:
-        seen = int((paths["weight"] > 0).sum())
-        part.metrics["receptive_field"] = seen
-        part.notes.append(f"The network sees {seen} of the {len(paths)} days of the window.")
+        reached = int((paths["weight"] > 0).sum())
+        part.metrics["receptive_field"] = reached
+        part.notes.append(f"The network sees {reached} of the {len(paths)} days of the window.")
     return part
 
 
@@ -100,13 +100,6 @@ def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
     name_steps(axes, mean.columns.to_numpy(), values.shape[1])
     axes.set(xlabel="trading days from the scored day", ylabel="stocks, highest score on top")
     axes.set_yticks([])
-
-
-def name_steps(axes: Axes, steps: np.ndarray, columns: int) -> None:
-    """Label the columns of a heat map with steps."""
-    count = min(len(steps), 7)
-    chosen = np.unique(np.linspace(0, len(steps) - 1, count).astype(int))
-    axes.set_xticks(chosen * columns / len(steps), [str(steps[place]) for place in chosen])
 
 
 def _curves(axes: Axes, table: pd.DataFrame) -> None:
@@ -148,11 +141,8 @@ def _input_weights(axes: Axes, table: pd.DataFrame) -> None:
 
 def _bars(axes: Axes, table: pd.DataFrame) -> None:
     if "feature" in table:
-        axes.set_title("Weight of inputs")
-        top = table.loc[table["weight"].abs().nlargest(MOST).index[::-1]]
-        axes.barh(top["feature"].astype(str), top["weight"], color=FIRST, alpha=0.75)
-        axes.tick_params(axis="y", labelsize=7)
-        axes.set(xlabel="weight", ylabel="feature")
+        weights = table.set_index("feature")["weight"]
+        plot_bars(axes, weights, "Weight of inputs", ("weight", "feature"))
     else:
         axes.set_title("Days of the window that are seen")
         axes.bar(table["step"], table["weight"], color=FIRST, alpha=0.75)

@@ -1,6 +1,6 @@
 """Explain a run: what its model looks at, as tables, figures and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +10,13 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.explain.attribution import Attributions
 from alphazoo.explain.checks import check
-from alphazoo.explain.explanation import Explanation, Part
+from alphazoo.explain.explanation import Explanation, Part, Seen
+from alphazoo.explain.gate import show_gate
 from alphazoo.explain.over_concepts import show_concepts, show_neighbours
 from alphazoo.explain.over_inputs import show_inputs
+from alphazoo.explain.over_predictors import show_predictors
 from alphazoo.explain.over_stocks import show_stocks
+from alphazoo.explain.over_terms import show_factors, show_terms
 from alphazoo.explain.over_time import show_frequencies, show_time, show_weights
 from alphazoo.explain.sectors import sectors_of
 from alphazoo.explain.subject import (
@@ -28,6 +31,15 @@ from alphazoo.explain.tables import day_tables
 from alphazoo.models.probe import KINDS
 from alphazoo.runs.run import Run
 
+SHOW: dict[str, Callable[[Mapping[str, pd.DataFrame], Seen], Part]] = {
+    "concepts": show_concepts,
+    "neighbours": show_neighbours,
+    "time": show_time,
+    "frequencies": show_frequencies,
+    "weights": show_weights,
+    "factors": show_factors,
+    "terms": show_terms,
+}
 ENDS = 2  # stocks with the highest and the lowest scores that are chosen by default, each
 
 
@@ -118,27 +130,28 @@ def show_parts(
         stocks: Places of the chosen stocks in the day.
     """
     shown = subject.model.inside(day, *[kind for kind in kinds if kind in KINDS] or ["none"])
-    text, symbols = f"{subject.date(int(day.date)):%Y-%m-%d}", subject.symbols(day)
+    symbols, groups = subject.symbols(day), sectors_of(day, subject.concepts)
+    sectors = pd.Series([groups.names[code] for code in groups.codes.tolist()], symbols)
+    seen = Seen(
+        f"{subject.date(int(day.date)):%Y-%m-%d}",
+        pd.Series(scores.numpy(), symbols),
+        sectors,
+        [symbols[place] for place in stocks],
+    )
     parts = []
     if SECTORS in kinds or "attention" in kinds:
         parts.append(show_stocks(subject, sectors=bool(subject.concepts)))
     for kind in kinds:
         own = {name: x for name, x in shown.items() if x.kind == kind}
-        tables = day_tables(subject, day, own, stocks)
         if kind == "attention":
-            parts[0].tables |= tables
-        elif kind == "time":
-            parts.append(show_time(tables, pd.Series(scores.numpy(), symbols), text))
-        elif kind == "frequencies":
-            parts.append(show_frequencies(tables["spectrum"], text))
-        elif kind == "weights":
-            parts.append(show_weights(tables))
-        elif kind == "concepts":
-            groups = sectors_of(day, subject.concepts)
-            names = [groups.names[code] for code in groups.codes.tolist()]
-            parts.append(show_concepts(tables, pd.Series(names, symbols), text))
-        elif kind == "neighbours":
-            parts.append(show_neighbours(tables, [symbols[place] for place in stocks], text))
+            parts[0].tables |= day_tables(subject, day, own, stocks)
+        elif kind == "gate":
+            parts.append(show_gate(subject))
+        elif kind == "predictors":
+            tables = day_tables(subject, day, own, stocks)
+            parts.append(show_predictors(subject, tables["routes"], seen))
+        elif kind in SHOW:
+            parts.append(SHOW[kind](day_tables(subject, day, own, stocks), seen))
     return parts
 
 

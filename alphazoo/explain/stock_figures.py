@@ -6,19 +6,7 @@ from matplotlib.axes import Axes
 
 from alphazoo.evaluation.drawing import FIRST, INK, SECOND, THIRD
 from alphazoo.evaluation.figures import format_dates
-from alphazoo.explain.heat import heat, name_cells, shrink
-
-MOST = 20  # stocks in a figure
-
-
-def plot_received(axes: Axes, table: pd.DataFrame) -> None:
-    """Bars of the stocks that are attended to most."""
-    axes.set_title("Stocks that are attended to most")
-    top = table.nlargest(MOST, "received")[::-1]
-    axes.barh(top["symbol"], top["received"], color=FIRST, alpha=0.75)
-    axes.axvline(1, color=INK, linewidth=0.8)
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel("mean weight, over equal shares")
+from alphazoo.explain.heat import heat, name_cells, name_days, shrink
 
 
 def plot_matrix(axes: Axes, values: np.ndarray, by: str) -> None:
@@ -43,9 +31,7 @@ def plot_rotation(axes: Axes, wide: pd.DataFrame) -> None:
     values = shrink(wide.to_numpy()) - 1
     heat(axes, values, unit="lift - 1 (0: chance)", signed=True, least=0.1)
     name_cells(axes, [*map(str, wide.index)], rows=True)
-    places = np.linspace(0, values.shape[1] - 1, 5)
-    days = np.linspace(0, wide.shape[1] - 1, 5).astype(int)
-    axes.set_xticks(places, [f"{wide.columns[day]:%Y-%m-%d}" for day in days], fontsize=7)
+    name_days(axes, pd.DatetimeIndex(wide.columns), values.shape[1])
     axes.set(xlabel="day", ylabel="sector")
 
 

@@ -12,7 +12,8 @@ from alphazoo.explain.subject import Subject
 from alphazoo.models.probe import Shown
 
 LARGEST = 4_000_000  # values of a tensor; of a larger one only the chosen stocks are in the table
-NUMBERED = ("head", "neighbour", "frequency")  # axes without names
+NUMBERED = ("head", "neighbour", "frequency", "factor", "predictor")  # axes without names
+VALUES = ("factors", "terms")  # kinds whose numbers are no weights, except those of other stocks
 
 
 def day_tables(
@@ -28,7 +29,8 @@ def day_tables(
 
     Returns:
         The columns ``date``, ``layer`` if there are several, one for each axis (``symbol``,
-        ``other``, ``head``, ``step``, ``concept``, ...), and ``weight``.
+        ``other``, ``head``, ``step``, ``concept``, ...), and ``weight``, or ``value`` for what is
+        no weight.
     """
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
     for path, part in shown.items():
@@ -49,6 +51,7 @@ def _long(subject: Subject, day: DayBatch, part: Shown, stocks: Sequence[int]) -
     symbols = subject.symbols(day)
     names = {"stock": symbols, "other": symbols, "concept": [*subject.concepts]}
     names["feature"] = list(subject.data.features.columns)
+    names["term"] = [*part.terms]
     if "stock" in axes and values.numel() > LARGEST:
         kept = torch.tensor(stocks)
         values = values.index_select(axes.index("stock"), kept)
@@ -66,8 +69,11 @@ def _long(subject: Subject, day: DayBatch, part: Shown, stocks: Sequence[int]) -
         elif axis in names:
             name = "symbol" if axis == "stock" else axis
             columns[name] = pd.Categorical.from_codes(places, pd.Index(names[axis]))
+    if "symbol" in columns:
+        columns = {"symbol": columns["symbol"], **columns}  # first, whatever the axes
     dates, universe = subject.data.market.dates, np.array(subject.data.market.symbols)
     for name, codes in coordinates.items():
         flat = codes.expand(values.shape).flatten().numpy()
         columns[name] = dates[flat] if name == "other_date" else universe[flat]
-    return pd.DataFrame({**columns, "weight": values.flatten().numpy()})
+    number = "value" if part.kind in VALUES and "other" not in axes else "weight"
+    return pd.DataFrame({**columns, number: values.flatten().numpy()})

@@ -18,6 +18,7 @@ from alphazoo.losses.base import weighted_mean
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 
 SMALLEST = 1e-4  # of a standard deviation, so that its logarithm is finite
 
@@ -124,6 +125,13 @@ class FactorVAE(StockModel):
         self.alpha_layer = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.LeakyReLU())
         self.alpha = GaussianHead(hidden_size, 1)
         self.beta = nn.Linear(hidden_size, n_factors)
+        self.factor_attention = Probe("factors", "factor", "other", shares=True)
+        self.factor_means = Probe("factors", "factor")
+        self.factor_deviations = Probe("factors", "factor")
+        self.exposures = Probe("factors", "stock", "factor")
+        self.deviations = Probe("factors", "stock")
+        names = ["alpha", *(f"factor {k}" for k in range(n_factors))]
+        self.terms = Probe("terms", "stock", "term", terms=names)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly."""
@@ -148,15 +156,6 @@ class FactorVAE(StockModel):
         e = self._encode(day)
         return self._decode(e, self._predict_factors(e)).deviation
 
-    def exposures(self, day: DayBatch) -> Tensor:
-        """Return the exposure of each stock to each factor, [N, K]."""
-        exposures: Tensor = self.beta(self._encode(day))
-        return exposures
-
-    def factors(self, day: DayBatch) -> Gaussian:
-        """Return the predicted distribution of the factors, [K] each."""
-        return self._predict_factors(self._encode(day))
-
     def _encode(self, day: DayBatch) -> Tensor:
         states: Tensor = self.encoder(self.input(day.features))[:, -1]
         return states  # [N, H]
@@ -172,7 +171,8 @@ class FactorVAE(StockModel):
         """Return the prior of the factors, [K] each."""
         shape = (e.shape[0], *self.query.shape)
         keys, values = self.key(e).view(shape), self.value(e).view(shape)  # [N, K, H]
-        context = (self._weights(keys).unsqueeze(2) * values).sum(dim=0)  # [K, H]
+        weights = self.factor_attention(self._weights(keys).T).T
+        context = (weights.unsqueeze(2) * values).sum(dim=0)  # [K, H]
         prior = self.prior(self.prior_layer(context))
         return Gaussian(prior.mean.squeeze(1), prior.deviation.squeeze(1))
 
@@ -187,7 +187,12 @@ class FactorVAE(StockModel):
 
     def _decode(self, e: Tensor, factors: Gaussian) -> Gaussian:
         """Return the distribution of each stock's return, [N] each."""
-        alpha, beta = self.alpha(self.alpha_layer(e)), self.beta(e)  # [N, 1], [N, K]
+        alpha, beta = self.alpha(self.alpha_layer(e)), self.exposures(self.beta(e))
+        factors = Gaussian(
+            self.factor_means(factors.mean), self.factor_deviations(factors.deviation)
+        )
+        if self.terms.observed:
+            self.terms(torch.cat([alpha.mean, beta * factors.mean], dim=1))  # [N, 1 + K]
         mean = alpha.mean.squeeze(1) + beta @ factors.mean
         variance = alpha.deviation.squeeze(1).square() + beta.square() @ factors.deviation.square()
-        return Gaussian(mean, variance.sqrt())
+        return Gaussian(mean, self.deviations(variance.sqrt()))

@@ -90,6 +90,7 @@ class HIST(StockModel):
         self.hidden_concepts = Probe("concepts", "stock", "other", shares=True)
         self.own = _linear(hidden_size)
         self.head = Head(hidden_size)
+        self.terms = Probe("terms", "stock", "term", terms=("concepts", "hidden concepts", "own"))
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.
@@ -107,7 +108,11 @@ class HIST(StockModel):
         weights = self.hidden_concepts(_read_weights(x, concepts, used))  # [N, N]
         hidden, taken = self.hidden(x, concepts, weights)
         x = x - taken
-        scores: Tensor = self.head(known + hidden + F.leaky_relu(self.own(x)))
+        own = F.leaky_relu(self.own(x))
+        if self.terms.observed:  # without the bias
+            parts = torch.stack([known, hidden, own], dim=1)  # [N, 3, H]
+            self.terms(F.linear(parts, self.head.weight).squeeze(2))
+        scores: Tensor = self.head(known + hidden + own)
         return scores.squeeze(-1)
 
     def _gather_known(self, x: Tensor, day: DayBatch) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 from alphazoo.models.recurrence import FastGRU
 
 
@@ -51,8 +52,32 @@ class ParallelGRUs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode [N, T, ``n_inputs``] as [N, T, H]."""
+        return self.each(x).mean(dim=0)
+
+    def each(self, x: Tensor) -> Tensor:
+        """Return the states of each GRU, [``n_parallel``, N, T, H]."""
         x = self.convolution(x.transpose(1, 2)).transpose(1, 2)  # [N, T, channels]
-        return torch.stack([rnn(x)[0] for rnn in self.rnns]).mean(dim=0)
+        return torch.stack([rnn(x)[0] for rnn in self.rnns])
+
+
+class MeanHead(Head):
+    """A linear head on the mean of several states, whose score is the mean of a score of each.
+
+    Args:
+        hidden_size: H, width of a state.
+        n_states: Number of states.
+    """
+
+    def __init__(self, hidden_size: int, n_states: int) -> None:
+        super().__init__(hidden_size)
+        self.terms = Probe("terms", "stock", "term", terms=[f"GRU {k}" for k in range(n_states)])
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Score states [``n_states``, N, H] as [N]."""
+        if self.terms.observed:
+            each = super().forward(states).squeeze(-1) / len(states)  # [n_states, N]
+            self.terms(each.T)
+        return super().forward(states.mean(dim=0)).squeeze(-1)
 
 
 class KRNN(StockModel):
@@ -97,9 +122,9 @@ class KRNN(StockModel):
             num_layers=num_layers,
             dropout=dropout,
         )
-        self.head = Head(hidden_size)
+        self.head = MeanHead(hidden_size, n_parallel)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        scores: Tensor = self.head(self.encoder(day.features)[:, -1])
-        return scores.squeeze(-1)
+        scores: Tensor = self.head(self.encoder.each(day.features)[:, :, -1])
+        return scores

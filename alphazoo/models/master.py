@@ -14,6 +14,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.head import Head
+from alphazoo.models.probe import Probe
 from alphazoo.models.transformer import position_code
 
 MANY = 1000  # stocks from which the attention matrices of all steps together are too large
@@ -30,10 +31,19 @@ class AttentionBlock(nn.Module):
         heads: Number of attention heads; must divide ``width``.
         dropout: Dropout rate of the attention weights, the hidden units and the output.
         scaled: Whether to divide the logits by the square root of the width of a head.
+        over_stocks: Whether the second dimension is the stocks of a day, and the first the days of
+            the window, instead of the other way round.
     """
 
-    def __init__(self, width: int, heads: int, *, dropout: float, scaled: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, *, dropout: float, scaled: bool, over_stocks: bool
+    ) -> None:
         super().__init__()
+        self.over_stocks = over_stocks
+        if over_stocks:
+            self.attention = Probe("attention", "head", "stock", "other", shares=True)
+        else:
+            self.time_attention = Probe("time", "stock", "head", "query", "step", shares=True)
         self.heads = heads
         self.dropout = dropout
         self.scale = (width // heads) ** -0.5 if scaled else 1.0
@@ -54,19 +64,32 @@ class AttentionBlock(nn.Module):
         """Encode [B, L, H] as [B, L, H]; the rows of the batch are independent."""
         x = self.norm1(x)
         parts = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
-        attended = self._attend(*parts).transpose(1, 2).flatten(2)
+        attended = self._show(*parts).transpose(1, 2).flatten(2)
         x = self.norm2(x + attended)
         encoded: Tensor = x + self.feedforward(x)
         return encoded
 
-    def weights(self, x: Tensor) -> Tensor:
-        """Return the attention weights, [B, heads, L, L]; each row sums to 1."""
-        x = self.norm1(x)
-        query, key = self._split(self.query(x)), self._split(self.key(x))
-        return (query @ key.transpose(2, 3) * self.scale).softmax(dim=3)
-
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, heads, L, H / heads]
+
+    def _show(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend, and show the weights, of the stocks day by day: the kernel returns none."""
+        attended = self._attend(query, key, value)  # [B, heads, L, H / heads]
+        if not self.over_stocks:
+            if self.time_attention.observed:
+                return self._replace(self.time_attention, query, key, value, attended)
+        elif self.attention.observed:
+            steps = zip(query, key, value, attended, strict=True)
+            return torch.stack([self._replace(self.attention, *step) for step in steps])
+        return attended
+
+    def _replace(
+        self, probe: Probe, query: Tensor, key: Tensor, value: Tensor, attended: Tensor
+    ) -> Tensor:
+        """Show the weights; return what is attended to with those that the observer returns."""
+        weights = (query @ key.transpose(-2, -1) * self.scale).softmax(dim=-1)
+        shares = probe(weights)
+        return attended if shares is weights else shares @ value
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         # on a CPU, torch stores the attention matrix if it needs dropout
@@ -148,41 +171,27 @@ class MASTER(StockModel):
         self.beta = beta
         self.gate = nn.Linear(n_market, n_features)
         self.input = nn.Linear(n_features, hidden_size)
-        self.time = AttentionBlock(hidden_size, time_heads, dropout=dropout, scaled=scale_time)
-        self.stocks = AttentionBlock(hidden_size, stock_heads, dropout=dropout, scaled=True)
+        self.time = AttentionBlock(
+            hidden_size, time_heads, dropout=dropout, scaled=scale_time, over_stocks=False
+        )
+        self.stocks = AttentionBlock(
+            hidden_size, stock_heads, dropout=dropout, scaled=True, over_stocks=True
+        )
         self.pooling = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.gate_weights = Probe("gate", "feature", shares=True)
+        self.day_weights = Probe("time", "stock", "step", shares=True)
         self.head = Head(hidden_size)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly."""
-        h = self._encode(day)  # [N, T, H]
-        pooled = (self._time_weights(h).unsqueeze(1) @ h).squeeze(1)  # [N, H]
+        logits = self.gate(day.market) / self.beta
+        gate = len(logits) * self.gate_weights(logits.softmax(dim=0))  # [F]
+        x = self.input(gate * day.features)
+        h = self.time(x + position_code(x))  # [N, T, H], each stock without the others
+        h = self.stocks(h.transpose(0, 1)).transpose(0, 1)
+        u = self.pooling(h)  # [N, T, H]
+        similarity = (u @ u[:, -1].unsqueeze(2)).squeeze(2)  # [N, T]
+        weights = self.day_weights(similarity.softmax(dim=1))
+        pooled = (weights.unsqueeze(1) @ h).squeeze(1)  # [N, H]
         scores: Tensor = self.head(pooled)
         return scores.squeeze(-1)
-
-    def gate_weights(self, day: DayBatch) -> Tensor:
-        """Return the weights that the market state gives to the features, [F]; they sum to F."""
-        logits: Tensor = self.gate(day.market) / self.beta
-        return len(logits) * logits.softmax(dim=0)
-
-    def time_weights(self, day: DayBatch) -> Tensor:
-        """Return the weights of the days in the score of each stock, [N, T]; rows sum to 1."""
-        return self._time_weights(self._encode(day))
-
-    def attention_weights(self, day: DayBatch, step: int = -1) -> Tensor:
-        """Return the attention of stock i to stock j on one day of the window, [heads, N, N]."""
-        return self.stocks.weights(self._encode_alone(day)[:, step].unsqueeze(0))[0]
-
-    def _encode_alone(self, day: DayBatch) -> Tensor:
-        """Encode the window of each stock without the others, [N, T, H]."""
-        x = self.input(self.gate_weights(day) * day.features)
-        encoded: Tensor = self.time(x + position_code(x))
-        return encoded
-
-    def _encode(self, day: DayBatch) -> Tensor:
-        encoded: Tensor = self.stocks(self._encode_alone(day).transpose(0, 1))  # [T, N, H]
-        return encoded.transpose(0, 1)
-
-    def _time_weights(self, h: Tensor) -> Tensor:
-        u: Tensor = self.pooling(h)  # [N, T, H]
-        return (u @ u[:, -1].unsqueeze(2)).squeeze(2).softmax(dim=1)

@@ -13,9 +13,12 @@ weights inside a fused attention kernel, is computed only for an observer::
 
     if self.attention.observed:
         self.attention(...)
+
+A probe that one pass calls several times, such as once for each day of the window, shows the mean.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -23,12 +26,16 @@ import torch
 from torch import Tensor, nn
 
 # Axes and their length: a stock of the day and another one that it looks at (N), a day of the
-# window, oldest first (T), a concept (C), a feature (F). The others only number what they hold.
+# window, oldest first (T), a concept (C), a feature (F), a term of a sum, which has a name. The
+# others only number what they hold.
 AXES = (
-    *("stock", "other", "step", "concept", "feature"),
-    *("head", "query", "neighbour", "day", "frequency"),
+    *("stock", "other", "step", "concept", "feature", "term"),
+    *("head", "query", "neighbour", "day", "frequency", "factor", "predictor"),
 )
-KINDS = ("attention", "concepts", "neighbours", "time", "frequencies", "weights")
+KINDS = (
+    *("attention", "concepts", "neighbours", "time", "frequencies", "weights"),
+    *("gate", "factors", "terms", "predictors"),
+)
 
 
 class Shown(NamedTuple):
@@ -41,12 +48,14 @@ class Shown(NamedTuple):
         coordinates: What the entries stand for where an axis does not say it, as integer tensors
             that broadcast to ``tensor``: ``other_date`` (rows of the calendar) and ``other``
             (columns of the universe).
+        terms: Names of the terms, if the last axis is ``"term"``.
     """
 
     kind: str
     tensor: Tensor
     axes: tuple[str, ...]
     coordinates: Mapping[str, Tensor]
+    terms: tuple[str, ...] = ()
 
 
 class Probe(nn.Module):
@@ -57,18 +66,22 @@ class Probe(nn.Module):
         axes: Name of each dimension of the tensor, each one of `AXES`.
         shares: The values along the last axis are shares that sum to 1, and the network uses what
             the probe returns, so that equal shares can take their place.
+        terms: Names along the last axis, ``"term"``.
 
     Raises:
         ValueError: The kind or an axis is unknown.
     """
 
-    def __init__(self, kind: str, *axes: str, shares: bool = False) -> None:
+    def __init__(
+        self, kind: str, *axes: str, shares: bool = False, terms: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         if kind not in KINDS or not set(axes) <= set(AXES):
             raise ValueError(f"kinds are {KINDS} and axes {AXES}, got {kind!r} and {axes}")
         self.kind = kind
         self.axes = axes
         self.shares = shares
+        self.terms = tuple(terms)
 
     @property
     def observed(self) -> bool:
@@ -101,7 +114,8 @@ def observe(network: nn.Module, observer: Observer, *kinds: str) -> Iterator[Non
 
     def attach(name: str, probe: Probe) -> Any:
         def hook(_: nn.Module, given: tuple[Tensor], names: dict[str, Tensor], out: Tensor) -> Any:
-            return observer(name, Shown(probe.kind, out.detach(), probe.axes, names))
+            shown = Shown(probe.kind, out.detach(), probe.axes, names, probe.terms)
+            return observer(name, shown)
 
         return probe.register_forward_hook(hook, with_kwargs=True)
 
@@ -132,9 +146,16 @@ def equal_shares(network: nn.Module) -> Iterator[None]:
 def show(network: nn.Module, *inputs: Any, kinds: tuple[str, ...] = ()) -> dict[str, Shown]:
     """Return what a network shows for some inputs, by the names of its probes."""
     found: dict[str, Shown] = {}
+    calls: Counter[str] = Counter()
 
     def collect(name: str, shown: Shown) -> None:
-        found[name] = shown
+        calls[name] += 1
+        if calls[name] == 1:
+            found[name] = shown
+        else:  # the mean so far
+            mean = found[name].tensor
+            mean = mean + (shown.tensor - mean) / calls[name]
+            found[name] = shown._replace(tensor=mean)
 
     with observe(network, collect, *kinds):
         network(*inputs)

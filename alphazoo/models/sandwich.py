@@ -4,13 +4,14 @@ From microsoft/FOST and Qlib, without a paper.
 https://github.com/microsoft/qlib/tree/main/examples/benchmarks/Sandwich
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
-from alphazoo.models.head import Head
-from alphazoo.models.krnn import ParallelGRUs
+from alphazoo.models.krnn import MeanHead, ParallelGRUs
 
 
 class Sandwich(StockModel):
@@ -66,9 +67,10 @@ class Sandwich(StockModel):
                 for n_inputs, channels, size in sizes
             )
         )
-        self.head = Head(hidden_size)
+        self.head = MeanHead(hidden_size, n_parallel)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        scores: Tensor = self.head(self.encoder(day.features)[:, -1])
-        return scores.squeeze(-1)
+        first, second = (cast("ParallelGRUs", block) for block in self.encoder)
+        scores: Tensor = self.head(second.each(first(day.features))[:, :, -1])
+        return scores

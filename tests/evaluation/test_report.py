@@ -296,7 +296,7 @@ def test_an_ensemble_is_a_run_of_its_own(
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members
-    assert [*group_replicates([*runs[:2], run])] == ["GRU", "GRU, zscore ensemble of 3"]
+    assert [*group_replicates([*runs[:2], run])] == ["GRU", "zscore ensemble of 2 x GRU, Linear"]
     test = run.scores.query("split == 'test'")
     day = f"{test['date'].iloc[0]:%Y-%m-%d}"
     scores = predict(run, date=day)

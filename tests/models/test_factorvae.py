@@ -64,6 +64,11 @@ def test_the_equations_by_loops(attention: str, make_day: MakeDay) -> None:
     forecast = returns_by_loops(model, e, prior)
     torch.testing.assert_close(model(day), torch.cat([r.mean for r in forecast]))
     torch.testing.assert_close(model.uncertainty(day), torch.cat([r.stddev for r in forecast]))
+    shown = {name: part.tensor for name, part in model.inside(day).items()}
+    torch.testing.assert_close(shown["factor_means"], torch.cat([z.mean for z in prior]))
+    torch.testing.assert_close(shown["factor_deviations"], torch.cat([z.stddev for z in prior]))
+    torch.testing.assert_close(shown["exposures"], model.beta(e))
+    torch.testing.assert_close(shown["deviations"], model.uncertainty(day))
 
     known = [0, 1, 3, 4, 5]
     weights = model.portfolios(e[known]).softmax(0)
@@ -89,8 +94,7 @@ def test_the_posterior_does_not_run_when_it_scores(
     monkeypatch.setattr(model, "_infer_factors", None)
     assert torch.equal(model(day.without_labels()), model(day))
     assert (model.uncertainty(day) > 0).all()
-    assert model.exposures(day).shape == (6, 2)
-    assert model.factors(day).deviation.shape == (2,)
+    assert model.inside(day)["exposures"].tensor.shape == (6, 2)
 
 
 def test_a_day_without_labels_weighs_nothing(make_day: MakeDay) -> None:

@@ -40,7 +40,7 @@ def test_the_equations_with_plain_layers(name: str, make_day: MakeDay) -> None:
     x = day.features
     for block in [model.encoder] if name == "krnn" else model.encoder:
         x = encode(block, x)
-    torch.testing.assert_close(model(day), model.head(x[:, -1])[:, 0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model(day), model.head(x[None, :, -1]), rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()

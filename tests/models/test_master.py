@@ -13,6 +13,7 @@ from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.models import master
 from alphazoo.models.master import MASTER
+from alphazoo.models.probe import observe
 from alphazoo.qlib import load_weights
 
 THREE = "data.indices=[SH000300,SH000905,SH000906]"
@@ -97,11 +98,13 @@ def test_the_equations_by_loops(day: DayBatch, scale_time: bool) -> None:
     torch.testing.assert_close(model(day), torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
-def test_the_gate_sums_to_the_number_of_features(day: DayBatch) -> None:
-    sharp, soft = (make(f"beta={beta}").gate_weights(day) for beta in ("0.5", "5"))
-    torch.testing.assert_close(sharp.sum(), torch.tensor(6.0))
-    torch.testing.assert_close(soft.sum(), torch.tensor(6.0))
-    assert sharp.max() > soft.max() > 1
+def test_the_gate_gives_shares(day: DayBatch) -> None:
+    sharp, soft = (
+        make(f"beta={beta}").inside(day, "gate")["gate_weights"].tensor for beta in ("0.5", "5")
+    )
+    torch.testing.assert_close(sharp.sum(), torch.tensor(1.0))
+    torch.testing.assert_close(soft.sum(), torch.tensor(1.0))
+    assert sharp.max() > soft.max() > 1 / 6
 
 
 def test_scores_depend_on_the_market_state_and_the_other_stocks(day: DayBatch) -> None:
@@ -113,13 +116,23 @@ def test_scores_depend_on_the_market_state_and_the_other_stocks(day: DayBatch) -
     assert (model(day._replace(features=features)) != scores).all()
 
 
-def test_what_it_attends_to_sums_to_one(day: DayBatch) -> None:
+def test_its_attention_is_that_of_the_fused_kernel(day: DayBatch) -> None:
+    """The weights times the values are the result of the kernel: they may replace it."""
     model = make("hidden_size=8")
-    torch.testing.assert_close(model.time_weights(day).sum(dim=1), torch.ones(7))
-    weights = model.attention_weights(day)
-    assert weights.shape == (2, 7, 7)
-    torch.testing.assert_close(weights.sum(dim=2), torch.ones(2, 7))
-    assert not torch.equal(weights, model.attention_weights(day, step=0))
+    with observe(model, lambda name, shown: shown.tensor.clone()):  # equal, but not the same
+        replaced = model(day)
+    torch.testing.assert_close(replaced, model(day))
+
+
+def test_the_attention_to_stocks_is_the_mean_over_the_days_of_the_window(day: DayBatch) -> None:
+    model, steps = make("hidden_size=8"), []
+    with observe(model, lambda name, shown: steps.append(shown.tensor), "attention"):
+        model(day)
+    assert len(steps) == day.features.shape[1]
+    assert not torch.allclose(steps[0], steps[-1])
+    shown = model.inside(day)["stocks.attention"].tensor
+    assert shown.shape == (2, 7, 7)
+    torch.testing.assert_close(shown, torch.stack(steps).mean(dim=0))
 
 
 def test_many_stocks_learn_like_few(day: DayBatch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ from unittest.mock import patch
 import pytest
 import torch
 from conftest import MakeDay, Run
+from torch import nn
 
 from alphazoo.config import compose, instantiate
 from alphazoo.models.base import StockModel
-from alphazoo.models.probe import Probe, Shown, equal_shares, find_probes, observe
+from alphazoo.models.probe import Probe, Shown, equal_shares, find_probes, observe, show
 from alphazoo.models.transformer import EncoderLayer
 
 
@@ -25,7 +26,7 @@ def test_everything_that_is_declared_is_shown_with_its_axes(run: Run) -> None:
     assert set(shown) == set(find_probes(run.model))
     n, t, f = day.features.shape
     sizes = {"stock": n, "other": n, "step": t, "feature": f, "concept": day.concepts.shape[1]}
-    for name, (_, values, axes, coordinates) in shown.items():
+    for name, (_, values, axes, coordinates, _) in shown.items():
         assert values.isfinite().all(), name
         assert not values.requires_grad
         assert values.ndim == len(axes), name
@@ -52,7 +53,7 @@ def test_scores_are_bit_equal_with_and_without_an_observer(run: Run) -> None:
         after = run.model(run.day)
     assert torch.equal(watched, alone)
     assert torch.equal(after, alone)
-    assert len(seen) == len(find_probes(run.model))
+    assert set(seen) == set(find_probes(run.model))
 
 
 def test_an_observer_does_not_change_training(run: Run) -> None:
@@ -101,7 +102,7 @@ def test_time_attention_is_that_of_the_fused_kernel(
     with observe(model, lambda name, shown: shown.tensor.clone()):  # equal, but not the same
         replaced = model(day)
     torch.testing.assert_close(replaced, model(day))
-    for _, values, axes, _ in model.inside(day).values():
+    for _, values, axes, _, _ in model.inside(day).values():
         assert axes == ("stock", "head", "query", "step")
         future = torch.ones(20, 20).triu(1).bool()
         assert (values[..., future] == 0).all() == (causal == "true")
@@ -156,6 +157,25 @@ def test_hist_shows_the_members_of_its_concepts(make_day: MakeDay) -> None:
     members = model.inside(day)["members"].tensor
     expected = (day.concepts / (day.concepts.sum(dim=0) + 1)).T
     torch.testing.assert_close(members, expected)
+
+
+def test_the_terms_of_a_score_add_up_to_it(run: Run) -> None:
+    """Up to a constant of the day, which HIST's head adds."""
+    for part in run.model.inside(run.day, "terms").values():
+        assert part.axes == ("stock", "term")
+        assert part.tensor.shape[1] == len(set(part.terms))
+        rest = run.model(run.day) - part.tensor.sum(dim=1)
+        torch.testing.assert_close(rest, rest.mean().expand_as(rest), rtol=1e-4, atol=1e-6)
+        assert part.tensor.std(dim=0).min() > 1e-5
+
+
+def test_several_calls_of_a_probe_are_shown_as_their_mean() -> None:
+    probe = Probe("weights", "step")
+    calls = nn.Module()
+    calls.probe = probe
+    calls.forward = lambda rows: [probe(row) for row in rows]  # type: ignore[method-assign]
+    rows = torch.tensor([[1.0, 0.0], [2.0, 3.0], [6.0, 0.0]])
+    assert show(calls, rows)["probe"].tensor.tolist() == [3, 1]
 
 
 def test_a_probe_refuses_names_it_does_not_know() -> None:
