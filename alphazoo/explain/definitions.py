@@ -39,6 +39,13 @@ TIME = {
 FREQUENCIES = {
     "frequency": "Number k of the frequency, 2 pi k / K per day: a period of K / k trading days.",
 }
+PREDICTORS = {
+    "predictor": "Number of a predictor of the model, from 0; the order means nothing.",
+    "weight (routes)": "Probability that the router gives the predictor for the stock.",
+    "share (routed)": "Share of the stocks of the day that are scored by the predictor.",
+    "largest_share": "Largest share of a predictor, mean over days; 1 if all stocks of a day "
+    "always have the same predictor.",
+}
 CONCEPTS = {
     "concept": "Predefined concept of the data, such as a sector.",
     "other": "Another stock: one that is attended to, a member of a concept, or the stock around "

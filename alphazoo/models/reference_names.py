@@ -95,6 +95,14 @@ NAMES: dict[str, list[tuple[str, str]]] = {
         (r"second_encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.1.rnns.\1"),
         (r"out_fc\.(.*)", r"head.\1"),
     ],
+    "TRA": [  # the two networks of its file, under the names that it saves them by
+        (r"model\.input_proj\.(.*)", r"input.\1"),
+        (r"model\.rnn\.(.*)", r"encoder.rnn.\1"),
+        (r"model\.W\.(.*)", r"attention.0.\1"),
+        (r"model\.u\.(.*)", r"attention.2.\1"),
+        (r"tra\.(predictors|router)\.(.*)", r"\1.\2"),
+        (r"tra\.fc\.(.*)", r"choice.\1"),
+    ],
     "MASTER": [  # of github.com/SJTU-DMTai/MASTER, which is built on Qlib
         (r"feature_gate\.trans\.(.*)", r"gate.\1"),
         (r"layers\.0\.(.*)", r"input.\1"),
