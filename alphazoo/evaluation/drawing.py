@@ -89,7 +89,7 @@ def _warn_of_letters() -> None:
     )
 
 
-class ShownFigure(Figure):
+class _ShownFigure(Figure):
     """A figure that a notebook shows as the value of a cell, without pyplot."""
 
     def _repr_png_(self) -> bytes:
@@ -107,7 +107,7 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         data: Other arguments of ``plot``.
     """
     with _style():
-        figure = ShownFigure(figsize=SIZE, layout="constrained")
+        figure = _ShownFigure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         plot(axes, *data)
         labels = axes.get_legend_handles_labels()[1]

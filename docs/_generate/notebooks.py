@@ -85,7 +85,9 @@ def _with_outputs(file: Path, cache: Path, code: str, run: bool) -> str:
             old.unlink()
         known.write_text(text, encoding="utf-8")
     found = known if known.is_file() else max(cache.glob(f"{own}-*"), default=file)
-    return found.read_text(encoding="utf-8")
+    return found.read_text(encoding="utf-8").replace(
+        "](../docs/", "](../"
+    )  # it is one level nearer
 
 
 def execute(file: Path) -> nbformat.NotebookNode:
@@ -107,6 +109,7 @@ def execute(file: Path) -> nbformat.NotebookNode:
             timeout=LIMIT,
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=40"],  # of the kernel, whose warnings are not ours
         )
         try:
             client.execute(env={**os.environ, **own})
