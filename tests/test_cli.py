@@ -305,6 +305,7 @@ def test_a_folder_that_cannot_be_written_is_named(alphazoo: Alphazoo, folder: st
     assert folder in result.code
 
 
+@pytest.mark.thorough
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     """Files may not grow beyond 20 kB: the checkpoint does not fit."""
     command = [sys.executable, "-m", "alphazoo", "train", *TRAIN, "model.hidden_size=64"]
@@ -443,6 +444,7 @@ def test_a_bug_gives_a_traceback_and_says_what_it_is(
     assert "bug" in result.code
 
 
+@pytest.mark.thorough
 def test_a_closed_pipe_ends_the_command_quietly() -> None:
     found = subprocess.run(
         [*["bash", "-o", "pipefail", "-c"], f"{sys.executable} -m alphazoo models | true"],

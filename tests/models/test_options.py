@@ -318,6 +318,7 @@ OTHER_DATA = {
 }
 
 
+@pytest.mark.thorough
 def test_igmtf_makes_its_memory_anew_for_other_train_days_scaler_or_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,7 @@ def walked(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_a_walk_forward_on_a_table_that_grew_is_that_of_the_whole_table(
     tables: Path, walked: Path, tmp_path: Path
 ) -> None:

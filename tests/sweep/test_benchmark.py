@@ -205,6 +205,7 @@ def find(folder: Path, name: str) -> Path:
     return next(folder.glob(f"alpha360_{name}-*"))
 
 
+@pytest.mark.thorough
 def test_a_benchmark_again_does_what_is_missing(alphazoo: Alphazoo, tmp_path: Path) -> None:
     command = [*TINY, "model=gru,gats", "seed=0,1"]
     result = alphazoo(*command)
@@ -325,6 +326,7 @@ def test_runs_on_other_data_are_not_averaged(
     assert not (tmp_path / "benchmark.md").exists()
 
 
+@pytest.mark.thorough
 def test_data_that_have_changed_end_a_benchmark_before_it_goes_on(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_space_that_cannot_be_drawn_from_is_refused(overrides: list[str], mess
         space(*overrides)
 
 
+@pytest.mark.thorough
 def test_a_search_tries_and_goes_on_where_it_ended(alphazoo: Alphazoo, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/sweep/study.db"
     result = alphazoo(*SEARCH, RATE, "hydra.sweeper.n_trials=2")
@@ -182,6 +183,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_trial_of_a_killed_worker_is_tried_again_by_another(
     postgresql: str, tmp_path: Path
 ) -> None:

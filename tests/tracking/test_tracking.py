@@ -163,6 +163,7 @@ def test_a_run_that_goes_on_is_the_same_run_of_mlflow(store: Path, tmp_path: Pat
     assert len(runs_of(store)) == 2
 
 
+@pytest.mark.thorough
 def test_a_run_that_goes_on_is_the_same_run_of_wandb_and_tensorboard(tmp_path: Path) -> None:
     tracker("wandb")
     tracker("tensorboard")

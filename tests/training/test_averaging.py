@@ -96,6 +96,7 @@ def test_a_moving_average_follows_every_step(watched: KeepAll, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thorough
 def test_training_goes_on_from_its_own_weights(watched: KeepAll, tmp_path: Path, kind: str) -> None:
     trained(tmp_path / "a", *f"averaging={kind}".split())
     averaged, watched.epochs = watched.epochs, []

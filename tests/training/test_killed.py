@@ -79,7 +79,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 SLOW = os.environ.get("ALPHAZOO_KILLS", "more")
 
 
-@pytest.mark.parametrize("part", ["few", pytest.param(SLOW, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param("few", marks=pytest.mark.thorough), pytest.param(SLOW, marks=pytest.mark.slow)],
+)
 def test_a_run_that_is_killed_at_any_file_operation(
     part: str, whole: tuple[Path, int], tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
     check_same_settings(tmp_path / "whole", tmp_path / "stopped")
 
 
+@pytest.mark.thorough
 def test_early_stopping_counts_on(tmp_path: Path) -> None:
     rate = ["model=linear", "model.lr=0.1", "monitor=val/loss", "trainer.max_epochs=30"]
 
@@ -178,6 +179,7 @@ def test_a_folder_in_use_is_left_alone(alphazoo: Alphazoo, tmp_path: Path) -> No
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_that_has_ended_is_left_as_it_is_unless_it_is_to_be_longer(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
@@ -234,6 +236,7 @@ WALK = [
 ]
 
 
+@pytest.mark.thorough
 def test_a_walk_forward_goes_on_with_the_window_it_was_in(tmp_path: Path) -> None:
     train(small_config(*WALK, f"folder={tmp_path / 'whole'}"))
     windows = tmp_path / "run" / "windows"
