@@ -4,9 +4,9 @@ from pathlib import Path
 
 from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
-from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
 from alphazoo.runs.folders import refuse_run_folder, results_folder
+from alphazoo.training.quiet import silence_libraries
 
 
 def explain(arguments: list[str]) -> None:

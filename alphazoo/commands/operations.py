@@ -6,8 +6,8 @@ from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
-from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 ALARM_STATUS = 2
 GROUP = "monitoring"

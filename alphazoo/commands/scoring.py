@@ -8,9 +8,10 @@ from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
-from alphazoo.commands.output import print_evaluation, silence_libraries
+from alphazoo.commands.output import print_evaluation
 from alphazoo.errors import InputError, check_choice
 from alphazoo.runs.folders import refuse_run_folder, results_folder
+from alphazoo.training.quiet import silence_libraries
 
 PRECISIONS = ("32-true", "bf16-mixed")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
-from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 
 def export(arguments: list[str]) -> None:

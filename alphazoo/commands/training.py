@@ -16,8 +16,9 @@ from alphazoo.commands.arguments import (
     truth,
 )
 from alphazoo.commands.catalog import expected
-from alphazoo.commands.output import log_to_file, silence_libraries
+from alphazoo.commands.output import log_to_file
 from alphazoo.errors import InputError, quoted
+from alphazoo.training.quiet import silence_libraries
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 

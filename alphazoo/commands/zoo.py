@@ -2,8 +2,8 @@
 
 from alphazoo.commands.arguments import compose_config, split_arguments
 from alphazoo.commands.catalog import expected
-from alphazoo.commands.output import silence_libraries
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 
 def models(arguments: list[str]) -> None:

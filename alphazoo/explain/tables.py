@@ -69,6 +69,8 @@ def _long(subject: Subject, day: DayBatch, part: Shown, stocks: Sequence[int]) -
         elif axis in names:
             name = "symbol" if axis == "stock" else axis
             columns[name] = pd.Categorical.from_codes(places, pd.Index(names[axis]))
+    if "symbol" in columns:
+        columns = {"symbol": columns["symbol"], **columns}  # first, whatever the axes
     dates, universe = subject.data.market.dates, np.array(subject.data.market.symbols)
     for name, codes in coordinates.items():
         flat = codes.expand(values.shape).flatten().numpy()
