@@ -11,10 +11,10 @@ from alphazoo.commands.catalog import COMMANDS
 from alphazoo.commands.help import overview, page
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
+from alphazoo.training.quiet import LEVEL, QUIET
 
-QUIET_VARIABLE = "ALPHAZOO_QUIET"
-QUIET = ("-q", "--quiet")
-HELP = ("-h", "--help")
+QUIET_FLAGS = ("-q", "--quiet")
+HELP_FLAGS = ("-h", "--help")
 
 
 def main() -> None:
@@ -24,11 +24,11 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     arguments = sys.argv[1:]
     if arguments[:1] != ["completion"] or len(arguments) < 3:  # else words of another command
-        if {*QUIET} & {*arguments}:
-            os.environ[QUIET_VARIABLE] = "1"  # of the processes that the command starts, too
-            arguments = [argument for argument in arguments if argument not in QUIET]
-        if arguments in ([], ["data"]) or arguments[0] == "help" or {*HELP} & {*arguments}:
-            _print_help([x for x in arguments if x not in ("help", *HELP)])
+        if {*QUIET_FLAGS} & {*arguments}:
+            os.environ[LEVEL] = QUIET  # of the processes that the command starts, too
+            arguments = [argument for argument in arguments if argument not in QUIET_FLAGS]
+        if arguments in ([], ["data"]) or arguments[0] == "help" or {*HELP_FLAGS} & {*arguments}:
+            _print_help([x for x in arguments if x not in ("help", *HELP_FLAGS)])
             return
         if arguments == ["--version"]:
             from importlib.metadata import version

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alphazoo.training.quiet import log_level
+
 
 @contextmanager
 def log_to_file(file: Path) -> Iterator[None]:
@@ -16,6 +18,7 @@ def log_to_file(file: Path) -> Iterator[None]:
         logging.FileHandler(file, encoding="utf-8"),
     ]
     detailed = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    handlers[0].setLevel(log_level())
     for handler, line in zip(handlers, ("%(message)s", detailed), strict=True):
         handler.setFormatter(logging.Formatter(line))
         root.addHandler(handler)

@@ -65,8 +65,8 @@ class DTML(StockModel):
       already summarises 60 days of each index, so one layer takes the place of the LSTM.
     - The scale and shift of the normalisation are per stock and element there, and per element
       here, because stocks come and go. Reimplementations use layer norm (``norm="stock"``).
-    - It does not say where its layer norms are; here, as in the Transformer of Vaswani et al.,
-      each follows a residual connection, and the heads are projected.
+    - Its layer norms follow the attention and the MLP. Here, as in the Transformer of Vaswani et
+      al., each follows a residual connection, and heads are projected; the tanh comes last.
     - It classifies up and down, by the sigmoid of the score and the cross entropy.
 
     Args:

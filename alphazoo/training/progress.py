@@ -11,6 +11,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
+from alphazoo.training.quiet import QUIET, log_level
+
 EVERY = 0.2  # seconds between two updates
 LOSS = ("train/loss",)  # known when the epoch has ended, after its validation
 SHOWN = ("val/ic", "val/rank_ic")
@@ -31,25 +33,31 @@ def in_notebook() -> bool:
 def show_progress(trainer: L.Trainer) -> None:
     """Replace the progress bar of a trainer, if it has one, by a `ProgressLine`.
 
-    On a terminal it keeps its bar; a file or a pipe would hold hundreds of states of it.
+    On a terminal it keeps its bar; a file or a pipe would hold hundreds of states of it. With
+    ``--quiet`` it has none.
     """
     bar = trainer.progress_bar_callback
-    if bar is not None and (in_notebook() or not sys.stderr.isatty()):
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # by a connector
+    if bar is None:
+        return
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    on_terminal = sys.stdout.isatty() and sys.stderr.isatty()  # Lightning's bar writes to stdout
+    if log_level() == QUIET:
+        callbacks.remove(bar)
+    elif in_notebook() or not on_terminal:
         callbacks[callbacks.index(bar)] = ProgressLine()
 
 
 class ProgressLine(ProgressBar):
     """A Lightning progress bar of one line: epoch, share of its days, and the last metrics.
 
-    Runs use it in notebooks, and where standard error is no terminal. A trainer of your own gets it
-    by ``L.Trainer(callbacks=[ProgressLine()])``.
+    Runs use it in notebooks, and where output is no terminal. It writes to standard error. A
+    trainer of your own gets it by ``L.Trainer(callbacks=[ProgressLine()])``.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._enabled = True
-        self._start = self._last = 0.0
+        self._start = self._epoch_start = self._last = 0.0
 
     def disable(self) -> None:
         """Show nothing; Lightning calls it on all processes but the first."""
@@ -63,6 +71,11 @@ class ProgressLine(ProgressBar):
         """Start the clock."""
         super().on_train_start(trainer, pl_module)
         self._start = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Start the clock of the epoch."""
+        super().on_train_epoch_start(trainer, *_)
+        self._epoch_start = time.monotonic()
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Say how far the epoch is, a few times per second."""
@@ -79,8 +92,9 @@ class ProgressLine(ProgressBar):
         """Say what an epoch has reached."""
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            seconds = time.monotonic() - self._epoch_start
             text = f"epoch {trainer.current_epoch + 1}{self._of()}{self._metrics()}"
-            self._say(text, lasting=not in_notebook())
+            self._say(f"{text}, {seconds:.1f} s", lasting=not in_notebook())
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say how long training took, and what the last epoch has reached."""

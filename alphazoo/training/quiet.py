@@ -1,7 +1,11 @@
-"""Silences what Lightning says and a user need not act on."""
+"""Silences what Lightning says and a user need not act on, and with ``--quiet`` what we say."""
 
 import logging
+import os
 import warnings
+
+LEVEL = "ALPHAZOO_LOG_LEVEL"  # variable, which the processes that a command starts inherit
+QUIET = "WARNING"  # its value with --quiet
 
 SILENCED = (
     ".*LeafSpec.*",  # a deprecation inside Lightning
@@ -23,3 +27,8 @@ def silence_libraries() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
+
+
+def log_level() -> str:
+    """Return the lowest level of messages to print: ``INFO``, or ``WARNING`` with ``--quiet``."""
+    return os.environ.get(LEVEL, "INFO")
