@@ -27,6 +27,7 @@ SHORT = [
     "trainer.accelerator=cpu",
     "++trainer.limit_train_batches=2",
     "++trainer.limit_val_batches=12",
+    "++trainer.limit_test_batches=12",
     "trainer.enable_progress_bar=false",
     "report=false",
 ]
