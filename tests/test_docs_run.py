@@ -5,6 +5,7 @@ market is synthetic, with the symbols that the pages name, up to today. Commands
 written, with settings after them that make training short.
 """
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,17 @@ import pandas as pd
 import pytest
 import torch
 from conftest import exit_code, write_qlib
-from documented import NAMED, PAGES, all_blocks, calls, inline_calls, is_shell, write_own_files
+from documented import (
+    NAMED,
+    PAGES,
+    README,
+    all_blocks,
+    blocks,
+    calls,
+    inline_calls,
+    is_shell,
+    write_own_files,
+)
 
 from alphazoo.commands.arguments import flags_as_keys
 from alphazoo.config import compose, instantiate
@@ -209,10 +220,19 @@ def test_what_a_page_shows_runs(page: Path, scratch: Path) -> None:
     for language, text in all_blocks(page):
         if is_shell(language):
             wrong += [failure(words) for words in calls(text)]
-        elif language == "python" and runs(text):
+        elif language == "python" and page != README and runs(text):
             exec(compile(text, page.name, "exec"), names)  # an error fails the test
     wrong += [failure(words) for words in inline_calls(page)]
     assert not [*filter(None, wrong)]
+
+
+@pytest.mark.slow
+def test_the_python_of_readme_prints_an_ic(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks(README, "python")
+    exec(compile(code, "README.md", "exec"), {})
+    said = re.search(r"test IC (\S+)", capsys.readouterr().out)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(0.16, abs=0.02)
 
 
 def runs(code: str) -> bool:
