@@ -56,6 +56,7 @@ NOT_RUN = {  # word of a command -> why it is not run
     "loss=...": "stands for any of a table",
     "seed=...": "stands for any",
     "data.path=...": "stands for any",
+    "data=...": "stands for any",
     "[until=DATE]": "is a synopsis",
     "run=FOLDER": "stands for any",
     "csi300_opensource_0.pkl": "needs the weights that the authors of MASTER published",
