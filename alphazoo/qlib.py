@@ -23,9 +23,9 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
         model: A model of the same sizes.
         state: ``state_dict()`` of ``LSTMModel``, ``GRUModel``, ``ALSTMModel``, ``Transformer`` (of
             both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel``, ``IGMTFModel``,
-            ``KRNNModel`` or ``SandwichModel`` in ``qlib.contrib.model.pytorch_*``; of ``RNN`` and
-            ``TRA`` in ``pytorch_tra`` under ``model.`` and ``tra.``; or of ``MASTER`` in the code
-            of its authors.
+            ``KRNNModel``, ``SandwichModel`` or ``ADDModel`` in ``qlib.contrib.model.pytorch_*``;
+            of ``RNN`` and ``TRA`` in ``pytorch_tra`` under ``model.`` and ``tra.``; or of
+            ``MASTER`` in the code of its authors.
 
     Raises:
         InputError: A name is missing or unknown, or a tensor has another shape.

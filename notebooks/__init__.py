@@ -1,1 +1,1 @@
-"""Notebooks that the tests run; a package, so that its conftest.py has a name of its own."""
+"""Notebooks; a package, so that conftest.py has a name of its own."""

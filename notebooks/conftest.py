@@ -1,4 +1,4 @@
-"""Marks the notebooks that take long: `pytest -m slow notebooks` runs them, `pytest` the others."""
+"""Marks the notebooks that take long as slow."""
 
 import os
 from collections.abc import Iterable

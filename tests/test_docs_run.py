@@ -75,9 +75,10 @@ INDICES = ("SH000300", "SH000905", "SH000906")
 
 
 def make_prices() -> pd.DataFrame:
-    """Prices of a weekly market from 2008 to today; some columns are for tables alone."""
+    """Prices of a market from 2008 to today that trades weekly, and on the days of the pages."""
     random = np.random.default_rng(0)
-    days = pd.bdate_range(end=pd.Timestamp(date.today()), periods=987 * 5)[4::5]
+    weekly = pd.bdate_range(end=pd.Timestamp(date.today()), periods=987 * 5)[4::5]
+    days = weekly.union(pd.DatetimeIndex(["2020-07-01", "2020-12-31"]))
     names = [*SYMBOLS, *INDICES]
     shape = (len(days), len(names))
     close = 50 * np.exp(np.cumsum(0.02 * random.standard_normal(shape), axis=0))
@@ -152,11 +153,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("HOME", str(folder))
-        data = ["data=qlib", "data.path=FOLDER", "model=gats", "model.hidden_size=8"]
+        data = ["data=qlib", "data.path=FOLDER", "data.concepts=sectors.csv"]
+        data += ["model=gats", "model.hidden_size=8"]
         assert run("train", *data, "hydra.run.dir=runs/mine") == 0
-        for name in ("a", "b", "c", "seed0", "seed1", "seed2"):
+        for name in ("a", "b", "c", "seed0"):
             shutil.copytree("runs/mine", f"runs/{name}")
-        shutil.copytree("runs/mine", "runs/base")
+        for seed in (1, 2):
+            assert run("train", *data, f"seed={seed}", f"hydra.run.dir=runs/seed{seed}") == 0
         assert run("train", *data, "model=lstm", "hydra.run.dir=runs/base") == 0
         assert run("predict", "run=runs/mine", "append=scores.parquet") == 0
         register = ["logger=mlflow", "logger.mlflow.model_name=csi300-gru"]

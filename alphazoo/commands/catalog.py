@@ -199,7 +199,7 @@ COMMANDS = {
             "from=DAY": "the first of several days",
             "to=DAY": "the last of several days",
             "what=A,B": "attention, concepts, neighbours, time, frequencies, weights, gate, "
-            "factors, terms, predictors, sectors, attribution; by default all that "
+            "factors, terms, predictors, market, sectors, attribution; by default all that "
             "the model can show",
             "symbols=A,B": "stocks whose scores are attributed to inputs; by default the two with "
             "the highest and the two with the lowest scores",

@@ -12,7 +12,7 @@ from alphazoo.explain.subject import Subject
 from alphazoo.models.probe import Shown
 
 LARGEST = 4_000_000  # values of a tensor; of a larger one only the chosen stocks are in the table
-NUMBERED = ("head", "neighbour", "frequency", "factor", "predictor")  # axes without names
+NUMBERED = ("head", "neighbour", "frequency", "factor", "predictor", "class")  # axes without names
 VALUES = ("factors", "terms")  # kinds whose numbers are no weights, except those of other stocks
 
 

@@ -125,10 +125,13 @@ class RSR(NamedModel):
         self.attention = Probe("attention", *axes, shares=True)
         self.relations = Probe("concepts", "concept")
         self.head = Head(2 * hidden_size)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias) if layer.bias is not None else None
+        for name, weights in self.named_parameters():
+            if name.startswith("encoder."):
+                continue
+            if name.endswith("bias"):
+                nn.init.zeros_(weights)
+            else:
+                nn.init.xavier_uniform_(weights)
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]; the stocks are scored jointly.

@@ -249,3 +249,60 @@ def test_what_qlib_saved_of_tra_becomes_a_checkpoint(tmp_path: Path) -> None:
     import_weights(tmp_path / "model.bin", fresh, tmp_path / "tra.ckpt")
     loaded = type(model).load_from_checkpoint(tmp_path / "tra.ckpt", weights_only=True)
     assert torch.equal(loaded.choice.weight, model.choice.weight)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize(("n_stocks", "n_features", "epoch"), [(37, 6, 0), (300, 20, 1), (9, 6, 9)])
+def test_add_scores_and_learns_like_the_reference(
+    cell: str,
+    n_stocks: int,
+    n_features: int,
+    epoch: int,
+    make_day: MakeDay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By score, loss, gradient and running statistics, with the reversal of an epoch.
+
+    Qlib's reversal starts from 0 again when a model is loaded, because it is not in its state.
+    """
+    torch.manual_seed(0)
+    add = import_module("qlib.contrib.model.pytorch_add")
+    sizes = {"hidden_size": 64, "num_layers": 2, "dropout": 0.0, "dec_dropout": 0.0}
+    whole = add.ADD(
+        d_feat=n_features, **sizes, base_model=cell.upper(), gamma_clip=0.2, mu=0.2, GPU=-1
+    )
+    reference = whole.ADD_model
+    for _ in range(epoch):
+        reference.before_adv_excess.step_alpha()
+        reference.before_adv_market.step_alpha()
+    options = [f"model.n_features={n_features}", f"model.cell={cell}", "model.dropout=0"]
+    model = instantiate(compose("model=add", *options).model)
+    load_weights(model, reference.state_dict())
+    monkeypatch.setattr(type(model), "current_epoch", epoch)
+    model.build_memory([make_day(5, seed=seed) for seed in range(6)])
+    day = make_day(n_stocks, 60, n_features)
+    target = model.market_class(day).expand(n_stocks)
+    reference.train(), model.train()
+    found = reference(flatten(day))
+    expected = whole.loss_fn(flatten(day), found, day.labels, target)
+    expected.backward()
+    loss = model.loss(day)
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    pairs = [
+        (model.encoder.rnn, reference.enc_excess),
+        (model.market_encoder.rnn, reference.enc_market),
+        (model.decoder.rnn, reference.dec.rnn),
+    ]
+    for ours, theirs in pairs:
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5)
+    norm = reference.pred_excess[1]
+    torch.testing.assert_close(model.head.norm.running_mean, norm.running_mean)
+    torch.testing.assert_close(model.head.norm.running_var, norm.running_var)
+    reference.eval(), model.eval()
+    with torch.no_grad():
+        scores = reference(flatten(day))["excess"]
+        torch.testing.assert_close(model(day), scores, rtol=1e-5, atol=1e-5)
+        expected = whole.loss_fn(flatten(day), reference(flatten(day)), day.labels, target)
+        torch.testing.assert_close(model.loss(day), expected)
