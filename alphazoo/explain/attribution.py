@@ -196,7 +196,7 @@ def _integrate_between(
     k = 1 if places is None else len(places)
 
     def score(features: Tensor) -> Tensor:
-        scores = model(day._replace(features=features[0]))
+        scores: Tensor = model(day._replace(features=features[0]))
         return scores.sum().unsqueeze(0) if places is None else scores[places]
 
     def gradients(*, inputs: tuple[Tensor], **_: Any) -> tuple[Tensor]:
