@@ -193,6 +193,13 @@ def test_a_run_without_checkpoint_is_refused(gru: Path, alphazoo: Alphazoo, tmp_
     assert "is not the folder of a run" in str(refused.code)
 
 
+def test_an_ensemble_names_its_runs(gru: Path, tmp_path: Path) -> None:
+    config = (gru / "config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(f"{config}ensemble: {{by: rank, runs: [{gru}]}}\n", "utf-8")
+    with pytest.raises(InputError, match=rf"is an ensemble: explain one of its runs, {gru}"):
+        explain(tmp_path)
+
+
 def test_sectors_need_concepts(tmp_path: Path) -> None:
     folder = fitted(tmp_path, "gats", "data/concepts=none")
     with pytest.raises(InputError, match=r"what=sectors needs the sectors .* data.concepts=FILE"):
