@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphazoo.backtest.run import run_backtest
+    from alphazoo.commands.job import train
     from alphazoo.config import compose, instantiate
     from alphazoo.data.days import DayBatch
     from alphazoo.data.labels import Label
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from alphazoo.market.market import Market
     from alphazoo.metrics import daily_ic, summary
     from alphazoo.models.base import StockModel
+    from alphazoo.runs.run import Run
     from alphazoo.training.fit import score_table
+    from alphazoo.training.progress import ProgressLine
+    from alphazoo.training.quiet import silence_libraries
 
 __all__ = [
     "Alpha360",
@@ -31,7 +35,9 @@ __all__ = [
     "Market",
     "MarketDataModule",
     "Panels",
+    "ProgressLine",
     "RobustZScore",
+    "Run",
     "StockModel",
     "analyse",
     "compose",
@@ -42,7 +48,9 @@ __all__ = [
     "read_scores",
     "run_backtest",
     "score_table",
+    "silence_libraries",
     "summary",
+    "train",
 ]
 
 _HOMES = {
@@ -52,7 +60,9 @@ _HOMES = {
     "Market": "market.market",
     "MarketDataModule": "data.module",
     "Panels": "features.panels",
+    "ProgressLine": "training.progress",
     "RobustZScore": "data.scaling",
+    "Run": "runs.run",
     "StockModel": "models.base",
     "analyse": "evaluation.analysis",
     "compose": "config",
@@ -63,7 +73,9 @@ _HOMES = {
     "read_scores": "data.scores",
     "run_backtest": "backtest.run",
     "score_table": "training.fit",
+    "silence_libraries": "training.quiet",
     "summary": "metrics",
+    "train": "commands.job",
 }
 
 

@@ -4,86 +4,17 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 
-from alphazoo.commands import data, explaining, operations, scoring, serving, training, zoo
+from alphazoo.commands.catalog import COMMANDS
+from alphazoo.commands.help import overview, page
 from alphazoo.commands.stopping import stopped_by_signals
 from alphazoo.errors import AlphazooError, StoppedError, describe_fault, did_you_mean
+from alphazoo.training.quiet import LEVEL, QUIET
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "train": training.train,
-    "predict": scoring.predict,
-    "export": serving.export,
-    "monitor": operations.monitor,
-    "update": operations.update,
-    "versions": operations.versions,
-    "promote": operations.promote,
-    "rollback": operations.rollback,
-    "benchmark": training.benchmark,
-    "evaluate": scoring.evaluate,
-    "compare": scoring.compare,
-    "ensemble": scoring.ensemble,
-    "explain": explaining.explain,
-    "models": zoo.models,
-    "import-qlib": zoo.import_qlib,
-    "data check": data.check,
-    "data audit": data.audit,
-    "data export": data.export,
-}
-
-HELP = """\
-usage: alphazoo COMMAND [KEY=VALUE ...]
-
-  train        train a model and score the validation and test days
-               alphazoo train model=lstm data=qlib data.path=FOLDER trainer.max_epochs=5
-               alphazoo train -m model=lstm,gru seed=1,2,3     every combination
-               alphazoo train run=FOLDER [trainer.max_epochs=20]    resume a training run
-               alphazoo train sweep=encoder model=lstm         a search with Optuna
-               alphazoo train --help                            all groups and keys
-  benchmark    models x feature sets x seeds with published settings, as one table
-               alphazoo benchmark model=gru,lstm seed=0,1,2 data=qlib data.path=FOLDER out=OUT
-               alphazoo benchmark budget=0.05    all models, a twentieth of the epochs
-  predict      score the newest day with a finished run
-               alphazoo predict run=runs/mine data.path=FOLDER
-               alphazoo predict run=runs/mine from=2020-07 to=2020-12 out=scores.csv
-               alphazoo predict model_uri=models:/NAME/3 [tracking_uri=URL]    MLflow's registry
-               alphazoo predict run=runs/mine append=scores.parquet [version=NAME]    daily
-  export       write a finished run as a model that scores without torch
-               alphazoo export run=runs/mine out=models/mine [precision=int8]
-  monitor      check a model at work: inputs, scores, IC; exit status 2 is an alarm
-               alphazoo monitor run=runs/mine scores=scores.parquet data.path=FOLDER
-  update       learn the days since, from the weights of a run, and compare with it
-               alphazoo update run=runs/mine data.path=FOLDER
-  versions     list the versions of a model in MLflow's registry
-               alphazoo versions NAME
-  promote      make a version the champion, unless it is worse than the champion
-               alphazoo promote NAME/3 reason=TEXT data.path=FOLDER
-  rollback     make the champion before the last promotion the champion again
-               alphazoo rollback NAME reason=TEXT
-  evaluate     write a report on the scores of any tool: a table of date, symbol, score
-               alphazoo evaluate scores=mine.parquet data=qlib data.path=FOLDER out=OUT
-  compare      compare runs: mean and standard deviation over seeds
-               alphazoo compare runs/a runs/b out=OUT
-  ensemble     average the scores of several runs into a new run
-               alphazoo ensemble runs/a runs/b by=rank out=OUT
-  explain      show what a trained model looks at: attention, concepts, neighbours, attributions
-               alphazoo explain run=runs/mine [checks=true]
-               alphazoo explain --help    all keys, more examples
-  models       list the models with their papers and numbers of parameters
-               alphazoo models gats    equations, differences from the paper, settings
-  import-qlib  convert weights or scores that Qlib saved
-               alphazoo import-qlib weights.pkl model=gats out=gats.ckpt
-               alphazoo import-qlib pred.pkl out=scores.parquet    scores, for evaluate
-  data check   summarise a data source and list possible problems
-               alphazoo data check data=table data.path=FILE
-  data audit   check for look-ahead: recompute features without later days and compare
-               alphazoo data audit data=qlib data.path=FOLDER features=alpha158
-  data export  write unscaled features and the raw forward return as a table
-               alphazoo data export data=qlib data.path=FOLDER from=2017 out=features.parquet
-
-HYDRA_FULL_ERROR=1 shows the traceback of an error.
-"""
+QUIET_FLAGS = ("-q", "--quiet")
+HELP_FLAGS = ("-h", "--help")
 
 
 def main() -> None:
@@ -92,25 +23,42 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     arguments = sys.argv[1:]
-    if arguments[:1] == ["explain"] and {"-h", "--help"} & set(arguments):
-        print(explaining.HELP, end="")
-        return
-    if arguments[:1] != ["train"] and {"-h", "--help"} & set(arguments):  # train has Hydra's help
-        arguments = []
-    if arguments[:1] in ([], ["help"]):
-        print(HELP, end="")
-        return
+    if arguments[:1] != ["completion"] or len(arguments) < 3:  # else words of another command
+        if {*QUIET_FLAGS} & {*arguments}:
+            os.environ[LEVEL] = QUIET  # of the processes that the command starts, too
+            arguments = [argument for argument in arguments if argument not in QUIET_FLAGS]
+        if arguments in ([], ["data"]) or arguments[0] == "help" or {*HELP_FLAGS} & {*arguments}:
+            _print_help([x for x in arguments if x not in ("help", *HELP_FLAGS)])
+            return
+        if arguments == ["--version"]:
+            from importlib.metadata import version
+
+            print(f"alphazoo {version('alphazoo')}")
+            return
+    _run(*_split(arguments))
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """Split arguments into the name of the command, of one or two words, and the others."""
     words = 1 + (arguments[0] == "data")
     name = " ".join(arguments[:words])
     if name not in COMMANDS:
         sys.exit(f"error: unknown command {name!r}; {did_you_mean(name, COMMANDS)}")
-    _run(COMMANDS[name], arguments[words:])
+    return name, arguments[words:]
 
 
-def _run(command: Callable[[list[str]], None], arguments: list[str]) -> None:
+def _print_help(arguments: list[str]) -> None:
+    if arguments in ([], ["data"]):
+        print(overview(*arguments), end="")
+    else:
+        print(page(*_split(arguments)), end="")
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    module, _, function = COMMANDS[name].function.partition(":")
     try:
         with stopped_by_signals():
-            command(arguments)
+            getattr(import_module(f"alphazoo.commands.{module}"), function)(arguments)
             sys.stdout.flush()  # a closed pipe is noticed here, not when the interpreter exits
     except StoppedError as stop:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it

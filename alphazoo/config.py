@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from alphazoo.errors import InputError, as_input_errors, check_choice, did_you_mean, explain_grammar
+from alphazoo.files import config_dir as config_dir
 from alphazoo.files import new_folder
 
 VERSION_BASE = "1.3"
@@ -62,13 +63,6 @@ def better(metric: object) -> str:
 
 
 OmegaConf.register_new_resolver("better", better, replace=True)
-
-
-def config_dir() -> Path:
-    """Return the folder of the yaml files, in an installed wheel or at the root of a checkout."""
-    package = Path(__file__).parent
-    inside, beside = package / "configs", package.parent / "configs"
-    return inside if inside.is_dir() else beside
 
 
 def compose(*overrides: str) -> DictConfig:

@@ -1,4 +1,4 @@
-"""Write files atomically, and read them without executing their content."""
+"""Write files atomically, read them without executing their content, and find the yaml files."""
 
 import json
 import math
@@ -50,6 +50,13 @@ TABLE_PARTS = {
     "pandas.core.series": ("Series",),
     "pyarrow.lib": ("_restore_array", "py_buffer", "type_for_alias"),
 }
+
+
+def config_dir() -> Path:
+    """Return the folder of the yaml files, in an installed wheel or at the root of a checkout."""
+    package = Path(__file__).parent
+    inside, beside = package / "configs", package.parent / "configs"
+    return inside if inside.is_dir() else beside
 
 
 @contextmanager

@@ -23,7 +23,8 @@ def load_weights(model: StockModel, state: Mapping[str, Tensor]) -> None:
         model: A model of the same sizes.
         state: ``state_dict()`` of ``LSTMModel``, ``GRUModel``, ``ALSTMModel``, ``Transformer`` (of
             both files), ``TCNModel``, ``SFM_Model``, ``GATModel``, ``HISTModel``, ``IGMTFModel``,
-            ``KRNNModel`` or ``SandwichModel`` in ``qlib.contrib.model.pytorch_*``, or of
+            ``KRNNModel``, ``SandwichModel`` or ``ADDModel`` in ``qlib.contrib.model.pytorch_*``;
+            of ``RNN`` and ``TRA`` in ``pytorch_tra`` under ``model.`` and ``tra.``; or of
             ``MASTER`` in the code of its authors.
 
     Raises:
@@ -65,7 +66,7 @@ def import_weights(file: str | Path, model: StockModel, out: str | Path) -> None
     Raises:
         InputError: The file holds something else, or its names or shapes do not fit.
     """
-    state = load_tensors(file)
+    state = _flat(load_tensors(file))
     if not isinstance(state, Mapping) or not all(torch.is_tensor(t) for t in state.values()):
         raise InputError(f"{file}: expected a state dict, found {type(state).__name__}")
     load_weights(model, state)
@@ -105,6 +106,17 @@ def convert_scores(file: str | Path, out: str | Path) -> None:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     write_table(scores, target)
+
+
+def _flat(state: object) -> object:
+    """Join the state dicts of several networks in a mapping, as those of TRA are saved."""
+    if not isinstance(state, Mapping):
+        return state
+    flat: dict[str, object] = {}
+    for name, part in state.items():
+        inner = part.items() if isinstance(part, Mapping) else [("", part)]
+        flat |= {f"{name}.{key}".rstrip("."): value for key, value in inner}
+    return flat
 
 
 def _halve_a(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

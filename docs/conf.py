@@ -1,4 +1,7 @@
-"""Builds the site: sphinx-build -W -n docs docs/_build/html."""
+"""Builds the site: sphinx-build -W -n docs docs/_build/html.
+
+With ``-t notebooks``, the notebooks are run first, so that their pages show outputs.
+"""
 
 import re
 import sys
@@ -19,7 +22,8 @@ nitpicky = True
 # pages
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
-nb_execution_mode = "off"  # the tests run the notebooks
+nb_execution_mode = "off"  # _generate/notebooks.py runs them: sphinx-build -t notebooks
+nb_merge_streams = True
 
 # API reference
 autodoc_member_order = "bysource"
@@ -96,7 +100,7 @@ def shorten_types(app, what, name, obj, options, signature, returned):
 
 def setup(app):
     """Write the generated pages before the sources are read."""
-    write_pages(DOCS)
+    write_pages(DOCS, run_notebooks=app.tags.has("notebooks"))
     app.connect("source-read", link_inside)
     app.connect("source-read", list_other_guides)
     app.connect("autodoc-process-docstring", link_docstring, priority=400)

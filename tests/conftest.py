@@ -327,7 +327,12 @@ def make_day() -> MakeDay:
     """A day of random features."""
 
     def make(
-        n_stocks: int, window: int = 20, n_features: int = 6, n_market: int = 0, seed: int = 0
+        n_stocks: int,
+        window: int = 20,
+        n_features: int = 6,
+        n_market: int = 0,
+        n_concepts: int = 3,
+        seed: int = 0,
     ) -> DayBatch:
         random = torch.Generator().manual_seed(seed)
         return DayBatch(
@@ -335,7 +340,7 @@ def make_day() -> MakeDay:
             labels=torch.randn(n_stocks, generator=random),
             returns=0.02 * torch.randn(n_stocks, generator=random),
             stocks=torch.arange(n_stocks),
-            concepts=(torch.rand(n_stocks, 3, generator=random) < 0.5).float(),
+            concepts=(torch.rand(n_stocks, n_concepts, generator=random) < 0.5).float(),
             date=torch.tensor(0),
             market=torch.randn(n_market, generator=random),
         )

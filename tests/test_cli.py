@@ -5,8 +5,8 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pyarrow as pa
@@ -17,23 +17,13 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alphazoo import cli
+from alphazoo.commands.catalog import COMMANDS
 from alphazoo.config import compose, config_dir, instantiate
 from alphazoo.errors import InputError
 from alphazoo.metrics import summary
 from alphazoo.models.gru import GRU
 
 TRAIN = [*SMALL, "model.hidden_size=4"]
-
-
-def test_help_needs_no_torch_and_no_pandas() -> None:
-    script = (
-        "import sys, alphazoo.cli as cli; sys.argv[1:] = ['--help']; cli.main(); "
-        "print('torch' in sys.modules or 'pandas' in sys.modules)"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "alphazoo train" in result.stdout
-    assert result.stdout.endswith("False\n")
 
 
 def test_models_lists_the_zoo(alphazoo: Alphazoo) -> None:
@@ -278,7 +268,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["train", *TRAIN, "label.sell=200"], "label.sell must be less than the"),
         (["train", *TRAIN, "scaler.max_rows=0"], "scaler.max_rows must be at least 1, got 0"),
         (["train", "-m", "model=gru,lstm", "trainer.max_epoch=1"], "did you mean 'trainer.max_ep"),
-        (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DATE]"),
+        (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DAY]"),
         (["data", "export", *TRAIN, "out=f.csv"], "out must be a file that ends in .parquet"),
         (["data", "adit"], "unknown command 'data adit'; did you mean 'data audit'?"),
         (["models", "all"], "unknown model 'all'; available: alstm, factorvae, gats"),
@@ -351,9 +341,10 @@ def test_experiments_hold_published_settings(experiment: str) -> None:
     features, model = experiment.split("_", 1)
     config = compose(f"experiment={experiment}")
     OmegaConf.resolve(config)
-    assert ("KLEN" in config.features.columns) == (features == "alpha158")
+    known = {*compose("features=alpha158").features.columns}
+    assert ({*config.features.columns} <= known) == (features == "alpha158")
     assert config.model._target_.split(".")[2] == model
-    assert config.trainer.max_epochs in (20, 40, 100, 200)
+    assert config.trainer.max_epochs in (20, 40, 50, 100, 200)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -407,11 +398,10 @@ class FaultyError(Exception):
     pass
 
 
-def raising(error: BaseException) -> Callable[[list[str]], None]:
-    def command(_: list[str]) -> None:
-        raise error
-
-    return command
+def replace_command(patch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:
+    """Let a command raise an error."""
+    place = COMMANDS[name].function.replace(":", ".")
+    patch.setattr(f"alphazoo.commands.{place}", Mock(side_effect=error))
 
 
 FAULTS = [
@@ -434,7 +424,7 @@ def test_a_fault_is_one_line(
     alphazoo: Alphazoo,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(cli.COMMANDS, command, raising(error))
+    replace_command(monkeypatch, command, error)
     result = alphazoo(*command.split())
     assert isinstance(result.code, str)
     assert result.code.startswith("error: ")
@@ -446,7 +436,7 @@ def test_a_fault_is_one_line(
 def test_a_bug_gives_a_traceback_and_says_what_it_is(
     alphazoo: Alphazoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "models", raising(FaultyError("x")))
+    replace_command(monkeypatch, "models", FaultyError("x"))
     result = alphazoo("models")
     assert "Traceback" in result.err
     assert isinstance(result.code, str)

@@ -1,55 +1,41 @@
 """What can rot in README and docs: links, lists, settings without a meaning, commands, code."""
 
-import contextlib
-import io
+import ast
 import re
-import shlex
 import sys
 import tomllib
-from collections.abc import Iterator
 from functools import cache
-from itertools import chain
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from conftest import MODELS
+from documented import PAGES, README, ROOT, blocks, commands, write_own_files
+from hydra.core.override_parser.types import Override
 
-from alphazoo.cli import COMMANDS
-from alphazoo.config import compose, config_dir, parse
+from alphazoo.commands.arguments import (
+    compose_config,
+    flags_as_keys,
+    flags_first,
+    split_arguments,
+    take_config_dir,
+)
+from alphazoo.commands.catalog import COMMANDS, TRAIN
+from alphazoo.config import apply_overrides, compose, config_dir, parse
+from alphazoo.errors import InputError
 
-ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs"))
 
-from _generate.meanings import describe_key, full_key  # noqa: E402
-from _generate.settings import groups, own_keys  # noqa: E402
+from _generate.meanings import describe_key, full_key
+from _generate.settings import groups, own_keys
 
-README = ROOT / "README.md"
-CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
-PAGES = [README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 MADE = ("reference/", "notebooks/")  # by the build of the site, which checks these links
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The code blocks of a page in one language."""
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
     """The headings of a page, as links name them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def commands(page: Path) -> Iterator[list[str]]:
-    """The calls of alphazoo on a page, each as a list of words."""
-    for block in chain(blocks(page, "bash"), blocks(page, "")):
-        for line in block.replace("\\\n", " ").splitlines():
-            for part in line.partition("  #")[0].split("&&"):
-                if part.strip().startswith("alphazoo "):
-                    yield shlex.split(part)[1:]
-    inline = re.findall(r"`alphazoo ([^`\n]+)`", page.read_text(encoding="utf-8"))
-    yield from map(shlex.split, inline)
 
 
 def test_readme_is_short() -> None:
@@ -112,37 +98,90 @@ def test_each_extra_is_listed() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_command_exists_and_its_settings_too(page: Path) -> None:
+def test_each_command_exists_and_its_settings_too(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in PAGES:  # a page may use what another shows
+        write_own_files(other, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # --config-dir adds its folder
     for words in commands(page):
         name = " ".join(words[: 1 + (words[0] == "data")])
         if name == "COMMAND" or words[0].startswith("-"):
             continue
         assert name in COMMANDS, f"alphazoo {' '.join(words)}"
-        if name == "train" and "--config-dir" not in words and "--help" not in words:
-            settings = [word for word in words[1:] if "=" in word and not word.startswith("run=")]
-            settings = [word.replace("EXPERIMENT", "alpha360_gru") for word in settings]
-            check_settings(tuple(word for word in settings if not word.endswith("=...")))
+        given = [word.strip("[]") if word[0] == "[" else word for word in words]
+        if not {"--help", "-h"} & {*given}:
+            check_arguments(name, tuple(given[len(name.split()) :]))
 
 
 @cache
-def check_settings(settings: tuple[str, ...]) -> None:
-    """Compose a config with the first choice of each sweep, but without Hydra's own plugins."""
-    plain = [word for word in settings if not word.startswith("hydra")]
-    given = [
-        f"{word.partition('=')[0]}={override.value().list[0]}"
-        if (override := parse([word])[0]).is_choice_sweep()
-        else word
-        for word in plain
-    ]
-    compose(*given)
+def check_arguments(name: str, given: tuple[str, ...]) -> None:
+    """Parse the arguments of a command, and compose and check the settings among them."""
+    command = COMMANDS[name]
+    rest = split_arguments(flags_as_keys([*given], "budget", "out"), name)[1]
+    rest, folders = take_config_dir(rest)
+    assert not folders or any("--config-dir" in text for text in command.arguments)
+    flags_first([word for word in rest if word.startswith("-")])
+    words = [word.replace("EXPERIMENT", "alpha360_gru") for word in rest if word[0] != "-"]
+    settings = [word for word in words if "=" in word]
+    assert settings == words or not re.match(r"(\[-m\] )?\[?[a-z_]+=", command.usage), (
+        f"{name} {words}"
+    )
+    settings = [word for word in settings if not word.endswith(("=...", "=<name>"))]
+    settings = [word for word in settings if not word.lstrip("+").startswith("hydra")]
+    own = [f"--config-dir={folder}" for folder in folders]
+    if not settings and not own:
+        return
+    assert command.settings or "KEY=VALUE" in command.own, f"{name} takes no {settings}"
+    if command.settings == TRAIN:
+        compose_config([*own, *map(first_choice, settings)])
+        return
+    limits = [word for word in settings if word.startswith("monitoring.")]
+    compose_config(["+monitoring=daily", *limits], "monitoring")
+    rest = [word for word in settings if word not in limits]
+    assert any(fits(data, rest) for data in ("qlib", "table", "synthetic")), f"{name} {rest}"
 
 
-@pytest.mark.slow
-def test_the_python_of_readme_prints_an_ic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (code,) = blocks(README, "python")
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(code, "README.md", "exec"), {})
-    said = re.search(r"test IC (\S+)", printed.getvalue())
-    assert said is not None
-    assert float(said[1]) == pytest.approx(0.16, abs=0.02)
+def first_choice(word: str) -> str:
+    """An override without the other values of a sweep."""
+    override = parse([word])[0]
+    return f"{word.partition('=')[0]}={override.value().list[0]}" if is_choice(override) else word
+
+
+def is_choice(override: Override) -> bool:
+    return bool(override.is_choice_sweep())
+
+
+def fits(data: str, settings: list[str]) -> bool:
+    """Whether a run on some data has the keys that settings change."""
+    try:
+        apply_overrides(compose(f"data={data}", "model=gats"), settings)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_python_block_compiles_and_imports_what_exists(page: Path) -> None:
+    for code in blocks(page, "python"):
+        tree = ast.parse(code, page.name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("alphazoo"):
+                module = import_module(str(node.module))
+                assert not [x.name for x in node.names if not hasattr(module, x.name)]
+
+
+def test_what_is_not_documented_truly_is_noticed() -> None:
+    for arguments in (
+        ("train", ("model=gatz",)),
+        ("train", ("model.hidden_size=0",)),
+        ("train", ("--nosuch",)),
+        ("train", ("gru",)),
+        ("predict", ("run=x", "data.paht=y")),
+        ("export", ("run=x", "out=y", "fromat=onnx")),
+        ("compare", ("a", "b", "trainer.max_epochs=3")),
+        ("monitor", ("run=x", "monitoring.agee=1")),
+    ):
+        with pytest.raises((InputError, AssertionError)):
+            check_arguments(*arguments)

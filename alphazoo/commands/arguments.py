@@ -4,14 +4,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alphazoo.errors import InputError, quoted
+from alphazoo.commands.catalog import COMMANDS
+from alphazoo.errors import InputError, did_you_mean, quoted
 
 CONFIG_DIR = ("--config-dir", "-cd")
-WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--info", "-i")
+FLAGS = {  # of Hydra, with the values that they take; others of its flags replace our config
+    **dict.fromkeys(("--multirun", "-m", "--run", "-r", "--resolve"), ()),
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins")),
+}
 
 
-def split_arguments(arguments: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
+def split_arguments(arguments: list[str], command: str) -> tuple[dict[str, str], list[str]]:
     """Split arguments into the command's own values by name, and all others."""
+    names = COMMANDS[command].keys
     pairs = [argument.split("=", 1) for argument in arguments]
     own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
     return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]
@@ -77,7 +83,12 @@ def _check_yaml(folder: Path) -> None:
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Move flags of Hydra before the overrides, among which it does not accept them."""
+    """Move flags of Hydra before the overrides, among which it does not accept them.
+
+    Raises:
+        InputError: There is no such flag, or it takes another value; Hydra would print its own
+            usage.
+    """
     flags: list[str] = []
     overrides: list[str] = []
     given = iter(arguments)
@@ -85,9 +96,15 @@ def flags_first(arguments: list[str]) -> list[str]:
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
-        flags.append(argument)
-        if argument in WITH_VALUE:
-            flags += [value for value in [next(given, None)] if value is not None]
+        flag, separator, value = argument.partition("=")
+        if flag not in FLAGS:
+            raise InputError(f"unknown flag {flag!r}; {did_you_mean(flag, FLAGS)}")
+        flags.append(flag)
+        if FLAGS[flag]:
+            value = value if separator else next(given, "")
+            if value not in FLAGS[flag]:
+                raise InputError(f"{flag} {value}: expected {', '.join(FLAGS[flag])}")
+            flags.append(value)
     return [*flags, *overrides]
 
 

@@ -1,6 +1,7 @@
 """alphazoo data check, audit and export."""
 
 from alphazoo.commands.arguments import compose_config, split_arguments
+from alphazoo.commands.catalog import expected
 from alphazoo.errors import InputError, shorten
 
 
@@ -39,9 +40,9 @@ def export(arguments: list[str]) -> None:
     from alphazoo.config import instantiate
     from alphazoo.data.export import export_features
 
-    own, rest = split_arguments(arguments, "out", "from", "to")
+    own, rest = split_arguments(arguments, "data export")
     if "out" not in own:
-        raise InputError("expected: alphazoo data export data=... [from=DATE] [to=DATE] out=FILE")
+        raise InputError(expected("data export"))
     config = compose_config(rest, "data", "features", "label")
     count = export_features(
         instantiate(config.data.market)(),

@@ -3,30 +3,10 @@
 from pathlib import Path
 
 from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
-from alphazoo.commands.output import silence_libraries
+from alphazoo.commands.catalog import expected
 from alphazoo.errors import InputError
 from alphazoo.runs.folders import refuse_run_folder, results_folder
-
-HELP = """\
-usage: alphazoo explain run=FOLDER [KEY=VALUE ...]
-
-  run=FOLDER           the run
-  date=DAY             the only day; or from=DAY to=DAY; by default the last 60 test days
-  what=A,B             attention, sectors, concepts, neighbours, time, frequencies, weights, gate,
-                       factors, terms, attribution; by default all that the model can show
-  symbols=A,B          stocks whose scores are attributed to inputs; by default the two with the
-                       highest and the two with the lowest scores
-  checks=true          check how far the pictures can be trusted; takes minutes
-  seeds=RUN,RUN        runs that differ by their seed, for the checks
-  out=FOLDER           by default FOLDER/explanations/FIRST_LAST in the run
-  data.path=..., ...   changes to the config of the run, such as data.concepts=FILE for sectors
-
-  alphazoo explain run=runs/mine
-  alphazoo explain run=runs/mine what=sectors from=2020 to=2020 data.concepts=sectors.csv
-  alphazoo explain run=runs/mine date=2020-07-01 what=attribution symbols=SH600519,SZ000858
-  alphazoo explain run=runs/seed0 checks=true seeds=runs/seed1,runs/seed2
-"""
-OWN = ("run", "date", "from", "to", "what", "symbols", "checks", "seeds", "out", "trust")
+from alphazoo.training.quiet import silence_libraries
 
 
 def explain(arguments: list[str]) -> None:
@@ -34,9 +14,9 @@ def explain(arguments: list[str]) -> None:
     from alphazoo.explain.show import explain as explain_run
     from alphazoo.runs.run import Run
 
-    own, rest = split_arguments(arguments, *OWN)
+    own, rest = split_arguments(arguments, "explain")
     if "run" not in own:
-        raise InputError("expected: alphazoo explain run=FOLDER [date=DATE | from=DATE to=DATE]")
+        raise InputError(expected("explain"))
     overrides, folders = take_config_dir(rest)
     trust, checks = truth(own, "trust"), truth(own, "checks")
     if "seeds" in own and not checks:

@@ -24,6 +24,7 @@ from alphazoo.runs.trust import trust_config
 from alphazoo.serving.monitor.reference import keep_reference
 from alphazoo.tracking import Tracker, open_trackers
 from alphazoo.training.fit import check_instantiable
+from alphazoo.training.quiet import silence_libraries
 from alphazoo.training.resume import is_finished, locked_run
 from alphazoo.training.train import fit_and_score, write_results
 from alphazoo.training.walk_forward import walk_forward
@@ -48,6 +49,7 @@ def train(config: DictConfig, callbacks: Sequence[Callback] = ()) -> dict[str, f
     Raises:
         InputError: A setting or the data cannot be used, or another process trains in the folder.
     """
+    silence_libraries()
     with as_input_errors():
         check_settings(config)
         trust_config(config)

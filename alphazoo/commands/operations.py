@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
-from alphazoo.commands.output import silence_libraries
+from alphazoo.commands.catalog import expected
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 ALARM_STATUS = 2
 GROUP = "monitoring"
@@ -14,14 +15,10 @@ GROUP = "monitoring"
 
 def monitor(arguments: list[str]) -> None:
     """Check a model at work; exit with status 2 if a monitor is in alarm."""
-    names = ("run", "scores", "out", "version", "today", "since", "accept", "reference", "trust")
-    own, rest = split_arguments(arguments, *names)
+    own, rest = split_arguments(arguments, "monitor")
     make = truth(own, "reference")
     if "run" not in own or ("scores" in own) == make:
-        raise InputError(
-            "expected: alphazoo monitor run=FOLDER scores=FILE [data.path=...] [out=FOLDER], or "
-            "reference=true instead of scores"
-        )
+        raise InputError(expected("monitor"))
     from alphazoo.runs.run import Run
     from alphazoo.serving.monitor.monitor import load_data
     from alphazoo.serving.monitor.monitor import monitor as run_monitors
@@ -60,13 +57,9 @@ def monitor(arguments: list[str]) -> None:
 
 def update(arguments: list[str]) -> None:
     """Train a child of a run on the days since, and compare the two; the command resumes it."""
-    names = ("run", "until", "replay", "valid_days", "test_days", "out", "trust")
-    own, rest = split_arguments(arguments, *names)
+    own, rest = split_arguments(arguments, "update")
     if "run" not in own:
-        raise InputError(
-            "expected: alphazoo update run=FOLDER [until=DATE] [replay=1.0] [valid_days=20] "
-            "[test_days=20] [data.path=...]"
-        )
+        raise InputError(expected("update"))
     from alphazoo.commands.job import train
     from alphazoo.commands.output import log_to_file
     from alphazoo.runs.run import Run
@@ -100,9 +93,9 @@ def update(arguments: list[str]) -> None:
 
 def versions(arguments: list[str]) -> None:
     """Print the versions of a model of the registry."""
-    own, names = split_arguments(arguments, "tracking_uri")
+    own, names = split_arguments(arguments, "versions")
     if len(names) != 1 or "=" in names[0]:
-        raise InputError("expected: alphazoo versions NAME [tracking_uri=URL]")
+        raise InputError(expected("versions"))
     from alphazoo.serving.versions import version_table
 
     table = version_table(names[0], own.get("tracking_uri"))
@@ -111,12 +104,10 @@ def versions(arguments: list[str]) -> None:
 
 def promote(arguments: list[str]) -> None:
     """Make a version of a model the champion, unless it is worse than the champion."""
-    own, rest = split_arguments(arguments, "reason", "force", "errors", "tracking_uri")
+    own, rest = split_arguments(arguments, "promote")
     name, _, version = (rest[0] if rest else "").partition("/")
     if not name or not version or "=" in name:
-        raise InputError(
-            "expected: alphazoo promote NAME/VERSION [reason=TEXT] [force=true] [data.path=...]"
-        )
+        raise InputError(expected("promote"))
     from alphazoo.serving.versions import ERRORS
     from alphazoo.serving.versions import promote as make_champion
 
@@ -142,9 +133,9 @@ def promote(arguments: list[str]) -> None:
 
 def rollback(arguments: list[str]) -> None:
     """Make the version before the last promotion the champion again."""
-    own, names = split_arguments(arguments, "reason", "tracking_uri")
+    own, names = split_arguments(arguments, "rollback")
     if len(names) != 1 or "=" in names[0]:
-        raise InputError("expected: alphazoo rollback NAME [reason=TEXT] [tracking_uri=URL]")
+        raise InputError(expected("rollback"))
     from alphazoo.serving.versions import rollback as go_back
 
     version = go_back(names[0], reason=own.get("reason", ""), tracking_uri=own.get("tracking_uri"))

@@ -1,27 +1,12 @@
-"""Output of the commands: logging, silenced warnings, printed metrics."""
+"""Output of the commands: logging, printed metrics."""
 
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SILENCED = (
-    ".*LeafSpec.*",  # a deprecation inside Lightning
-    ".*does not have many workers.*",  # workers would be slower than gathering a day in-process
-    ".*callbacks used to create the checkpoint.*",  # scoring does not need them
-    ".*Experiment logs directory .* is not empty.*",  # TensorBoard writes into the same folder
-    ".*Checkpoint directory .* is not empty.*",  # normal for a resumed run
-    ".*DistributedSampler.*",  # repeated days count once, see alphazoo.metrics.ScoreTable
-)
-
-
-def silence_libraries() -> None:
-    """Silence Lightning's messages and warnings that need no action."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in SILENCED:
-        warnings.filterwarnings("ignore", message=message)
+from alphazoo.training.quiet import log_level
 
 
 @contextmanager
@@ -33,6 +18,7 @@ def log_to_file(file: Path) -> Iterator[None]:
         logging.FileHandler(file, encoding="utf-8"),
     ]
     detailed = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    handlers[0].setLevel(log_level())
     for handler, line in zip(handlers, ("%(message)s", detailed), strict=True):
         handler.setFormatter(logging.Formatter(line))
         root.addHandler(handler)

@@ -26,10 +26,10 @@ class CheckSettings(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
-        from alphazoo.commands.output import silence_libraries
         from alphazoo.config import instantiate, without_hydra
         from alphazoo.runs.settings import check_settings
         from alphazoo.training.fit import check_instantiable
+        from alphazoo.training.quiet import silence_libraries
         from alphazoo.training.resume import locked_run
 
         try:

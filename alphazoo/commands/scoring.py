@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
-from alphazoo.commands.output import print_evaluation, silence_libraries
+from alphazoo.commands.catalog import expected
+from alphazoo.commands.output import print_evaluation
 from alphazoo.errors import InputError, check_choice
 from alphazoo.runs.folders import refuse_run_folder, results_folder
+from alphazoo.training.quiet import silence_libraries
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -20,14 +22,9 @@ def predict(arguments: list[str]) -> None:
     from alphazoo.serving.predict import identify, print_ranking
     from alphazoo.serving.score_file import DATE, SCORE, SYMBOL, check_name
 
-    source = ("run", "model_uri", "tracking_uri", "trust")
-    writing = ("out", "append", "version", "rewrite", "precision")
-    own, rest = split_arguments(arguments, *source, "date", "from", "to", *writing)
+    own, rest = split_arguments(arguments, "predict")
     if ("run" in own) == ("model_uri" in own):
-        raise InputError(
-            "expected: alphazoo predict run=FOLDER [date=DATE | from=DATE to=DATE], or "
-            "model_uri=models:/NAME/VERSION instead of run"
-        )
+        raise InputError(expected("predict"))
     rewrite = truth(own, "rewrite")
     for name in ("out", "append"):
         if name in own:
@@ -100,11 +97,9 @@ def evaluate(arguments: list[str]) -> None:
     from alphazoo.data.scores import NAMES
     from alphazoo.evaluation.evaluate import evaluate_file
 
-    reading = ("date_format", "timezone", *(f"columns.{name}" for name in NAMES))
-    names = ("scores", "out", "hydra.run.dir", "drop_unknown", *reading)
-    own, rest = split_arguments(arguments, *names)
+    own, rest = split_arguments(arguments, "evaluate")
     if "scores" not in own:
-        raise InputError("expected: alphazoo evaluate scores=FILE data=... [out=FOLDER]")
+        raise InputError(expected("evaluate"))
     columns = {name: own[f"columns.{name}"] for name in NAMES if f"columns.{name}" in own}
     drop_unknown = truth(own, "drop_unknown")
     config = compose_config(rest, "data", "label", "backtest")
@@ -128,11 +123,11 @@ def compare(arguments: list[str]) -> None:
     from alphazoo.evaluation.compare import write_comparison
     from alphazoo.runs.replicates import find_runs, group_replicates
 
-    own, rest = split_arguments(arguments, "out", "trust")
+    own, rest = split_arguments(arguments, "compare")
     folders, configs = take_config_dir(rest)
     runs = find_runs(folders, own=configs, trust=truth(own, "trust"))
     if not runs:
-        raise InputError("expected: alphazoo compare RUN... [out=FOLDER]")
+        raise InputError(expected("compare"))
     with results_folder(own.get("out")) as folder:
         refuse_run_folder(folder)
         table = write_comparison(folder, group_replicates(runs))
@@ -145,7 +140,7 @@ def ensemble(arguments: list[str]) -> None:
     from alphazoo.evaluation.ensemble import write_ensemble
     from alphazoo.runs.replicates import find_runs
 
-    own, rest = split_arguments(arguments, "out", "by", "trust")
+    own, rest = split_arguments(arguments, "ensemble")
     folders, configs = take_config_dir(rest)
     runs = find_runs(folders, own=configs, trust=truth(own, "trust"))
     with results_folder(own.get("out")) as folder:

@@ -3,18 +3,16 @@
 from pathlib import Path
 
 from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
-from alphazoo.commands.output import silence_libraries
+from alphazoo.commands.catalog import expected
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 
 def export(arguments: list[str]) -> None:
     """Write a run as a model that scores without torch; check its scores and print the result."""
-    own, rest = split_arguments(arguments, "run", "out", "format", "precision", "trust")
+    own, rest = split_arguments(arguments, "export")
     if not {"run", "out"} <= {*own}:
-        raise InputError(
-            "expected: alphazoo export run=FOLDER out=FOLDER [format=onnx|torch] "
-            "[precision=float32|int8]"
-        )
+        raise InputError(expected("export"))
     from alphazoo.runs.run import Run
     from alphazoo.serving.export import export_run
 

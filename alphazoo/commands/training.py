@@ -15,15 +15,17 @@ from alphazoo.commands.arguments import (
     take_config_dir,
     truth,
 )
-from alphazoo.commands.output import log_to_file, silence_libraries
+from alphazoo.commands.catalog import expected
+from alphazoo.commands.output import log_to_file
 from alphazoo.errors import InputError, quoted
+from alphazoo.training.quiet import silence_libraries
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def train(arguments: list[str]) -> None:
     """Train a model, or several with ``-m``; ``run=FOLDER`` resumes a training run."""
-    own, rest = split_arguments(arguments, "run", "trust")
+    own, rest = split_arguments(arguments, "train")
     if "run" in own:
         _resume(own["run"], rest, trust=truth(own, "trust"))
         return
@@ -117,12 +119,9 @@ def _resume(folder: str, arguments: list[str], *, trust: bool) -> None:
 
 def benchmark(arguments: list[str]) -> None:
     """Train models on feature sets and seeds with published settings, and write their table."""
-    own, rest = split_arguments(flags_as_keys(arguments, "budget", "out"), "budget", "out", "run")
-    if "run" in own or any(argument.startswith("sweep=") for argument in rest):
-        raise InputError(
-            "expected: alphazoo benchmark [model=...] [features=...] [seed=...] [budget=0.05] "
-            "[out=FOLDER] [data=...]"
-        )
+    own, rest = split_arguments(flags_as_keys(arguments, "budget", "out"), "benchmark")
+    if any(argument.startswith(("run=", "sweep=")) for argument in rest):
+        raise InputError(expected("benchmark"))
     told = [f"hydra.sweeper.budget={own['budget']}"] if "budget" in own else []
     told += [f"hydra.sweep.dir={quoted(own['out'])}"] if "out" in own else []
     train(["sweep=benchmark", *rest, *told])

@@ -1,8 +1,9 @@
 """alphazoo models and import-qlib: list the models, and import files of Qlib."""
 
-from alphazoo.commands.arguments import split_arguments
-from alphazoo.commands.output import silence_libraries
+from alphazoo.commands.arguments import compose_config, split_arguments
+from alphazoo.commands.catalog import expected
 from alphazoo.errors import InputError
+from alphazoo.training.quiet import silence_libraries
 
 
 def models(arguments: list[str]) -> None:
@@ -14,22 +15,20 @@ def models(arguments: list[str]) -> None:
 
 def import_qlib(arguments: list[str]) -> None:
     """Convert weights of Qlib to a checkpoint, or its scores to a score table."""
-    from alphazoo.config import compose, instantiate
+    from alphazoo.config import instantiate
     from alphazoo.qlib import convert_scores, import_weights
 
     files = [argument for argument in arguments if "=" not in argument]
-    own, rest = split_arguments([a for a in arguments if "=" in a], "out")
+    own, rest = split_arguments([a for a in arguments if "=" in a], "import-qlib")
     models = [argument for argument in rest if argument.startswith("model=")]
     if len(files) != 1 or "out" not in own or not (models or own["out"].endswith(".parquet")):
-        raise InputError(
-            "expected: alphazoo import-qlib FILE model=NAME out=CHECKPOINT, or FILE out=x.parquet"
-        )
+        raise InputError(expected("import-qlib"))
     if not models:
         convert_scores(files[0], own["out"])
         print(f"{own['out']}: scores of {files[0]}")
         return
     silence_libraries()
-    model = instantiate(compose(*rest).model)
+    model = instantiate(compose_config(rest, "model").model)
     import_weights(files[0], model, own["out"])
     count = sum(p.numel() for p in model.parameters())
     print(f"{own['out']}: {type(model).__name__}, {count:,} parameters of {files[0]}")

@@ -33,6 +33,8 @@ class DayBatch(NamedTuple):
         target_returns: [N, L], raw forward returns by horizon.
         stock_weights: [N], relative weights of the stocks in the loss; [0] if they are equal.
         day_weight: [], weight of the day in the loss; 1 on average over the training days.
+        memory: [N, L, K], what a model remembers of the stocks, if whoever scores keeps it, as with
+            an exported model; [0, 0, 0] if the model does, see ``StockModel.recall``.
     """
 
     features: Tensor
@@ -46,6 +48,7 @@ class DayBatch(NamedTuple):
     target_returns: Tensor = torch.empty(0, 0)
     stock_weights: Tensor = torch.empty(0)
     day_weight: Tensor = torch.ones(())
+    memory: Tensor = torch.empty(0, 0, 0)
 
     def without_labels(self) -> "DayBatch":
         """Return the day with all labels and returns unknown."""

@@ -194,13 +194,21 @@ class MarketDataModule(L.LightningDataModule):
 
     def train_days(self) -> Days:
         """Return the training days in order, on the device of the trainer."""
-        return self._device_days("train")
+        return self.device_days("train")
+
+    def device_days(self, segment: str) -> Days:
+        """Return the days of a segment in order, on the device of the trainer."""
+        days = self.days(segment)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if self._moved is None:
+            self._moved = self._panels.to(device)
+        return Days(days.rows, self._moved)
 
     def train_dataloader(self) -> DataLoader[DayBatch]:
         """Return a loader of the training days in random order, on the device of the trainer."""
         if self._seed is None or self.trainer is None:  # later, processes have different seeds
             self._seed = torch.initial_seed()
-        days, (processes, rank) = self._device_days("train"), self._processes()
+        days, (processes, rank) = self.device_days("train"), self._processes()
         own = torch.Generator()  # without it, the loader would draw from torch's global generator
         order = ShuffledDaySampler(days, seed=self._seed, processes=processes, rank=rank)
         return DataLoader(days, batch_size=None, sampler=order, generator=own)
@@ -280,7 +288,7 @@ class MarketDataModule(L.LightningDataModule):
 
         Some days are therefore in two processes; score tables count them once.
         """
-        days, (processes, rank) = self._device_days(segment), self._processes()
+        days, (processes, rank) = self.device_days(segment), self._processes()
         share: DistributedSampler[DayBatch] = DistributedSampler(
             days, num_replicas=processes, rank=rank, shuffle=False
         )
@@ -310,10 +318,3 @@ class MarketDataModule(L.LightningDataModule):
         lost = stray_losses(market, self.label, [row for rows in kept.values() for row in rows])
         if lost:
             log.warning("%s labels are lost to the days with few members above", f"{lost:,}")
-
-    def _device_days(self, segment: str) -> Days:
-        days = self.days(segment)
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        if self._moved is None:
-            self._moved = self._panels.to(device)
-        return Days(days.rows, self._moved)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from torch import Tensor
 
 from alphazoo.data.labels import Label
 from alphazoo.errors import InputError, did_you_mean, shorten
@@ -159,6 +161,36 @@ def join_returns(
     if table.empty:
         raise InputError(f"no score is of a member of market {market.name!r} with a price that day")
     return table.reset_index(drop=True)
+
+
+def panel_scores(panel: Tensor, market: Market, label: Label) -> pd.DataFrame:
+    """Return the values of a panel as scores of the market's members, with their returns.
+
+    A feature can so be judged as if it were the score of a model.
+
+    Args:
+        panel: [D, S], such as a result of a feature function; NaN for no score.
+        market: The market that it was computed from.
+        label: The holding period.
+
+    Returns:
+        Columns ``date``, ``symbol``, ``score``, ``return``, for members with a price.
+
+    Raises:
+        InputError: The panel has another shape, or on no day two different scores.
+    """
+    if panel.shape != market.members.shape:
+        shapes = f"{[*panel.shape]}, expected {[*market.members.shape]}"
+        raise InputError(f"the panel is {shapes}, the days and stocks of market {market.name!r}")
+    days, stocks = torch.where(market.present & panel.isfinite())
+    table = pd.DataFrame(
+        {
+            "date": market.dates[days.numpy()],
+            "symbol": pd.Index(market.symbols)[stocks.numpy()],
+            "score": panel[days, stocks].numpy(),
+        }
+    )
+    return join_returns(read_scores(table), market, label)
 
 
 def locate_rows(scores: pd.DataFrame, market: Market) -> tuple[Rows, Rows]:

@@ -41,7 +41,7 @@ def split_days(
     before = ""
     *_, last = segments
     for name, segment in segments.items():
-        found = _find_rows(dates, name, segment)
+        found = find_rows(dates, name, segment)
         if before and found.start < rows[before].stop:
             raise InputError(
                 f"data.{name}={_text(segment)} does not come after "
@@ -60,7 +60,12 @@ def split_days(
     return rows
 
 
-def _find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
+def find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
+    """Return the rows of the calendar in a segment.
+
+    Raises:
+        InputError: It is not a pair of dates, is reversed, or has no trading day.
+    """
     first, last = read_segment(name, segment)
     start = 0 if first is None else int(dates.searchsorted(first, side="left"))
     stop = len(dates) if last is None else int(dates.searchsorted(last, side="right"))

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,16 @@ def _warn_of_letters() -> None:
     )
 
 
+class _ShownFigure(Figure):
+    """A figure that a notebook shows as the value of a cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        image = BytesIO()
+        with _style():
+            self.savefig(image, format="png", dpi=110)
+        return image.getvalue()
+
+
 def draw(plot: Callable[..., None], *data: Any) -> Figure:
     """Draw a figure in the common style.
 
@@ -97,7 +107,7 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
         data: Other arguments of ``plot``.
     """
     with _style():
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = _ShownFigure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         plot(axes, *data)
         labels = axes.get_legend_handles_labels()[1]

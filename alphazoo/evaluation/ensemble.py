@@ -13,6 +13,7 @@ from alphazoo.evaluation.run_report import report
 from alphazoo.files import write_json
 from alphazoo.metrics import summary, to_unit
 from alphazoo.runs.provenance import data_provenance
+from alphazoo.runs.replicates import name_model
 from alphazoo.runs.run import PROVENANCE, Run
 from alphazoo.runs.same_data import check_data
 from alphazoo.training.fit import LOG_PREFIX, prepare_folder
@@ -79,8 +80,8 @@ def average(scores: pd.DataFrame, by: str) -> "pd.Series[float]":
 def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, float]:
     """Write a run folder whose scores are the average of the scores of other runs.
 
-    ``config.yaml`` is a copy of that of the first run; its key ``ensemble`` lists the runs. If days
-    were added to the data between two runs, their common days are averaged.
+    ``config.yaml`` is a copy of that of the first run; its key ``ensemble`` lists the runs and
+    their models. If days were added to the data between two runs, their common days are averaged.
 
     Returns:
         The metrics of ``metrics.json``.
@@ -94,7 +95,11 @@ def write_ensemble(folder: Path, runs: Sequence[Run], *, by: str) -> dict[str, f
     scores = average_scores(runs, by)
     config = runs[0].config.copy()
     config.folder = str(folder)
-    members = {"by": by, "runs": [str(run.folder) for run in runs]}
+    members = {
+        "by": by,
+        "runs": [str(run.folder) for run in runs],
+        "models": [name_model(run) for run in runs],
+    }
     OmegaConf.update(config, "ensemble", members, force_add=True)
     prepare_folder(config)
     metrics = {

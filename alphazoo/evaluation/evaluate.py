@@ -19,6 +19,7 @@ from alphazoo.data.labels import Label
 from alphazoo.data.scores import join_returns, read_scores
 from alphazoo.errors import InputError
 from alphazoo.evaluation.analysis import Analysis, analyse, write_analysis
+from alphazoo.evaluation.figures import backtest_figures, signal_figures
 from alphazoo.evaluation.report import Section, write_report
 from alphazoo.files import write_json
 from alphazoo.market.check import describe_market
@@ -58,6 +59,12 @@ class Evaluation:
         if self.backtest is not None:
             metrics |= {f"backtest/{name}": x for name, x in self.backtest.metrics.items()}
         return metrics
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the report by name, such as ``"ic_cumulated"`` and ``"value"``."""
+        drawn = dict(signal_figures(self.analysis.tables))
+        return drawn | dict(backtest_figures(self.backtest.days) if self.backtest else ())
 
 
 def evaluate(

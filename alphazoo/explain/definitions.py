@@ -39,6 +39,22 @@ TIME = {
 FREQUENCIES = {
     "frequency": "Number k of the frequency, 2 pi k / K per day: a period of K / k trading days.",
 }
+PREDICTORS = {
+    "predictor": "Number of a predictor of the model, from 0; the order means nothing.",
+    "weight (routes)": "Probability that the router gives the predictor for the stock.",
+    "share (routed)": "Share of the stocks of the day that are scored by the predictor.",
+    "largest_share": "Largest share of a predictor, mean over days; 1 if all stocks of a day "
+    "always have the same predictor.",
+}
+MARKET = {
+    "class": "Tercile of the market's return, by the training days: 0 low, 1 medium, 2 high. The "
+    "return is the mean forward return of the stocks of a day.",
+    "weight (market)": "Probability that the model gives the class, from the window of one stock.",
+    "probability": "The same, mean over the stocks of a day.",
+    "actual": "Class that the day had; empty where the forward returns are unknown.",
+    "hits": "Share of the days with a known class on which it was the most probable one, by mean "
+    "probability; 1/3 is chance.",
+}
 CONCEPTS = {
     "concept": "Predefined concept of the data, such as a sector.",
     "other": "Another stock: one that is attended to, a member of a concept, or the stock around "

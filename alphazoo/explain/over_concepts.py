@@ -51,6 +51,20 @@ def show_concepts(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
                 "which they are built: their mean weight over equal shares. Their meaning is that "
                 "of their members.",
             )
+        elif "concept" in table:
+            part.add(
+                name,
+                draw(
+                    plot_bars,
+                    table.set_index("concept")["weight"],
+                    "Strength of relations",
+                    ("strength", "concept"),
+                    0.0,
+                ),
+                "Strength of the relation between two stocks that share a concept, for those "
+                f"concepts with the largest strengths of {len(table)}. It enters the attention "
+                "beside the states of the stocks, so a strong relation need not be read most.",
+            )
     return part
 
 

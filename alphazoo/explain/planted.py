@@ -19,7 +19,7 @@ from alphazoo.training.fit import fit
 
 MARKET = (
     *("data.n_stocks=100", "data.n_sectors=5", "data.n_days=600", "data.lead_lag=1.0"),
-    *("data.reversal=0.0", "data.train=['2015-01-01', '2016-06-30']"),
+    *("data.reversal=0.0", "data.indices=[MARKET]", "data.train=['2015-01-01', '2016-06-30']"),
     *("data.valid=['2016-07-01', '2016-09-30']", "data.test=['2016-10-01', null]"),
     *("features.window=10", "trainer.max_epochs=8", "trainer.accelerator=cpu"),
     *("trainer.enable_progress_bar=false", "report=false"),

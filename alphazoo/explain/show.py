@@ -14,6 +14,8 @@ from alphazoo.explain.explanation import Explanation, Part, Seen
 from alphazoo.explain.gate import show_gate
 from alphazoo.explain.over_concepts import show_concepts, show_neighbours
 from alphazoo.explain.over_inputs import show_inputs
+from alphazoo.explain.over_market import show_market
+from alphazoo.explain.over_predictors import show_predictors
 from alphazoo.explain.over_stocks import show_stocks
 from alphazoo.explain.over_terms import show_factors, show_terms
 from alphazoo.explain.over_time import show_frequencies, show_time, show_weights
@@ -146,6 +148,12 @@ def show_parts(
             parts[0].tables |= day_tables(subject, day, own, stocks)
         elif kind == "gate":
             parts.append(show_gate(subject))
+        elif kind == "predictors":
+            tables = day_tables(subject, day, own, stocks)
+            parts.append(show_predictors(subject, tables["routes"], seen))
+        elif kind == "market":
+            tables = day_tables(subject, day, own, stocks)
+            parts.append(show_market(subject, tables["market"]))
         elif kind in SHOW:
             parts.append(SHOW[kind](day_tables(subject, day, own, stocks), seen))
     return parts

@@ -35,16 +35,23 @@ def stock_matrix(shown: Mapping[str, Shown]) -> Tensor:
     members = [x.tensor for x in shown.values() if x.axes == ("concept", "other")]
     if not (read and members):
         raise ValueError(f"no attention between stocks in {[*shown]}")
-    matrix = read[0] @ members[0]
-    return matrix / matrix.sum(dim=1, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
+    return _row_shares(read[0] @ members[0])
 
 
 def _average(shown: Shown) -> Tensor:
-    """Return the mean over all axes but stock and other, [N, N]."""
+    """Return the mean over all axes but stock and other, [N, N].
+
+    Where the weights of the stocks that read a stock sum to 1, these are made shares of a reader.
+    """
     rest = [place for place, axis in enumerate(shown.axes) if axis not in ("stock", "other")]
     values = shown.tensor.mean(dim=rest) if rest else shown.tensor
     transposed = shown.axes.index("stock") > shown.axes.index("other")
-    return values.T if transposed else values
+    return _row_shares(values.T) if transposed else values
+
+
+def _row_shares(matrix: Tensor) -> Tensor:
+    """Divide rows by their sums; a row of zeros stays as it is."""
+    return matrix / matrix.sum(dim=1, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
 
 
 def attended_stocks(matrix: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from alphazoo.explain.subject import Subject
 from alphazoo.models.probe import Shown
 
 LARGEST = 4_000_000  # values of a tensor; of a larger one only the chosen stocks are in the table
-NUMBERED = ("head", "neighbour", "frequency", "factor")  # axes without names
+NUMBERED = ("head", "neighbour", "frequency", "factor", "predictor", "class")  # axes without names
 VALUES = ("factors", "terms")  # kinds whose numbers are no weights, except those of other stocks
 
 
@@ -69,6 +69,8 @@ def _long(subject: Subject, day: DayBatch, part: Shown, stocks: Sequence[int]) -
         elif axis in names:
             name = "symbol" if axis == "stock" else axis
             columns[name] = pd.Categorical.from_codes(places, pd.Index(names[axis]))
+    if "symbol" in columns:
+        columns = {"symbol": columns["symbol"], **columns}  # first, whatever the axes
     dates, universe = subject.data.market.dates, np.array(subject.data.market.symbols)
     for name, codes in coordinates.items():
         flat = codes.expand(values.shape).flatten().numpy()

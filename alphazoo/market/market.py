@@ -223,6 +223,17 @@ class Market:
             },
         )
 
+    def to_table(self) -> pd.DataFrame:
+        """Return the long table that `Market.from_table` reads.
+
+        Columns ``date``, ``symbol``, the fields and ``member``; a row per day and stock with a
+        close, sorted by both. Prices are adjusted; benchmark, factor and indices are left out.
+        """
+        days, stocks = np.nonzero(self.field("close").isfinite().numpy())
+        keys = {"date": self.dates[days], "symbol": pd.Index(self.symbols)[stocks]}
+        panels = {name: panel.numpy()[days, stocks] for name, panel in self.fields.items()}
+        return pd.DataFrame({**keys, **panels, "member": self.members.numpy()[days, stocks]})
+
     def field(self, name: str) -> Tensor:
         """Return the panel of a field, [D, S].
 

@@ -124,6 +124,14 @@ class StockModel(L.LightningModule, ABC):
         Models with such state call this in Lightning's hooks. Without a Trainer, call it yourself.
         """
 
+    def recall(self, day: DayBatch) -> Tensor:
+        """Return what the model remembers of the stocks of a day, [N, L, K]; L = K = 0 if nothing.
+
+        An exported model takes it as an input, so ``forward`` must use ``day.memory`` if it is
+        given.
+        """
+        return day.features.new_empty(day.features.shape[0], 0, 0)
+
     @property
     def shows(self) -> list[str]:
         """The kinds of what the network can show of itself, see `inside`."""

@@ -13,6 +13,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
+from alphazoo.models.concept_graph import joined_stocks
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
 from alphazoo.models.probe import Probe
@@ -110,8 +111,6 @@ class GATs(StockModel):
         target = transformed @ self.target  # [heads, N, 1]
         logits: Tensor = F.leaky_relu(source + target, self.slope)
         if self.graph == "concepts":
-            members = (day.memberships > 0).to(logits.dtype)
-            itself = torch.eye(members.shape[0], dtype=torch.bool, device=members.device)
-            joined = (members @ members.T > 0) | itself  # [N, N]
+            joined, _ = joined_stocks(day)
             logits = logits.masked_fill(~joined, -torch.inf)
         return logits.softmax(dim=2)  # eq. 3

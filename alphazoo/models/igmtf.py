@@ -17,7 +17,7 @@ from alphazoo.models.base import StockModel
 from alphazoo.models.cosine import cosines
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
-from alphazoo.models.memory import Memory, merge
+from alphazoo.models.memory import Memory, merge, weights_digest
 from alphazoo.models.probe import Probe
 
 log = logging.getLogger(__name__)
@@ -185,8 +185,7 @@ class IGMTF(StockModel):
                 "IGMTF needs all training days: pass the Trainer a MarketDataModule, not a loader"
             )
         days = data.train_days()
-        weights = torch.cat([p.detach().flatten() for p in self.parameters()])
-        made_of = (_digest(weights), self.device, days.origin)
+        made_of = (weights_digest(self), self.device, days.origin)
         if made_of != self._made_of:
             start, processes = time.perf_counter(), self.trainer.world_size
             if len(days) < processes:
@@ -224,7 +223,3 @@ class IGMTF(StockModel):
         if self.nearest_days.observed:
             self.nearest_days(best[seen], other_date=memory.dates[days[seen]])
         return memory, days, seen
-
-
-def _digest(tensor: Tensor) -> int:
-    return hash(tensor.cpu().numpy().tobytes())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 
@@ -81,3 +81,9 @@ def merge(memory: Memory) -> Memory:
     for place, day in enumerate(order):
         merged.put(place, dates[day], stocks[day], states[day])
     return merged
+
+
+def weights_digest(network: nn.Module) -> int:
+    """Return a number that tells whether weights have changed; it differs between processes."""
+    weights = torch.cat([p.detach().flatten() for p in network.parameters()])
+    return hash(weights.cpu().numpy().tobytes())

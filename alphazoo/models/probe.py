@@ -30,11 +30,11 @@ from torch import Tensor, nn
 # others only number what they hold.
 AXES = (
     *("stock", "other", "step", "concept", "feature", "term"),
-    *("head", "query", "neighbour", "day", "frequency", "factor"),
+    *("head", "query", "neighbour", "day", "frequency", "factor", "predictor", "class"),
 )
 KINDS = (
     *("attention", "concepts", "neighbours", "time", "frequencies", "weights"),
-    *("gate", "factors", "terms"),
+    *("gate", "factors", "terms", "predictors", "market"),
 )
 
 

@@ -95,6 +95,35 @@ NAMES: dict[str, list[tuple[str, str]]] = {
         (r"second_encoder\.krnn_encoder\.rnn_modules\.(.*)", r"encoder.1.rnns.\1"),
         (r"out_fc\.(.*)", r"head.\1"),
     ],
+    "TRA": [  # the two networks of its file, under the names that it saves them by
+        (r"model\.input_proj\.(.*)", r"input.\1"),
+        (r"model\.rnn\.(.*)", r"encoder.rnn.\1"),
+        (r"model\.W\.(.*)", r"attention.0.\1"),
+        (r"model\.u\.(.*)", r"attention.2.\1"),
+        (r"tra\.(predictors|router)\.(.*)", r"\1.\2"),
+        (r"tra\.fc\.(.*)", r"choice.\1"),
+    ],
+    "ADD": [
+        (r"enc_excess\.(.*)", r"encoder.rnn.\1"),
+        (r"enc_market\.(.*)", r"market_encoder.rnn.\1"),
+        (r"dec\.rnn\.(.*)", r"decoder.rnn.\1"),
+        (r"dec\.fc\.(.*)", r"decoder.output.\1"),
+        *(
+            part
+            for theirs, ours in (
+                ("pred_excess", "head"),
+                ("pred_market", "market_head"),
+                ("adv_excess", "excess_adversary"),
+                ("adv_market", "market_adversary"),
+            )
+            for part in (
+                (rf"{theirs}\.0\.(.*)", rf"{ours}.hidden.\1"),
+                (rf"{theirs}\.1\.num_batches_tracked", ""),
+                (rf"{theirs}\.1\.(.*)", rf"{ours}.norm.\1"),
+                (rf"{theirs}\.3\.(.*)", rf"{ours}.output.\1"),
+            )
+        ),
+    ],
     "MASTER": [  # of github.com/SJTU-DMTai/MASTER, which is built on Qlib
         (r"feature_gate\.trans\.(.*)", r"gate.\1"),
         (r"layers\.0\.(.*)", r"input.\1"),

@@ -4,16 +4,17 @@ Fan and Shen, "StockMixer: a simple yet strong MLP-based architecture for stock 
 forecasting", AAAI 2024. https://doi.org/10.1609/aaai.v38i8.28681
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt
 from alphazoo.data.days import DayBatch
+from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
-from alphazoo.models.base import StockModel
 from alphazoo.models.head import Head
+from alphazoo.models.named import NamedModel
 from alphazoo.models.probe import Probe
 
 
@@ -69,7 +70,7 @@ class IndicatorMix(nn.Module):
         return mixed
 
 
-class StockMixer(StockModel):
+class StockMixer(NamedModel):
     """The sum of two linear heads: on a stock's own days, and on those of all stocks mixed.
 
     For the window x [N, T, F] of a stock::
@@ -95,11 +96,10 @@ class StockMixer(StockModel):
         weight_decay: L2 penalty.
 
     Attributes:
-        symbols: Symbols of the universe, once a data module or a checkpoint has given them.
+        names: Symbols of the universe, once a data module or a checkpoint has given them.
     """
 
-    symbols: list[str] | None = None
-
+    names_key = "symbols"
     fixed_universe = True
 
     def __init__(
@@ -149,39 +149,23 @@ class StockMixer(StockModel):
         scores: Tensor = own + market
         return scores.squeeze(-1)
 
-    def setup(self, stage: str) -> None:
-        """Compare the universe of the data module with that of the model.
+    def names_in(self, data: MarketDataModule) -> Sequence[str]:
+        """Return the symbols of the universe.
 
         Raises:
-            InputError: They differ.
+            InputError: Their number is not that of the model.
         """
-        market = getattr(getattr(self.trainer, "datamodule", None), "market", None)
-        if market is None:
-            return
-        if len(market.symbols) != self.n_stocks:
+        if len(data.market.symbols) != self.n_stocks:
             raise InputError(
-                f"the universe has {len(market.symbols)} stocks, but model.n_stocks="
+                f"the universe has {len(data.market.symbols)} stocks, but model.n_stocks="
                 f"{self.n_stocks}: StockMixer has weights for each stock"
             )
-        self._use(list(market.symbols))
+        return data.market.symbols
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the symbols of the universe, too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["alphazoo"]["symbols"] = self.symbols
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the universe, too."""
-        super().on_load_checkpoint(checkpoint)
-        if checkpoint["alphazoo"]["symbols"] is not None:
-            self._use(checkpoint["alphazoo"]["symbols"])
-
-    def _use(self, symbols: list[str]) -> None:
-        known = self.symbols if self.symbols is not None else symbols
-        if symbols != known:
-            differ = shorten(sorted({*symbols} ^ {*known})) or "only the order"
-            raise InputError(
-                "StockMixer was trained on another universe than that of the data, and has weights "
-                f"for each stock; they differ in {differ}"
-            )
-        self.symbols = symbols
+    def refuse_names(self, known: Sequence[str], other: Sequence[str]) -> InputError:
+        """Return the error for another universe."""
+        differ = shorten(sorted({*known} ^ {*other})) or "only the order"
+        return InputError(
+            "StockMixer was trained on another universe than that of the data, and has weights "
+            f"for each stock; they differ in {differ}"
+        )

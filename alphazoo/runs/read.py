@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, Required, TypeVar
+from typing import Annotated, Any, NotRequired, Required, TypeVar
 
 import pandas as pd
 import yaml  # type: ignore[import-untyped]
@@ -34,10 +34,11 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 class Members(TypedDict):
-    """The node ``ensemble`` of a config."""
+    """The node ``ensemble`` of a config; earlier versions did not record the models."""
 
     by: str
     runs: list[str]
+    models: NotRequired[list[str]]
 
 
 class Data(TypedDict, total=False):

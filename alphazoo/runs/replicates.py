@@ -1,7 +1,7 @@
 """Groups runs into replicates: runs whose settings and data differ only by the seed."""
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,7 +72,7 @@ def group_replicates(runs: Sequence[Run]) -> dict[GroupName, Replicates]:
         log.warning("some runs do not record their data, so they are not averaged with others")
     models: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        models[_model(run)].append(run)
+        models[name_model(run)].append(run)
     groups: dict[GroupName, Replicates] = defaultdict(list)
     for model, same_model in models.items():
         keys = sorted(set().union(*(settings[id(run)] for run in same_model)))
@@ -102,10 +102,16 @@ def _split_by_concepts(groups: Mapping[GroupName, Replicates]) -> dict[GroupName
     return found
 
 
-def _model(run: Run) -> str:
-    kind = str(run.config.model._target_).rpartition(".")[2]
+def name_model(run: Run) -> str:
+    """Return the class of a run's model, or of an ensemble how it averages which models."""
     ensemble = run.config.get("ensemble")
-    return f"{kind}, {ensemble.by} ensemble of {len(ensemble.runs)}" if ensemble else kind
+    if not ensemble:
+        return str(run.config.model._target_).rpartition(".")[2]
+    counts = Counter(ensemble.get("models", []))
+    if not counts:  # of an earlier version
+        return f"{ensemble.by} ensemble of {len(ensemble.runs)} runs"
+    names = (f"{count} x {name}" if count > 1 else name for name, count in sorted(counts.items()))
+    return f"{ensemble.by} ensemble of {shorten(names, limit=6)}"
 
 
 def _settings(run: Run) -> dict[str, str]:

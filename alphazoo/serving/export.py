@@ -113,6 +113,7 @@ def describe(loaded: LoadedRun, kind: str, precision: str, inputs: list[str]) ->
         "columns": [*data.features.columns],
         "concepts": [*(data.concepts.names if data.concepts else ())],
         "market": [*data.days("train").panels.market.columns],
+        "memory": [*loaded.model.recall(data.days("valid")[0]).shape[1:]],
         "scaler": f"{type(data.scaler).__name__}, inside the graph: inputs are unscaled",
         "label": {"buy": label.buy, "sell": label.sell},
         "run": str(loaded.run.folder.resolve()),
@@ -126,7 +127,7 @@ def _write(loaded: LoadedRun, folder: Path, kind: str, precision: str) -> tuple[
     """Write the files of a model; return the inputs that it reads, and its size in float32."""
     data, model = loaded.data, loaded.model
     rows = data.segments["valid"]
-    inputs = max((read_inputs(data, row) for row in rows[:: len(rows) - 1 or 1]), key=_count)
+    inputs = max((read_inputs(data, model, row) for row in rows[:: len(rows) - 1 or 1]), key=_count)
     if _count(inputs) < 2:
         raise InputError("export needs a validation day with at least two stocks")
     if isinstance(model, LightGBM):
@@ -163,7 +164,7 @@ def compare(
     data, panels = loaded.data, loaded.data.days("valid").panels
     found, seconds, torch_seconds = [], [], []
     for row in data.segments["valid"]:
-        inputs = read_inputs(data, row)
+        inputs = read_inputs(data, loaded.model, row)
         start = time.perf_counter()
         found.append(score(inputs))
         seconds.append(time.perf_counter() - start)
@@ -209,7 +210,7 @@ def _run_scorer(folder: Path) -> Score:
 
     def score(inputs: Inputs) -> Any:
         given = {name: value.numpy() for name, value in inputs.items()}
-        return scorer(given["features"], concepts=given["concepts"], market=given["market"])
+        return scorer(given.pop("features"), **given)
 
     return score
 

@@ -56,8 +56,15 @@ class Scoring(nn.Module):
         self.scaling = Scaling(features)
         self.market_scaler = market
 
-    def forward(self, features: Tensor, concepts: Tensor, market: Tensor) -> Tensor:
-        """Return scores [N] for windows [N, T, F], concepts [N, C] and the market state [M]."""
+    def forward(self, features: Tensor, concepts: Tensor, market: Tensor, memory: Tensor) -> Tensor:
+        """Return scores [N].
+
+        Args:
+            features: [N, T, F], windows.
+            concepts: [N, C], memberships in concepts.
+            market: [M], market state.
+            memory: [N, L, K], what the model remembers of the stocks, see `StockModel.recall`.
+        """
         n = features.shape[0]
         unknown = features.new_full((n,), torch.nan)
         if market.shape[0]:
@@ -70,16 +77,18 @@ class Scoring(nn.Module):
             concepts=concepts,
             date=torch.tensor(LATER),
             market=market,
+            memory=memory,
         )
         scores: Tensor = self.model(day)
         return scores.float()
 
 
-def read_inputs(data: MarketDataModule, row: int) -> Inputs:
-    """Return the unscaled inputs of a day: ``features``, ``concepts`` and ``market``.
+def read_inputs(data: MarketDataModule, model: StockModel, row: int) -> Inputs:
+    """Return the unscaled inputs of a day: ``features``, ``concepts``, ``market``, ``memory``.
 
     Args:
         data: The data, set up.
+        model: The model, which may have a memory.
         row: Row of the calendar.
     """
     panels = data.days("train").panels
@@ -88,6 +97,7 @@ def read_inputs(data: MarketDataModule, row: int) -> Inputs:
         "features": panels.windows(row, stocks).transpose(0, 1).contiguous(),
         "concepts": panels.concepts.on(row, stocks),
         "market": panels.market.panel[row],
+        "memory": model.recall(panels.day(row)),
     }
 
 

@@ -17,6 +17,7 @@ from alphazoo.models.checkpoint import read_checkpoint, stated_digest
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
 from alphazoo.training.fit import score_table
+from alphazoo.training.progress import show_progress
 
 NEEDED = ("seed", "data", "features", "scaler", "label", "datamodule", "model", "trainer")
 
@@ -82,6 +83,7 @@ def load_run(run: Run, **settings: Any) -> LoadedRun:
         limit_predict_batches=1.0,
         **settings,
     )
+    show_progress(trainer)
     return LoadedRun(run, checkpoint, content, data, model, trainer)
 
 

@@ -31,7 +31,8 @@ class Scorer:
         about: Content of ``model.json``.
         columns: [F], names of the features.
         window: T, number of days in a window.
-        inputs: Names of the inputs that the model reads, of ``features``, ``concepts``, ``market``.
+        inputs: Names of the inputs that the model reads, of ``features``, ``concepts``, ``market``
+            and ``memory``.
 
     Raises:
         InputError: A file is missing or damaged, or a library is not installed.
@@ -58,6 +59,7 @@ class Scorer:
         *,
         concepts: npt.ArrayLike | None = None,
         market: npt.ArrayLike | None = None,
+        memory: npt.ArrayLike | None = None,
     ) -> Floats:
         """Score the stocks of a day.
 
@@ -65,6 +67,8 @@ class Scorer:
             features: [N, T, F], unscaled windows, oldest day first; NaN where unknown.
             concepts: [N, C], weight of each stock in each concept, 0 for no member.
             market: [M], unscaled market state.
+            memory: [N, L, K], what the model remembers of the stocks; L and K are those of
+                ``about["memory"]``.
 
         Returns:
             [N], one score per stock.
@@ -72,12 +76,13 @@ class Scorer:
         Raises:
             InputError: An input is missing or has another shape.
         """
-        given = {"features": features, "concepts": concepts, "market": market}
+        given = {"features": features, "concepts": concepts, "market": market, "memory": memory}
         n = len(np.asarray(features))
         shapes = {
             "features": (n, self.window, len(self.columns)),
             "concepts": (n, len(self.about["concepts"])),
             "market": (len(self.about["market"]),),
+            "memory": (n, *self.about.get("memory", ())),
         }
         feed = {name: _array(name, given[name], shapes[name]) for name in self.inputs}
         result = self._session.run(None, feed)[0]

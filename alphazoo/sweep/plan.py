@@ -132,8 +132,11 @@ class Plan:
             given = {k: text for k, text in given.items() if _model_argument(k) in (None, *known)}
         overrides = [experiment, *given.values()]
         config = self._compose(overrides)
+        concepts = self._concepts(model, config)
+        if concepts:  # without them, the model may be refused
+            config = self._compose([*overrides, *concepts])
         check_job(config)
-        added = [*self._scaled(config), *self._concepts(model, config)]
+        added = [*self._scaled(config), *concepts]
         overrides += added
         final = self._compose(overrides) if added else config
         return ModelSettings(overrides, added, final, self._base(model, config))

@@ -30,6 +30,7 @@ from alphazoo.training.checkpoints import BEST, LAST, PREVIOUS, choose_weights
 from alphazoo.training.logs import repair_log
 from alphazoo.training.objective import set_objective
 from alphazoo.training.precision import suggest_bfloat16
+from alphazoo.training.progress import show_progress
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.signals import KeepSignalHandler
 from alphazoo.training.trainer_settings import check_trainer
@@ -43,10 +44,7 @@ RESULTS = (
     *("report.html", "figures", "analysis", "monitor.npz", "monitor"),
     *("backtest.parquet", "positions.parquet", "trades.parquet"),
 )
-TRAINED = (
-    *(f"checkpoints/{name}" for name in (BEST, LAST, PREVIOUS)),
-    *("windows", "logs"),
-)
+TRAINED = (*(f"checkpoints/{name}" for name in (BEST, LAST, PREVIOUS)), "windows", "logs")
 LOG_PREFIX = {"valid": "val", "test": "test", "predict": "predict"}
 
 
@@ -170,6 +168,7 @@ def _make_trainer(
     config: DictConfig, callbacks: Sequence[Callback], trackers: Sequence[Tracker]
 ) -> L.Trainer:
     trainer: L.Trainer = instantiate(config.trainer)
+    show_progress(trainer)
     if config.get("averaging"):
         averaging = instantiate(config.averaging)
         trainer.callbacks.insert(0, averaging)  # type: ignore[attr-defined]  # set by a connector

@@ -5,7 +5,7 @@ from itertools import count, pairwise, takewhile
 
 import pandas as pd
 
-from alphazoo.data.segments import Segment
+from alphazoo.data.segments import Segment, find_rows
 from alphazoo.errors import InputError
 from alphazoo.market.periods import parse_bound
 
@@ -35,11 +35,13 @@ def split_windows(
         For each window, ``[from, to]`` of each segment by name.
 
     Raises:
-        InputError: ``months`` is below 1, or an inner end of a segment is null.
+        InputError: ``months`` is below 1, an inner end of a segment is null, or the test segment
+            has no trading day.
     """
     if months < 1:
         raise InputError(f"walk_forward.months must be at least 1, got {months}")
     original = _ends(dates, segments)
+    find_rows(dates, "test", segments["test"])
 
     def later(day: pd.Timestamp, count: int) -> pd.Timestamp:
         return day + pd.DateOffset(months=months * count)

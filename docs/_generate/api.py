@@ -8,6 +8,7 @@ from _generate.markdown import rst, table, toctree
 
 PACKAGE = Path(alphazoo.__file__).parent
 HIDDEN = ("__main__", "commands", "sweep.plugins")  # used through the command line
+SHOWN = ("commands.job",)  # used from notebooks, too
 
 
 def modules() -> list[str]:
@@ -16,7 +17,11 @@ def modules() -> list[str]:
         PACKAGE.rglob("*.py"), key=lambda file: (file.parent, file.stem != "__init__", file)
     )
     names = (".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files)
-    return [name.removesuffix(".__init__") for name in names if not name.startswith(HIDDEN)]
+    return [
+        name.removesuffix(".__init__")
+        for name in names
+        if name in SHOWN or not name.startswith(HIDDEN)
+    ]
 
 
 def pages() -> Mapping[str, str]:

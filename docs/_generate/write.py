@@ -1,23 +1,23 @@
 """Writes the generated pages into the source folder of the site; a page that is equal stays."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from _generate import api, cards, commands, settings
+from _generate import api, cards, commands, notebooks, settings
 
 
-def write_pages(docs: Path) -> None:
+def write_pages(docs: Path, *, run_notebooks: bool = False) -> None:
     """Write all pages, and remove those of an earlier build that are no longer made.
 
     Args:
         docs: The source folder of the site.
+        run_notebooks: Run the notebooks whose outputs are not known.
     """
     _write_folder(docs / "reference" / "models", cards.pages())
     _write_folder(docs / "reference" / "config", settings.pages())
     _write_folder(docs / "reference" / "api", api.pages())
     _write(docs / "reference" / "commands.md", commands.page())
-    _copy_notebooks(docs.parent / "notebooks", docs / "notebooks")
+    _write_notebooks(notebooks.pages(docs, run=run_notebooks), docs / "notebooks")
 
 
 def _write_folder(folder: Path, pages: Mapping[str, str]) -> None:
@@ -34,16 +34,9 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def _copy_notebooks(source: Path, folder: Path) -> None:
+def _write_notebooks(pages: Mapping[str, str], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    names = sorted(file.name for file in source.glob("*.ipynb"))
-    for stale in {file.name for file in folder.iterdir()} - {*names, "index.md"}:
+    for stale in {file.name for file in folder.iterdir()} - {*pages}:
         (folder / stale).unlink()
-    for name in names:
-        shutil.copy2(source / name, folder / name)
-    entries = "\n".join(name.removesuffix(".ipynb") for name in names)
-    _write(
-        folder / "index.md",
-        "# Notebooks\n\nThe tests run these notebooks; their outputs are not stored in git.\n\n"
-        f"```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```",
-    )
+    for name, text in pages.items():
+        _write(folder / name, text)

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_config
+from omegaconf import open_dict
 
 from alphazoo.evaluation.compare import _mean_ic, _mean_value
 from alphazoo.evaluation.ensemble import average_scores
 from alphazoo.metrics import daily_ic
+from alphazoo.runs.replicates import group_replicates, name_model
 from alphazoo.runs.run import Run
 
 DATES = pd.bdate_range("2020-01-01", periods=4)
@@ -86,3 +88,30 @@ def test_curves_of_a_comparison_are_means_over_runs(tmp_path: Path) -> None:
     curve = _mean_value(runs)
     assert curve is not None
     assert curve.tolist() == pytest.approx([0.019, 0.038, 0.057, 0.076])
+
+
+def ensemble(*models: str, by: str = "rank") -> Run:
+    config = small_config()
+    with open_dict(config):
+        config.ensemble = {"by": by, "runs": [str(i) for i in range(len(models))]}
+        if all(models):
+            config.ensemble.models = [*models]
+    return Run(Path("all"), config)
+
+
+def test_an_ensemble_is_named_by_its_members() -> None:
+    """Its config is that of its first member, whose model says nothing of the others."""
+    assert name_model(ensemble("LightGBM", "GRU", "GRU", "LSTM")) == (
+        "rank ensemble of 2 x GRU, LSTM, LightGBM"
+    )
+    assert name_model(ensemble("GRU", "GRU", by="zscore")) == "zscore ensemble of 2 x GRU"
+    assert name_model(ensemble("", "")) == "rank ensemble of 2 runs"  # of an earlier version
+
+
+def test_ensembles_of_other_models_are_no_replicates(tmp_path: Path) -> None:
+    runs = [ensemble("GRU", "LSTM"), ensemble("GRU", "GATs"), Run(tmp_path, small_config())]
+    assert [*group_replicates(runs)] == [
+        "rank ensemble of GRU, LSTM",
+        "rank ensemble of GATs, GRU",
+        "GRU",
+    ]

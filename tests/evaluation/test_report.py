@@ -39,6 +39,20 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return find_runs([folder])
 
 
+def test_the_figures_of_the_report_are_shown_in_notebooks(runs: list[Run]) -> None:
+    run = runs[0]
+    market, label = instantiate(run.config.data.market)(), instantiate(run.config.label)
+    test = run.scores.query("split == 'test'")
+    found = evaluate(test, market, label=label, backtest=instantiate(run.config.backtest))
+    written = {file.stem for file in (run.folder / "figures").glob("*.png")}
+    assert {name for name in written if not name.startswith(("training", "concepts"))} <= {
+        *found.figures
+    }
+    assert found.figures["value"]._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    analysed = evaluate(test, market, label=label, backtest=None)
+    assert set(found.figures) - set(analysed.figures) == {"value", "excess", "turnover"}
+
+
 def tile(page: str, label: str) -> str:
     found = re.search(rf"<b>([^<]+)</b><span>{label}</span>", page)
     assert found is not None, label
@@ -296,7 +310,7 @@ def test_an_ensemble_is_a_run_of_its_own(
     run = Run.open(tmp_path / "all")
     assert (run.folder / "report.html").exists()
     assert [*run.config.ensemble.runs] == members
-    assert [*group_replicates([*runs[:2], run])] == ["GRU", "GRU, zscore ensemble of 3"]
+    assert [*group_replicates([*runs[:2], run])] == ["GRU", "zscore ensemble of 2 x GRU, Linear"]
     test = run.scores.query("split == 'test'")
     day = f"{test['date'].iloc[0]:%Y-%m-%d}"
     scores = predict(run, date=day)

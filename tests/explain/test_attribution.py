@@ -95,7 +95,9 @@ def test_gats_attributes_to_the_stock_that_an_input_belongs_to(make_day: MakeDay
 
 def test_who_looks_at_others_is_found(run: Run) -> None:
     """The attributes of the table of the zoo; IGMTF compares the mean of the day."""
-    expected = run.name in ("gats", "hist", "master", "stockmixer", "factorvae", "itransformer")
+    graphs = ("gats", "hist", "rsr")
+    transformers = ("master", "itransformer", "dtml")
+    expected = run.name in (*graphs, *transformers, "stockmixer", "factorvae")
     if run.name != "igmtf":
         assert looks_at_others(run.model, run.day) == expected
 

@@ -130,6 +130,15 @@ def test_a_planted_lead_is_seen_within_the_sector(name: str) -> None:
         assert leaders > 1.1 or name == "hist"
 
 
+@pytest.mark.parametrize("name", ["dtml", pytest.param("master", marks=pytest.mark.slow)])
+def test_the_planted_market_has_a_state(name: str) -> None:
+    """Models that need an index can be checked on it, too."""
+    options = [f"model={name}", "data.indices=[A,B]", "model.hidden_size=8"]
+    few = ["trainer.max_epochs=1", "+trainer.limit_train_batches=1"]
+    found = find_planted(compose(*options).model, *few)
+    assert found["attention_lift"] == pytest.approx(1, abs=0.5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["model=gats", "model=hist"])
 def test_nothing_is_seen_where_nothing_is_planted(options: str) -> None:

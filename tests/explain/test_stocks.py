@@ -111,6 +111,14 @@ def test_stocks_attend_to_the_members_of_the_concepts_they_read() -> None:
     torch.testing.assert_close(stock_matrix(shown), torch.tensor(expected))
 
 
+def test_weights_of_readers_become_shares_of_what_is_read() -> None:
+    """Stock 0 gives half of itself to either reader, stock 1 all of itself to stock 0."""
+    given = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    shown = {"attention": Shown("attention", given, ("other", "stock"), {})}
+    expected = [[1 / 3, 2 / 3, 0], [1, 0, 0], [0, 0, 1]]
+    torch.testing.assert_close(stock_matrix(shown), torch.tensor(expected))
+
+
 def test_rows_of_additive_attention_are_alike() -> None:
     alike = torch.linspace(0, 1, 20).softmax(dim=0).expand(20, 20)
     assert difference_of_rows(alike) < 1e-6

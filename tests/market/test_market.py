@@ -561,3 +561,19 @@ def test_check_reports_what_looks_odd(
     assert "ST2 2015-02-02 -7" in lines["moves of more than 50% a day"]
     assert lines["vwap"] == "not in this source"
     assert lines["open"] == "missing on 0.10% of the days with a close"
+
+
+def test_the_table_of_a_market_gives_the_market_again() -> None:
+    market = Market.from_synthetic(
+        n_days=40, n_stocks=10, n_sectors=2, reversal=0.1, lead_lag=0.1, seed=0
+    )
+    table = market.to_table()
+    assert len(table) == int(market.field("close").isfinite().sum())
+    again = Market.from_table(table, columns={"vwap": "vwap", "member": "member"})
+    assert again.dates.equals(market.dates)
+    assert again.symbols == market.symbols
+    assert all(
+        torch.equal(panel.nan_to_num(), again.field(name).nan_to_num())
+        for name, panel in market.fields.items()
+    )
+    assert torch.equal(again.present, market.present)

@@ -30,7 +30,8 @@ from alphazoo.training.fit import score_table
 
 @pytest.mark.parametrize("n_stocks", [1, 2, 7])
 def test_every_stock_gets_one_finite_score(run: Run, make_day: MakeDay, n_stocks: int) -> None:
-    scores = run.model(make_day(n_stocks, n_market=len(run.day.market)))
+    sizes = {"n_market": len(run.day.market), "n_concepts": run.day.concepts.shape[1]}
+    scores = run.model(make_day(n_stocks, **sizes))
     assert scores.shape == (n_stocks,)
     assert scores.isfinite().all()
 
@@ -146,6 +147,7 @@ def test_random_returns_cannot_be_forecast(name: str, tmp_path: Path) -> None:
     [
         ["model=gats", "model.graph=concepts", "model.heads=2", "model.aggregate=transformed"],
         ["model=hist", "model.own_concepts=true"],
+        ["model=rsr", "model.strength=explicit"],
     ],
 )
 def test_models_that_see_a_sector_find_what_its_leaders_say(

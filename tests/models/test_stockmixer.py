@@ -71,12 +71,12 @@ def test_no_day_reads_a_later_one() -> None:
 def test_another_universe_is_refused(tmp_path: Path) -> None:
     run = fit(small_config("model=stockmixer", f"folder={tmp_path}"))
     model = StockMixer.load_from_checkpoint(run.last_checkpoint, weights_only=True)
-    assert model.symbols == list(run.data.market.symbols)
+    assert model.names == list(run.data.market.symbols)
     more = make_data(small_config("data.n_stocks=14"))
     with pytest.raises(InputError, match="has 14 stocks, but model.n_stocks=12"):
         run.trainer.test(model, more, verbose=False)
-    assert isinstance(model.symbols, list)
-    model.symbols = ["NEW", *model.symbols[1:]]
+    assert isinstance(model.names, list)
+    model.names = ["NEW", *model.names[1:]]
     with pytest.raises(InputError, match="another universe .*; they differ in NEW, "):
         run.trainer.test(model, run.data, verbose=False)
 

@@ -31,12 +31,19 @@ def trained(folder: Path, *overrides: str) -> Run:
     return Run.open(folder)
 
 
-def random_inputs(n_stocks: int, n_concepts: int, n_market: int) -> Inputs:
+def random_inputs(
+    n_stocks: int, n_concepts: int, n_market: int, memory: tuple[int, ...] = (0, 0)
+) -> Inputs:
     random = torch.Generator().manual_seed(n_stocks)
     features = 1 + 0.1 * torch.randn(n_stocks, WINDOW, FEATURES, generator=random)
     features[torch.rand(features.shape, generator=random) < 0.01] = torch.nan
     concepts = (torch.rand(n_stocks, n_concepts, generator=random) < 0.5).float()
-    return {"features": features, "concepts": concepts, "market": torch.randn(n_market)}
+    return {
+        "features": features,
+        "concepts": concepts,
+        "market": torch.randn(n_market),
+        "memory": torch.rand(n_stocks, *memory, generator=random),
+    }
 
 
 def scoring(loaded: LoadedRun) -> Scoring:
@@ -48,10 +55,11 @@ def scoring(loaded: LoadedRun) -> Scoring:
 
 def largest_difference(model: Scorer, module: Scoring, n_stocks: int) -> float:
     about = model.about
-    inputs = random_inputs(n_stocks, len(about["concepts"]), len(about["market"]))
+    sizes = len(about["concepts"]), len(about["market"])
+    inputs = random_inputs(n_stocks, *sizes, about["memory"])
     with torch.no_grad():
         expected = module(**inputs).numpy()
-    given = {name: inputs[name].numpy() for name in ("concepts", "market")}
+    given = {name: inputs[name].numpy() for name in ("concepts", "market", "memory")}
     found = model(inputs["features"].numpy(), **given)
     assert found.shape == (n_stocks,)
     return float(np.abs(found - expected).max())

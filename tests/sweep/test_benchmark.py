@@ -137,6 +137,12 @@ def test_hist_has_concepts_where_the_data_have_none(data: list[str], concepts: s
     assert told(plan, "gru").get("data/concepts") in (None, "none")
 
 
+def test_a_model_that_cannot_be_made_without_concepts_gets_some() -> None:
+    plan = make_plan("model=rsr", "features=alpha158", "data=qlib", "data.path=x")
+    assert told(plan, "rsr")["data/concepts"] == "correlation"
+    assert compose(*plan.entries[0].overrides).model.n_concepts == 30
+
+
 def test_what_is_not_published_is_left_out() -> None:
     plan = make_plan("features=alpha158", "seed=0")
     assert "gats" in {entry.model for entry in plan.entries}

@@ -55,7 +55,7 @@ def assert_same(folder: Path, other: Path) -> None:
 
 
 def model(name: str) -> list[str]:
-    return model_overrides(name, hidden_size=4, dropout=0.0, k_day=3)
+    return model_overrides(name, hidden_size=4, dropout=0.0, k_day=3, gumbel=False)
 
 
 SETTINGS = ["trainer.max_epochs=6", "patience=1"]

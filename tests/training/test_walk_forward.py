@@ -85,6 +85,12 @@ def test_lengths_and_ends_are_checked() -> None:
         )
 
 
+def test_a_test_segment_after_the_data_is_refused() -> None:
+    later = SEGMENTS | {"test": [2021, None]}
+    with pytest.raises(InputError, match=r"data.test=\[2021, null\] has no trading day: .*2020"):
+        split_windows(DATES, later, months=1, rolling=False, shortest=3)
+
+
 def test_the_scores_of_all_stretches_are_one_table_without_gaps(walked: Run) -> None:
     scores = walked.scores
     market = instantiate(walked.config.datamodule.market)()
