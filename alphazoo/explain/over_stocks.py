@@ -164,8 +164,8 @@ def _show_matrix(part: Part, subject: Subject, found: _Days, sectors: bool) -> N
         "attention_matrix",
         draw(plot_matrix, shrink(matrix.numpy()[np.ix_(order, order)] * n), by),
         f"Weight with which the stock of a row attends to the stock of a column on "
-        f"{date:%Y-%m-%d}, over equal shares (1 / {n}); mean over heads, layers and days of the window, "
-        "where there are several; stocks ordered "
+        f"{date:%Y-%m-%d}, over equal shares (1 / {n}); mean over heads, layers and days of the "
+        "window, where there are several; stocks ordered "
         f"by {by}. The model looks at these stocks; they need not move its scores.",
     )
 
