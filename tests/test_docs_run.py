@@ -46,7 +46,8 @@ MORE = {  # further settings after a command with this name, or with this word
     "benchmark": ["seed=0", "model=linear,gru", "budget=0.01"],
     "sweep=seeds": ["seed=0,1"],
     "sweep=encoder": ["hydra.sweeper.n_trials=2"],
-    "model=igmtf": ["model.n_days=2"],
+    "data/concepts=correlation": ["data.concepts.n_groups=3"],  # the market has 16 stocks
+    "experiment=alpha158_rsr": ["model.n_concepts=3"],
 }
 NOT_RUN = {  # word of a command -> why it is not run
     "hydra/launcher=submitit_slurm": "needs a cluster",
@@ -57,6 +58,7 @@ NOT_RUN = {  # word of a command -> why it is not run
     "seed=...": "stands for any",
     "data.path=...": "stands for any",
     "data=...": "stands for any",
+    "model=...": "stands for any",
     "[until=DATE]": "is a synopsis",
     "run=FOLDER": "stands for any",
     "csi300_opensource_0.pkl": "needs the weights that the authors of MASTER published",
