@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alphazoo.commands.catalog import COMMANDS
-from alphazoo.errors import InputError, did_you_mean, quoted
+from alphazoo.errors import InputError, check_choice, did_you_mean, quoted
 
 CONFIG_DIR = ("--config-dir", "-cd")
 FLAGS = {  # of Hydra, with the values that they take; others of its flags replace our config
@@ -16,10 +16,17 @@ FLAGS = {  # of Hydra, with the values that they take; others of its flags repla
 
 
 def split_arguments(arguments: list[str], command: str) -> tuple[dict[str, str], list[str]]:
-    """Split arguments into the command's own values by name, and all others."""
+    """Split arguments into the command's own values by name, and all others.
+
+    Raises:
+        InputError: An own value is none of the choices that the catalog gives.
+    """
     names = COMMANDS[command].keys
     pairs = [argument.split("=", 1) for argument in arguments]
     own = {pair[0]: pair[-1] for pair in pairs if pair[0] in names}
+    for name, value in own.items():
+        if "|" in names[name]:
+            check_choice(name, value, names[name].split("|"))
     return own, [a for a, pair in zip(arguments, pairs, strict=True) if pair[0] not in names]
 
 

@@ -59,17 +59,17 @@ def _settings(overrides: Sequence[str]) -> list[str]:
     from alphazoo.commands.yaml_keys import find_folders, read_groups, read_keys
 
     groups = read_groups(find_folders(overrides))
-    keys = {
-        f"{key}={value}": ""
+    keys = [
+        f"  {key}={value}"
         for key, value in read_keys(overrides).items()
         if not key.startswith(DERIVED) and "_target_" not in value
-    }
+    ]
     return [
         "groups and their choices:",
         *_columns({f"{group}=": ", ".join(c) for group, c in groups.items()}),
         "",
         "keys and their values, with these choices or those given beside --help:",
-        *(f"  {line}" for line in keys),
+        *keys,
     ]
 
 

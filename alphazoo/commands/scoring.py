@@ -9,11 +9,9 @@ from typing import Any
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
 from alphazoo.commands.output import print_evaluation
-from alphazoo.errors import InputError, check_choice
+from alphazoo.errors import InputError
 from alphazoo.runs.folders import refuse_run_folder, results_folder
 from alphazoo.training.quiet import silence_libraries
-
-PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def predict(arguments: list[str]) -> None:
@@ -32,7 +30,6 @@ def predict(arguments: list[str]) -> None:
     if "append" in own:
         check_name(Path(own["append"]))
     if "precision" in own:
-        check_choice("precision", own["precision"], PRECISIONS)
         rest = [*rest, f"trainer.precision={own['precision']}"]
     silence_libraries()
     with _open(own, rest) as (run, folder, version):

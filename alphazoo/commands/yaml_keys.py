@@ -47,8 +47,7 @@ def read_keys(words: Sequence[str]) -> dict[str, str]:
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
     saved = Path(pairs.get("run", "")) / "config.yaml"
     if "run" in pairs and saved.is_file():
-        content = yaml.load(saved.read_text(encoding="utf-8"), LOADER)
-        return dict(_flatten(content)) if isinstance(content, dict) else {}
+        return dict(_flatten(_parse(saved.read_text(encoding="utf-8", errors="replace"))))
     files = _Files(find_folders(words), {key: x.partition(",")[0] for key, x in pairs.items()})
     return {
         key: value
@@ -109,10 +108,18 @@ class _Files:
         for folder in self.folders:
             file = folder / f"{name}.yaml"
             if file.is_file():
-                text = file.read_text(encoding="utf-8")
-                content = yaml.load(text, LOADER)
-                return (content if isinstance(content, dict) else {}), text.startswith(GLOBAL)
+                text = file.read_text(encoding="utf-8", errors="replace")
+                return _parse(text), text.startswith(GLOBAL)
         return {}, False
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Return the content of a yaml file; a damaged one is an error of commands, not of help."""
+    try:
+        content = yaml.load(text, LOADER)
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _by_group(entry: Mapping[str, Any]) -> dict[str, Any]:

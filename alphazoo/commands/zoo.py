@@ -1,6 +1,6 @@
 """alphazoo models and import-qlib: list the models, and import files of Qlib."""
 
-from alphazoo.commands.arguments import compose_config, split_arguments
+from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir
 from alphazoo.commands.catalog import expected
 from alphazoo.errors import InputError
 from alphazoo.training.quiet import silence_libraries
@@ -18,8 +18,9 @@ def import_qlib(arguments: list[str]) -> None:
     from alphazoo.config import instantiate
     from alphazoo.qlib import convert_scores, import_weights
 
-    files = [argument for argument in arguments if "=" not in argument]
-    own, rest = split_arguments([a for a in arguments if "=" in a], "import-qlib")
+    given, folders = take_config_dir(arguments)
+    files = [argument for argument in given if "=" not in argument]
+    own, rest = split_arguments([a for a in given if "=" in a], "import-qlib")
     models = [argument for argument in rest if argument.startswith("model=")]
     if len(files) != 1 or "out" not in own or not (models or own["out"].endswith(".parquet")):
         raise InputError(expected("import-qlib"))
@@ -28,7 +29,8 @@ def import_qlib(arguments: list[str]) -> None:
         print(f"{own['out']}: scores of {files[0]}")
         return
     silence_libraries()
-    model = instantiate(compose_config(rest, "model").model)
+    own_yaml = [f"--config-dir={folder}" for folder in folders]
+    model = instantiate(compose_config([*rest, *own_yaml], "model").model)
     import_weights(files[0], model, own["out"])
     count = sum(p.numel() for p in model.parameters())
     print(f"{own['out']}: {type(model).__name__}, {count:,} parameters of {files[0]}")

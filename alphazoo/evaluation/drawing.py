@@ -117,6 +117,15 @@ def draw(plot: Callable[..., None], *data: Any) -> Figure:
     return figure
 
 
+@contextmanager
+def keep_layout(figure: Figure) -> Iterator[None]:
+    """Draw a figure again with the layout of the last time, which takes half as long."""
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    yield
+    figure.set_layout_engine(engine)
+
+
 def to_svg(figure: Figure, colors: Mapping[str, str]) -> str:
     """Return the figure as an ``<svg>`` element.
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from alphazoo.backtest.result import Backtest
 from alphazoo.evaluation.analysis import Analysis
 from alphazoo.evaluation.definitions import SIGNALS
-from alphazoo.evaluation.drawing import COLORS, to_png, to_svg
+from alphazoo.evaluation.drawing import COLORS, keep_layout, to_png, to_svg
 from alphazoo.evaluation.figures import backtest_figures, signal_figures
 from alphazoo.files import write_text
 
@@ -148,7 +148,8 @@ def write_page(
         figures = []
         for name, figure in section.figures:
             to_png(figure, file.parent / "figures" / f"{name}.png")
-            figures.append((name, to_svg(figure, VARIABLES)))
+            with keep_layout(figure):
+                figures.append((name, to_svg(figure, VARIABLES)))
         if figures or section.notes or section.tables:
             parts.append({**vars(section), "figures": figures})
     environment = Environment(

@@ -18,8 +18,19 @@ from alphazoo.models.lightgbm import LightGBM
 
 GRADIENTS, PERMUTATION, TREES = "integrated gradients", "permutation within the day", "SHAP values"
 LARGEST_DELTA = 0.05  # of the change of the scores; above it, integrated gradients are refused
-FEWEST, MOST = 16, 64  # points of the path; they are doubled until the sum is exact
-EXACT = 2e-3  # of the change of the scores
+FEWEST, MOST = 4, 16  # pieces of the path; one with a large error is halved
+POINTS = 4  # of a piece
+EXACT = 1e-3  # of the change of the scores
+
+
+class _Piece(NamedTuple):
+    """A piece of the path from the baseline, 0, to the features, 1."""
+
+    first: float
+    last: float
+    found: Tensor  # integrated gradients, see `_integrate`
+    change: Tensor  # of the scores
+    miss: Tensor  # sum of the attributions minus the change
 
 
 class Attributions(NamedTuple):
@@ -151,42 +162,59 @@ def _integrate(
     Returns:
         [K, N, T, F], or [N, T, F], and the delta.
     """
-    with torch.no_grad():
-        change = model(day) - model(day._replace(features=start))
-    change = change if places is None else change[places]
-    points = FEWEST
+
+    def cut(first: float, last: float) -> _Piece:
+        low, high = (torch.lerp(start, day.features, end) for end in (first, last))
+        with torch.no_grad():
+            change = model(day._replace(features=high)) - model(day._replace(features=low))
+        change = change if places is None else change[places]
+        found = _integrate_between(model, day, low, high, places)
+        return _Piece(first, last, found, change, found.flatten(1).sum(dim=1) - change)
+
+    pieces = [cut(k / FEWEST, (k + 1) / FEWEST) for k in range(FEWEST)]
+    change = torch.stack([piece.change for piece in pieces]).sum(dim=0).abs().mean()
     while True:
-        found = _integrate_at(model, day, start, places, points)
-        error = (found.flatten(1).sum(dim=1) - change).abs().mean()
-        delta = float(error / change.abs().mean().clamp_min(torch.finfo(change.dtype).tiny))
-        if delta <= EXACT or points >= MOST or rough:
-            return found, delta
-        points *= 2
+        miss = torch.stack([piece.miss for piece in pieces]).sum(dim=0).abs().mean()
+        delta = float(miss / change.clamp_min(torch.finfo(change.dtype).tiny))
+        if delta <= EXACT or len(pieces) >= MOST or rough:
+            return torch.stack([piece.found for piece in pieces]).sum(dim=0), delta
+        # where the gradient jumps, the sum misses the score: only there, more points are needed
+        pieces.sort(key=lambda piece: float(piece.miss.abs().mean()))
+        worst = pieces.pop()
+        middle = (worst.first + worst.last) / 2
+        pieces += [cut(worst.first, middle), cut(middle, worst.last)]
 
 
-def _integrate_at(
-    model: StockModel, day: DayBatch, start: Tensor, places: Tensor | None, points: int
+def _integrate_between(
+    model: StockModel, day: DayBatch, low: Tensor, high: Tensor, places: Tensor | None
 ) -> Tensor:
-    gradients = _captum().IntegratedGradients
+    """Return integrated gradients between two points of the path by Captum, as `_integrate`.
+
+    Captum stacks the points, and the days of the K scores, along the first dimension. Days are
+    therefore scored one by one, and those of the K scores, which are equal, once.
+    """
+    k = 1 if places is None else len(places)
 
     def score(features: Tensor) -> Tensor:
-        """Score days [n, N, T, F] one by one: Captum stacks the points of the path there."""
-        scores = torch.stack([model(day._replace(features=x)) for x in features])
-        return scores.sum(dim=1) if places is None else scores
+        scores: Tensor = model(day._replace(features=features[0]))
+        return scores.sum().unsqueeze(0) if places is None else scores[places]
 
-    def attribution(target: int | None) -> Tensor:
-        found: Tensor = gradients(score).attribute(
-            day.features[None],
-            baselines=start[None],
-            target=target,
-            n_steps=points,
-            internal_batch_size=1,
-        )
-        return found[0].detach()
+    def gradients(*, inputs: tuple[Tensor], **_: Any) -> tuple[Tensor]:
+        features = inputs[0][:1].detach().requires_grad_()
+        with torch.enable_grad():
+            scores = score(features)
+        each = [torch.autograd.grad(x, features, retain_graph=True)[0] for x in scores.unbind()]
+        return (torch.cat(each),)
 
-    if places is None:
-        return attribution(None)
-    return torch.stack([attribution(place) for place in places.tolist()])
+    method = _captum().IntegratedGradients(score)
+    method.gradient_func = gradients
+    found: Tensor = method.attribute(
+        high.expand(k, *high.shape),
+        baselines=low.expand(k, *low.shape),
+        n_steps=POINTS,
+        internal_batch_size=k,
+    ).detach()
+    return found[0] if places is None else found
 
 
 def _captum() -> Any:

@@ -2,10 +2,11 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from alphazoo.evaluation.drawing import FIRST, INK, SECOND
 
-MOST = 20  # bars of a figure
+MOST = 16  # bars of a figure, whose names do not touch
 
 
 def plot_bars(
@@ -30,4 +31,6 @@ def plot_bars(
     if chance is not None:
         axes.axvline(chance, color=INK, linewidth=0.8)
     axes.tick_params(axis="y", labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.ticklabel_format(axis="x", scilimits=(-3, 4))  # long numbers would touch
     axes.set(title=title, xlabel=labels[0], ylabel=labels[1])

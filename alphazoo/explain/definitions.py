@@ -73,8 +73,8 @@ TERMS = {
     "term": "One of the numbers whose sum is the score, up to a constant that is the same for all "
     "stocks.",
     "value (terms)": "The term of a stock, in units of the score.",
-    "share": "Covariance of a term with the score over the variance of the score, over the stocks "
-    "of the last day; over the terms, shares sum to 1.",
+    "share (terms)": "Covariance of a term with the score over the variance of the score, over the "
+    "stocks of the last day; over the terms, shares sum to 1.",
 }
 FACTORS = {
     "factor": "Number of a factor, from 0; order and sign are arbitrary.",

@@ -85,7 +85,7 @@ def attribution_table(subject: Subject, day: DayBatch, found: Attributions) -> p
 
     ``other``, ``feature`` or ``lag`` is empty where inputs were changed together.
     """
-    symbols = np.array(subject.symbols(day))
+    symbols = np.array(subject.symbols(day), dtype=object)
     frames = []
     for row, place in enumerate(found.stocks.tolist()):
         parts = _of_stock(found, row, place, symbols, subject.data.features.columns)
@@ -99,35 +99,44 @@ def _of_stock(
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of the table for one stock."""
     if found.full is not None:
-        totals = found.full[row].abs().sum(dim=(1, 2))
-        listed = totals.topk(min(LISTED, len(totals))).indices.tolist()
-        for other in listed:
-            yield _grid(found.full[row, other], columns, 1).assign(other=symbols[other])
-        if len(listed) < len(totals):
-            rest = found.full[row].sum(dim=0) - found.full[row, listed].sum(dim=0)
-            yield _grid(rest, columns, 1).assign(other=None)
+        full = found.full[row]  # [N, T, F]
+        listed = full.abs().sum(dim=(1, 2)).topk(min(LISTED, len(full))).indices
+        kept, names = full[listed], [*symbols[listed]]
+        if len(listed) < len(full):
+            kept = torch.cat([kept, (full.sum(dim=0) - kept.sum(dim=0))[None]])
+            names.append(None)
+        yield _grid(kept, names, columns, 1)
         return
     together = found.method == PERMUTATION and found.looks_at_others
-    inputs = _grid(found.inputs[row], columns, found.lags)
-    yield inputs.assign(other=None if together else symbols[place])
+    yield _grid(
+        found.inputs[row][None], [None if together else symbols[place]], columns, found.lags
+    )
     if together:
         yield pd.DataFrame({"other": symbols, "value": found.others[row].numpy()}).dropna()
 
 
-def _grid(values: Tensor, columns: Sequence[str], lags: int) -> pd.DataFrame:
-    """Return ``feature, lag, lags, value`` of attributions [T, F]; one row for permuted days."""
-    window = len(values)
-    ends = [*range(window, 0, -lags)]
-    starts = [max(0, end - lags) for end in ends]
-    blocks = np.stack(
-        [values[a:b].sum(dim=0).numpy() for a, b in zip(starts, ends, strict=True)]
-    )  # [blocks, F]
+def _grid(
+    values: Tensor, others: Sequence[str | None], columns: Sequence[str], lags: int
+) -> pd.DataFrame:
+    """Return ``other, feature, lag, lags, value`` of attributions, one row for permuted days.
+
+    Args:
+        values: [L, T, F].
+        others: [L], the stocks that the inputs belong to.
+        columns: [F].
+        lags: Number of days permuted together.
+    """
+    count, window, width = values.shape
+    ends = np.arange(window, 0, -lags)
+    starts = np.maximum(0, ends - lags)
+    blocks = [values[:, a:b].sum(dim=1) for a, b in zip(starts, ends, strict=True)]
     return pd.DataFrame(
         {
-            "feature": np.tile(columns, len(ends)),
-            "lag": np.repeat([window - end for end in ends], len(columns)),
-            "lags": np.repeat(np.subtract(ends, starts), len(columns)),
-            "value": blocks.ravel(),
+            "other": np.repeat(np.array(others, dtype=object), len(ends) * width),
+            "feature": np.tile(columns, count * len(ends)),
+            "lag": np.tile(np.repeat(window - ends, width), count),
+            "lags": np.tile(np.repeat(ends - starts, width), count),
+            "value": torch.stack(blocks, dim=1).flatten().numpy(),
         }
     )
 

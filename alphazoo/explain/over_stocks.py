@@ -164,7 +164,8 @@ def _show_matrix(part: Part, subject: Subject, found: _Days, sectors: bool) -> N
         "attention_matrix",
         draw(plot_matrix, shrink(matrix.numpy()[np.ix_(order, order)] * n), by),
         f"Weight with which the stock of a row attends to the stock of a column on "
-        f"{date:%Y-%m-%d}, over equal shares (1 / {n}); mean over heads and layers, stocks ordered "
+        f"{date:%Y-%m-%d}, over equal shares (1 / {n}); mean over heads, layers and days of the "
+        "window, where there are several; stocks ordered "
         f"by {by}. The model looks at these stocks; they need not move its scores.",
     )
 
@@ -200,6 +201,12 @@ def _show_sectors(part: Part, found: _Days) -> None:
             },
         )
     )
+    if not found.totals["total"].gt(0).any():
+        part.notes.append(
+            "No stock attends to another sector, as in a graph that joins only stocks of one "
+            "sector: there is no rotation of sectors, and no total to compare."
+        )
+        return
     if len(found.totals) < 2:
         return
     rotation = rotation_table(found.connectedness)
@@ -209,7 +216,7 @@ def _show_sectors(part: Part, found: _Days) -> None:
         "rotation",
         draw(plot_rotation, rotation.pivot(index="sector", columns="date", values="to_lift")),
         f"Attention that a sector receives from the others, over chance, as a rolling mean of "
-        f"{ROLLING} days. The leader changes {int((leaders.shift() != leaders).sum()) - 1} times. "
+        f"{ROLLING} days. Changes of the leader: {int((leaders.shift() != leaders).sum()) - 1}. "
         "It is what the model looks at, not which sector has the highest returns.",
     )
     part.add("contagion", draw(plot_contagion, found.totals), _contagion_caption(found.totals))
@@ -217,12 +224,12 @@ def _show_sectors(part: Part, found: _Days) -> None:
 
 def _contagion_caption(totals: pd.DataFrame) -> str:
     known = totals.dropna(subset=["total", "mean_correlation"])
-    agreement = known["total"].corr(known["mean_correlation"], method="spearman")
-    same = f"their rank correlation is {agreement:.2f}" if agreement == agreement else "undefined"
+    agreement = known["total"].rank().corr(known["mean_correlation"].rank())
+    value = f"{agreement:.2f}" if agreement == agreement else "undefined"
     return (
         "Attention to other sectors (total), beside the mean pairwise correlation of the stocks' "
-        f"returns over the last {ROLLING} days and the drawdown of their mean return; {same}. "
-        "Where both lines are one, the model tells nothing that prices do not. The names are those "
-        "of Diebold and Yilmaz's connectedness, but this is attention, not variance of forecast "
-        "errors: it does not measure contagion itself."
+        f"returns over the last {ROLLING} days and the drawdown of their mean return; the rank "
+        f"correlation of both lines is {value}. Where both lines are one, the model tells nothing "
+        "that prices do not. The names are those of Diebold and Yilmaz's connectedness, but this "
+        "is attention, not variance of forecast errors: it does not measure contagion itself."
     )

@@ -38,8 +38,8 @@ def show_terms(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
             ("covariance with the score, over the variance of the score", "term"),
         ),
         f"How much of the differences between the scores of {seen.date} each term makes; the "
-        "shares sum to 1, and a term against the others has a share below 0. The score is exactly "
-        "the sum of its terms, but a term is no cause: each is computed from the same inputs.",
+        "shares sum to 1, and a term against the others has a share below 0. Up to a constant, "
+        "the score is the sum of its terms, but a term is no cause: all read the same inputs.",
     )
     names = [*shares.abs().nlargest(LISTED).index]
     centred = wide - wide.mean()

@@ -65,6 +65,14 @@ def test_choices_of_a_folder_of_the_user_are_offered(tmp_path: Path) -> None:
     assert [*complete([*told, "model=tiny", "model."])] == ["model.wings="]
 
 
+def test_a_damaged_file_offers_nothing(tmp_path: Path, alphazoo: Alphazoo) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tiny.yaml").write_bytes(b"wings: [\xff")
+    told = ["train", "--config-dir", str(tmp_path), "model=tiny"]
+    assert [*complete([*told, "model.w"])] == []
+    assert "groups and their choices" in alphazoo(*told, "--help").out
+
+
 def test_an_unknown_shell_is_an_error(alphazoo: Alphazoo) -> None:
     assert (
         alphazoo("completion", "tcsh").code == "error: expected: alphazoo completion bash|zsh|fish"

@@ -14,6 +14,7 @@ from conftest import Run as FittedRun
 
 from alphazoo.commands.job import train
 from alphazoo.errors import InputError
+from alphazoo.explain.checks import check_seeds
 from alphazoo.explain.explanation import Explanation
 from alphazoo.explain.show import explain, explain_subject
 from alphazoo.explain.subject import Subject, open_subject
@@ -193,6 +194,15 @@ def test_a_run_without_checkpoint_is_refused(gru: Path, alphazoo: Alphazoo, tmp_
     assert "is not the folder of a run" in str(refused.code)
 
 
+def test_an_ensemble_names_its_runs(gru: Path, tmp_path: Path) -> None:
+    config = (gru / "config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(
+        f"{config}ensemble: {{by: rank, runs: [{gru}]}}\n", "utf-8"
+    )
+    with pytest.raises(InputError, match=rf"is an ensemble: explain one of its runs, {gru}"):
+        explain(tmp_path)
+
+
 def test_sectors_need_concepts(tmp_path: Path) -> None:
     folder = fitted(tmp_path, "gats", "data/concepts=none")
     with pytest.raises(InputError, match=r"what=sectors needs the sectors .* data.concepts=FILE"):
@@ -218,6 +228,22 @@ def test_captum_that_is_not_installed_is_refused_or_noted(gru: Path) -> None:
             explain(gru, date="2015-06-10", what=["attribution"])
         found = explain(gru, date="2015-06-10")
     assert "There are no attributions" in found.parts[-1].notes[0]
+
+
+def test_runs_of_other_seeds_are_compared(gats: Path, tmp_path: Path) -> None:
+    other = fitted(tmp_path / "seed1", "gats", "model.heads=2", "seed=1")
+    subject = open_subject(Run.open(gats), date="2015-06-10")
+    found = check_seeds(subject, [Run.open(other)])
+    mine, theirs = (
+        s.model.inside(s.day(s.rows[-1]))["attention"].tensor.mean(dim=0)
+        for s in (subject, open_subject(Run.open(other), date="2015-06-10"))
+    )
+    expected = [
+        pd.Series(a.numpy()).corr(pd.Series(b.numpy()), method="spearman")
+        for a, b in zip(mine, theirs, strict=True)
+    ]
+    assert found.metrics["rank_correlation"] == pytest.approx(sum(expected) / len(expected))
+    assert "Weights of 2 seeds have a mean rank correlation of" in found.text
 
 
 def test_runs_of_other_settings_are_no_seeds(gru: Path, tmp_path: Path) -> None:
