@@ -43,7 +43,7 @@ SHORT = [
     "report=false",
 ]
 MORE = {  # further settings after a command with this name, or with this word
-    "benchmark": ["seed=0", "model=linear,gru", "budget=0.01"],
+    "benchmark": ["seed=0", "model=lstm,gru", "budget=0.01"],
     "sweep=seeds": ["seed=0,1"],
     "sweep=encoder": ["hydra.sweeper.n_trials=2"],
     "data/concepts=correlation": ["data.concepts.n_groups=3"],  # the market has 60 stocks
