@@ -43,10 +43,11 @@ SHORT = [
     "report=false",
 ]
 MORE = {  # further settings after a command with this name, or with this word
-    "benchmark": ["seed=0", "model=linear,gru", "budget=0.01"],
+    "benchmark": ["seed=0", "model=lstm,gru", "budget=0.01"],
     "sweep=seeds": ["seed=0,1"],
     "sweep=encoder": ["hydra.sweeper.n_trials=2"],
-    "model=igmtf": ["model.n_days=2"],
+    "data/concepts=correlation": ["data.concepts.n_groups=3"],  # the market has 60 stocks
+    "experiment=alpha158_rsr": ["model.n_concepts=3"],
 }
 NOT_RUN = {  # word of a command -> why it is not run
     "hydra/launcher=submitit_slurm": "needs a cluster",
@@ -57,6 +58,7 @@ NOT_RUN = {  # word of a command -> why it is not run
     "seed=...": "stands for any",
     "data.path=...": "stands for any",
     "data=...": "stands for any",
+    "model=...": "stands for any",
     "[until=DATE]": "is a synopsis",
     "run=FOLDER": "stands for any",
     "csi300_opensource_0.pkl": "needs the weights that the authors of MASTER published",
@@ -70,7 +72,7 @@ FRAGMENTS = {  # first lines of Python that is a part of something larger
     "from alphazoo.models.probe import Probe",
     "import yfinance as yf",
 }
-SYMBOLS = ("SH600519", "SZ000858", *(f"SH60{i:04}" for i in range(14)))
+SYMBOLS = ("SH600519", "SZ000858", *(f"SH60{i:04}" for i in range(58)))  # a backtest holds 50
 INDICES = ("SH000300", "SH000905", "SH000906")
 
 
@@ -109,7 +111,7 @@ def write_data(folder: Path) -> None:
     stocks.assign(adjusted_close=stocks["close"], earnings=earnings).to_parquet(
         folder / "prices.parquet"
     )
-    sectors = pd.DataFrame({"symbol": SYMBOLS, "concept": [f"c{i % 3}" for i in range(16)]})
+    sectors = pd.DataFrame({"symbol": SYMBOLS, "concept": [f"c{i % 3}" for i in range(60)]})
     sectors.to_csv(folder / "sectors.csv", index=False)
     random = np.random.default_rng(1)
     scores = stocks.loc[stocks["date"] >= "2017", ["date", "symbol"]]
