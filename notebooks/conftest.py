@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-QUICK = ("features_and_audit", "judge_scores", "quickstart")
+QUICK = ("quickstart",)
 
 os.environ["ALPHAZOO_CACHE"] = ""  # features are computed anew
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -120,6 +120,16 @@ def _own_environment() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A command leaves handlers that write to the output of its test, which is then closed."""
+    root = logging.getLogger()
+    before = [*root.handlers]
+    yield
+    for handler in {*root.handlers}.difference(before):
+        root.removeHandler(handler)
+
+
 def real_data(name: str) -> Path:
     """A folder of the real markets; the test is skipped where they are not."""
     path = SHARED / name

@@ -133,6 +133,7 @@ def test_figures_can_go_to_tensorboard(alphazoo: Alphazoo, tmp_path: Path) -> No
     assert [*(tmp_path / "out" / "logs").glob("events.out.tfevents*")]
 
 
+@pytest.mark.thorough
 def test_a_failed_run_keeps_no_results_of_an_earlier_one(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
@@ -271,7 +272,7 @@ def test_data_check_reports_on_a_table(alphazoo: Alphazoo, tmp_path: Path) -> No
         (["data", "export", *TRAIN], "expected: alphazoo data export data=... [from=DAY]"),
         (["data", "export", *TRAIN, "out=f.csv"], "out must be a file that ends in .parquet"),
         (["data", "adit"], "unknown command 'data adit'; did you mean 'data audit'?"),
-        (["models", "all"], "unknown model 'all'; available: alstm, factorvae, gats"),
+        (["models", "all"], "unknown model 'all'; available: add, alstm, dtml"),
         (["train", *TRAIN, "trainer.accelerator=abacus"], "abacus"),
         (["train", *TRAIN, "data.n_sectors=9"], "5 stocks per sector"),
         (["train", *TRAIN, "data.min_stocks=50"], "has 50 members of market 'synthetic (seed 0)'"),
@@ -370,6 +371,7 @@ def test_every_trainer_composes(trainer: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["my 数据, (1) = new", 'a"b\\c'])
+@pytest.mark.thorough
 def test_a_folder_may_have_any_name(folder: str, alphazoo: Alphazoo, tmp_path: Path) -> None:
     group = tmp_path / folder / "model"
     group.mkdir(parents=True)

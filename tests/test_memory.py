@@ -38,6 +38,7 @@ for device in ("meta", "cpu"):  # on meta it leaves the library as it is
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="about the GNU C library")
+@pytest.mark.thorough
 def test_later_days_need_no_new_pages() -> None:
     command = [sys.executable, "-c", COUNT]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -153,6 +153,7 @@ def ours(scores: pd.DataFrame, market: Market, settings: dict) -> Backtest:
     ],
     ids=str,
 )
+@pytest.mark.thorough
 def test_daily_returns_equal_those_of_the_reference(tmp_path: Path, change: dict) -> None:
     settings = {"account": 1e8, **STRATEGY, **EXCHANGE, **change}
     frame = prices()

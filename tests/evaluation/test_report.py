@@ -39,6 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return find_runs([folder])
 
 
+@pytest.mark.thorough
 def test_the_figures_of_the_report_are_shown_in_notebooks(runs: list[Run]) -> None:
     run = runs[0]
     market, label = instantiate(run.config.data.market)(), instantiate(run.config.label)

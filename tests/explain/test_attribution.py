@@ -93,6 +93,7 @@ def test_gats_attributes_to_the_stock_that_an_input_belongs_to(make_day: MakeDay
     assert float(found.others[0, 0]) == pytest.approx(float(total), abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_who_looks_at_others_is_found(run: Run) -> None:
     """The attributes of the table of the zoo; IGMTF compares the mean of the day."""
     graphs = ("gats", "hist", "rsr")

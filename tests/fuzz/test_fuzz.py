@@ -151,6 +151,7 @@ READERS: dict[str, Callable[[Place], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.thorough
 def test_a_mutated_file_is_read_or_refused(place: Place, name: str) -> None:
     file, draw, read = place.file(name), random.Random(f"{SEED} {name}"), READERS[name]
     whole, end, tried = file.read_bytes(), time.monotonic() + SECONDS, 0

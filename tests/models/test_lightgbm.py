@@ -172,6 +172,7 @@ def test_settings_that_cannot_be_are_named(
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.thorough
 def test_without_the_library_the_zoo_has_it_and_a_run_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,7 @@ def test_optimizers_and_schedulers_come_from_the_config(
     assert len(saved["lr_schedulers"]) == (scheduler != "none")
 
 
+@pytest.mark.thorough
 def test_the_gru_finds_what_one_window_shows(tmp_path: Path) -> None:
     """A strong reversal: at least half of the best possible IC within a few epochs."""
     settings = ["model.hidden_size=16", "model.lr=0.01", "trainer.max_epochs=6"]

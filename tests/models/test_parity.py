@@ -253,6 +253,7 @@ def test_what_qlib_saved_of_tra_becomes_a_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize(("n_stocks", "n_features", "epoch"), [(37, 6, 0), (300, 20, 1), (9, 6, 9)])
+@pytest.mark.thorough
 def test_add_scores_and_learns_like_the_reference(
     cell: str,
     n_stocks: int,

@@ -267,6 +267,7 @@ def epochs(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["grid", "benchmark"])
+@pytest.mark.thorough
 def test_a_sweep_extends_what_grew_and_refuses_what_changed(
     kind: str, tables: Path, alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
@@ -313,6 +314,7 @@ def test_jobs_whose_test_days_are_over_are_left_alone(
     assert (tmp_path / "sweep" / "0" / "status.json").read_bytes() == status
 
 
+@pytest.mark.thorough
 def test_a_search_on_other_data_is_refused(tables: Path, alphazoo: Alphazoo) -> None:
     pytest.importorskip("optuna", minversion="4.9")
     command = ["train", "-m", *SETTINGS, "data.path=prices.parquet", "hydra.sweep.dir=sweep"]

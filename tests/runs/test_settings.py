@@ -367,7 +367,7 @@ def test_types_and_their_words(hint: Any, good: list[Any], bad: list[Any], words
     [
         (["seed=abc"], "seed=abc: expected a whole number"),
         (["label.scale=foo"], "unknown label.scale 'foo'"),
-        (["model=null"], "model=null: expected a choice of the group model: alstm, factorvae"),
+        (["model=null"], "model=null: expected a choice of the group model: add, alstm, dtml"),
         (["optimizer=null"], "optimizer=null: expected a choice of the group optimizer: adam"),
         (["logger=foo"], "unknown logger 'foo'; available: csv"),
         (

@@ -32,6 +32,7 @@ def trained(folder: Path, *overrides: str) -> Run:
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.thorough
 def test_a_day_has_the_scores_that_the_run_gave_it(name: str, tmp_path: Path) -> None:
     quick = ["++trainer.limit_train_batches=2", "+trainer.limit_val_batches=2"]
     run = trained(tmp_path, *model_overrides(name, hidden_size=4, feedforward_size=16), *quick)

@@ -64,6 +64,7 @@ def test_a_child_starts_from_its_parent_and_names_it(
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
 
 
+@pytest.mark.thorough
 def test_a_killed_update_goes_on_to_the_same_weights(
     alphazoo: Alphazoo, parent: Run, tmp_path: Path
 ) -> None:

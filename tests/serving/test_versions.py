@@ -37,6 +37,7 @@ def registry(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.mark.thorough
 def test_a_worse_version_is_refused_and_a_rollback_goes_back(
     alphazoo: Alphazoo, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

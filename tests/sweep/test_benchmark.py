@@ -237,6 +237,7 @@ def test_a_benchmark_again_does_what_is_missing(alphazoo: Alphazoo, tmp_path: Pa
     assert again.keys() == first.keys()
 
 
+@pytest.mark.thorough
 def test_a_job_without_its_base_is_not_run(alphazoo: Alphazoo, tmp_path: Path) -> None:
     command = [*TINY, "model=gru,gats", "seed=0"]
     alphazoo(*command)

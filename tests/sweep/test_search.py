@@ -94,6 +94,7 @@ def test_a_search_tries_and_goes_on_where_it_ended(alphazoo: Alphazoo, tmp_path:
     assert folders == {"search-0", "search-1", "search-2", "second-0"}
 
 
+@pytest.mark.thorough
 def test_a_bad_trial_is_pruned_and_one_that_fails_is_named(
     alphazoo: Alphazoo, tmp_path: Path
 ) -> None:

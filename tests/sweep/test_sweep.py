@@ -43,6 +43,7 @@ def statuses(folder: Path) -> dict[str, str]:
     return {file.parent.name: json.loads(file.read_text())["status"] for file in files}
 
 
+@pytest.mark.thorough
 def test_a_failed_job_is_recorded_and_the_others_go_on(sweep: Path) -> None:
     assert statuses(sweep) == {"0": "done", "1": "done", "2": "failed", "3": "failed"}
     table = pd.read_parquet(sweep / "sweep.parquet")
@@ -56,6 +57,7 @@ def test_a_failed_job_is_recorded_and_the_others_go_on(sweep: Path) -> None:
     assert [Path(folder).name for folder in table["folder"]] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.thorough
 def test_the_same_sweep_again_does_what_is_missing(sweep: Path, alphazoo: Alphazoo) -> None:
     (sweep / "1" / "metrics.json").unlink()
     before = {name: (sweep / name / "status.json").stat().st_mtime_ns for name in "0123"}
@@ -93,6 +95,7 @@ def test_jobs_run_in_processes_that_share_the_cores(
     assert "OMP_NUM_THREADS" not in os.environ
 
 
+@pytest.mark.thorough
 def test_a_file_of_the_sweep_group_says_what_to_combine(alphazoo: Alphazoo, tmp_path: Path) -> None:
     (tmp_path / "mine" / "sweep").mkdir(parents=True)
     (tmp_path / "mine" / "sweep" / "pair.yaml").write_text(

@@ -532,6 +532,7 @@ def test_a_server_that_is_lost_costs_no_training(
     assert "test/ic" in run.data.metrics
 
 
+@pytest.mark.thorough
 def test_nothing_of_a_tracker_is_imported_unless_asked() -> None:
     names = "{'mlflow', 'wandb', 'tensorboard'}"
     code = f"import sys, alphazoo.commands.job; print({names} & {{*sys.modules}})"

@@ -107,6 +107,7 @@ def test_training_goes_on_from_its_own_weights(watched: KeepAll, tmp_path: Path,
 @pytest.mark.parametrize(
     ("model", "kind"), [*(("linear", kind) for kind in KINDS), ("igmtf", KINDS[-1])]
 )
+@pytest.mark.thorough
 def test_checkpoint_figures_and_scores_are_of_the_average(
     tmp_path: Path, model: str, kind: str
 ) -> None:
@@ -135,6 +136,7 @@ def test_checkpoint_figures_and_scores_are_of_the_average(
 
 
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.thorough
 def test_every_model_with_weights_can_be_averaged(tmp_path: Path, model: str) -> None:
     config = small_config(
         *model_overrides(model, hidden_size=4, feedforward_size=16, k_day=2, n_neighbor=2),

@@ -9,6 +9,7 @@ import lightning as L
 import pandas as pd
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from conftest import SMALL, Alphazoo, model_overrides, small_config
 from filelock import FileLock
 from stopping import stopped_in
@@ -25,6 +26,10 @@ GRU = [
     *("model=gru", "model.hidden_size=4", "model.dropout=0.5", "patience=50"),
     "++trainer.limit_train_batches=10",
 ]
+
+
+def thorough(overrides: list[str]) -> ParameterSet:
+    return pytest.param(overrides, marks=pytest.mark.thorough)
 
 
 def last(folder: Path) -> dict[str, object]:
@@ -58,13 +63,13 @@ def check_same_settings(a: Path, b: Path) -> None:
     "overrides",
     [
         [*GRU, "scheduler=plateau", "scheduler.scheduler.patience=0", "monitor=val/loss"],
-        [*GRU, "scheduler=cosine", "averaging=last_k", "averaging.k=2"],
-        [*GRU, "averaging=ema", "optimizer=adamw"],
-        [*GRU, "averaging=swa", "averaging.start=0.2"],
+        thorough([*GRU, "scheduler=cosine", "averaging=last_k", "averaging.k=2"]),
+        thorough([*GRU, "averaging=ema", "optimizer=adamw"]),
+        thorough([*GRU, "averaging=swa", "averaging.start=0.2"]),
         model_overrides("igmtf", hidden_size=4, k_day=2, n_neighbor=2, dropout=0.5),
         model_overrides("tra", hidden_size=4, router_size=3, n_losses=5, pretrain_epochs=1),
-        model_overrides("add", hidden_size=4),
-        [*model_overrides("lightgbm", lambda_l1=0, num_leaves=3, feature_fraction=0.5)],
+        thorough(model_overrides("add", hidden_size=4)),
+        thorough(model_overrides("lightgbm", lambda_l1=0, num_leaves=3, feature_fraction=0.5)),
     ],
     ids=["plateau", "last_k", "ema", "swa", "igmtf", "tra", "add", "lightgbm"],
 )

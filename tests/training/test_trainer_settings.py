@@ -44,6 +44,7 @@ def test_a_run_without_result_is_refused_before_training(
         "+trainer.val_check_interval=1000 +trainer.check_val_every_n_epoch=null",
     ],
 )
+@pytest.mark.thorough
 def test_without_validation_the_last_weights_are_scored_and_predict(
     setting: str, alphazoo: Alphazoo, tmp_path: Path
 ) -> None:
