@@ -51,7 +51,7 @@ def show_concepts(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
                 "which they are built: their mean weight over equal shares. Their meaning is that "
                 "of their members.",
             )
-        elif "concept" in table:
+        elif "concept" in table and "other" not in table:  # not which stocks a concept holds
             part.add(
                 name,
                 draw(

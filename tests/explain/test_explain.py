@@ -11,9 +11,11 @@ import pytest
 import torch
 from conftest import MODELS, Alphazoo, model_overrides, small_config
 from conftest import Run as FittedRun
+from matplotlib.container import BarContainer
 
 from alphazoo.commands.job import train
 from alphazoo.errors import InputError
+from alphazoo.explain.bars import MOST
 from alphazoo.explain.checks import check_seeds
 from alphazoo.explain.explanation import Explanation
 from alphazoo.explain.show import explain, explain_subject
@@ -60,6 +62,9 @@ def test_every_model_shows_all_that_it_says(run: FittedRun) -> None:
     assert {*probes, "attribution"} <= set(found.tables)
     for table in found.tables.values():
         assert len(table) > 0
+    for figure in found.figures.values():
+        bars = [x for axes in figure.axes for x in axes.containers if isinstance(x, BarContainer)]
+        assert all(len(x) <= MOST for x in bars if x.orientation == "horizontal")
     for table, columns in COLUMNS.items():
         if table in found.tables:
             assert [c for c in found.tables[table] if c not in ("layer", "head")] == [
