@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from alphazoo.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
-from alphazoo.errors import InputError, check_choice
+from alphazoo.errors import check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
+from alphazoo.models.market_state import check_market_state
 from alphazoo.models.probe import Probe
 from alphazoo.models.transformer import EncoderLayer
 
@@ -104,11 +105,7 @@ class DTML(StockModel):
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
-        if n_market < 1:
-            raise InputError(
-                "DTML needs a market state: set data.indices to the symbols of at least one "
-                "index, such as data.indices=[SH000300]; it is empty"
-            )
+        check_market_state("DTML", n_market)
         check_choice("model.norm", norm, ("day", "stock"))
         self.beta = beta
         self.head_penalty = head_penalty

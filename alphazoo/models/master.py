@@ -14,6 +14,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
 from alphazoo.models.head import Head
+from alphazoo.models.market_state import check_market_state
 from alphazoo.models.probe import Probe
 from alphazoo.models.transformer import position_code
 
@@ -157,11 +158,7 @@ class MASTER(StockModel):
         weight_decay: NonNegativeFloat,
     ) -> None:
         super().__init__(lr=lr, weight_decay=weight_decay)
-        if n_market < 1:
-            raise InputError(
-                "MASTER needs a market state: set data.indices to the symbols of at least one "
-                "index, such as data.indices=[SH000300]; it is empty"
-            )
+        check_market_state("MASTER", n_market)
         for name, heads in (("2", 2), ("time_heads", time_heads), ("stock_heads", stock_heads)):
             if hidden_size % heads:
                 given = "" if name == "2" else f" and {heads}"
