@@ -1,9 +1,12 @@
 """Seconds and memory of an epoch of every model, next to Qlib's class on the same days.
 
     python tests/benchmarks/epoch.py FOLDER [MODEL ...] [--every 12] [--repeat 3]
+        [--precision bf16-mixed] [--processes 2]
 
 Needs pyqlib, a Qlib data folder of CSI300, and Linux. Both sides run with the published settings
-on Alpha360, in float32, with the number of threads that torch chooses. "train" is one pass over the
+on Alpha360. Qlib's computes in float32, with the number of threads that torch chooses, and has no
+setting for less precision or more processes; ours does the same unless told otherwise. Processes
+share the days of a pass, and the cores; their peaks of memory are added. "train" is one pass over the
 training days with forward, backward and step; "evaluate" is one pass over the validation days, as
 in a fit. For IGMTF, both include its memory. Our models take one day per step, Qlib's take their
 published batches. The two sides alternate, and the fastest repeat counts. Each side runs in a
@@ -15,6 +18,7 @@ groups of correlated stocks as concepts, and Qlib's HIST is patched to run on a 
 import argparse
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -85,32 +89,59 @@ def peak(reset: bool = False) -> float:
     return int(kilobytes[1]) / 1e6
 
 
-def run_ours(data: MarketDataModule, name: str) -> dict[str, float]:
+class Passes(L.Callback):
+    """Seconds of the passes over training and validation days, and memory of training, in GB.
+
+    Time begins when all processes are ready.
+    """
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        trainer.strategy.barrier()
+        self.held, self.start = peak(reset=True), time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.figures["train"] = time.perf_counter() - self.start
+        memory = torch.tensor(peak() - self.held)
+        self.figures["memory"] = float(trainer.strategy.reduce(memory, reduce_op="sum"))
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        trainer.strategy.barrier()
+        self.start = time.perf_counter()
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.figures["evaluate"] = time.perf_counter() - self.start
+
+
+def run_ours(
+    data: MarketDataModule, name: str, precision: str, processes: int
+) -> dict[str, float] | None:
+    """Return the figures of all processes in the first one, None in the others."""
     model = instantiate(compose(f"experiment=alpha360_{name}").model)
     data.days("train")  # fits the scaler
+    passes = Passes()
     trainer = L.Trainer(
         accelerator="cpu",
+        strategy="ddp" if processes > 1 else "auto",
+        devices=processes,
+        precision=precision,
         max_epochs=1,
         limit_val_batches=0,
         num_sanity_val_steps=0,
         gradient_clip_val=3.0,
         gradient_clip_algorithm="value",
         logger=False,
-        callbacks=[KeepFreedMemory()],  # as in configs/trainer
+        callbacks=[passes, KeepFreedMemory()],  # as in configs/trainer
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    before, start = peak(reset=True), time.perf_counter()
     trainer.fit(model, data)
-    trained, held = time.perf_counter(), peak()
     trainer.limit_val_batches = 1.0
     trainer.validate(model, data, verbose=False)
-    return {
-        "train": trained - start,
-        "evaluate": time.perf_counter() - trained,
-        "memory": held - before,
-    }
+    return passes.figures if trainer.is_global_zero else None
 
 
 def run_peer(data: MarketDataModule, name: str) -> dict[str, float]:
@@ -153,19 +184,26 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="default: all")
     parser.add_argument("--every", type=int, default=1, help="use every n-th day")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--precision", default="32-true", help="of ours; default: 32-true")
+    parser.add_argument("--processes", type=int, default=1, help="of ours; default: 1")
     parser.add_argument("--side", choices=["ours", "qlib"], help=argparse.SUPPRESS)
     options = parser.parse_args()
 
     if options.side:
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        measure = run_ours if options.side == "ours" else run_peer
-        print(json.dumps(measure(read(options.folder, options.every), options.models[0])))
+        data, name = read(options.folder, options.every), options.models[0]
+        if options.side == "qlib":
+            print(json.dumps(run_peer(data, name)))
+        elif found := run_ours(data, name, options.precision, options.processes):
+            print(json.dumps(found))
         return
     days = {name: len(rows) for name, rows in read(options.folder, options.every).segments.items()}
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, {days['train']} training "
-        f"and {days['valid']} validation days; seconds and GB; ratio is Qlib's divided by ours"
+        f"and {days['valid']} validation days; ours: {options.precision}, {options.processes} "
+        "process(es); seconds and GB; ratio is Qlib's divided by ours"
     )
+    shared = str(max(1, torch.get_num_threads() // options.processes))
     print(f"{'':12}{'train':^24}{'evaluate':^24}{'memory':^24}")
     print("model       " + "    qlib    ours   ratio" * 3)
     for name in options.models or PEERS:
@@ -173,7 +211,12 @@ def main() -> None:
         for side in [*sides] * options.repeat:
             command = [sys.executable, __file__, options.folder, name]
             command += ["--every", str(options.every), "--side", side]
-            result = subprocess.run(command, capture_output=True, text=True)
+            environment = dict(os.environ)
+            if side == "ours":
+                command += ["--precision", options.precision]
+                command += ["--processes", str(options.processes)]
+                environment["OMP_NUM_THREADS"] = shared
+            result = subprocess.run(command, capture_output=True, text=True, env=environment)
             if result.returncode:
                 sys.exit(result.stderr)
             sides[side].append(json.loads(result.stdout.splitlines()[-1]))

@@ -75,6 +75,34 @@ def test_lstm_layer_by_layer_is_that_of_torch() -> None:
     torch.testing.assert_close(run(ours), run(theirs))
 
 
+@pytest.mark.parametrize("n_stocks", [1, 7, 8, 13])
+@pytest.mark.parametrize("p", [0.0, 1e-9])  # the second takes the path with dropout, drops nothing
+def test_rows_are_filled_up_in_low_precision(
+    n_stocks: int, p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    ours = FastLSTM(6, 16, 2, batch_first=True, dropout=p)
+    x = torch.randn(n_stocks, 9, 6)
+    computed, lstm = [], torch.lstm
+    monkeypatch.setattr(torch, "lstm", lambda x, *rest: computed.append(len(x)) or lstm(x, *rest))
+    monkeypatch.setattr("torch._VF.lstm", torch.lstm)
+
+    def run(low: bool) -> list[Tensor]:
+        ours.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            outputs, (h, c) = ours(x)
+        (outputs.float().square().sum() + h.float().sum() + c.float().sum()).backward()
+        gradients = [p.grad.clone() for p in ours.parameters() if p.grad is not None]
+        return [outputs.detach(), h.detach(), c.detach(), *gradients]
+
+    exact, rounded = run(low=False), run(low=True)
+    assert set(computed[: len(computed) // 2]) == {n_stocks}
+    assert set(computed[len(computed) // 2 :]) == {-(-n_stocks // 8) * 8}
+    for value, low in zip(exact, rounded, strict=True):
+        assert low.shape == value.shape
+        assert (low.float() - value).norm() < 2e-2 * value.norm()
+
+
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.7])
 def test_dropout_keeps_its_share_and_the_mean(p: float) -> None:
     torch.manual_seed(0)
