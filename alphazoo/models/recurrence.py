@@ -140,28 +140,40 @@ class _GRULayer(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, w_ih, w_hh, h, rz, n, hidden = ctx.saved_tensors
         days, stocks, size = n.shape
+        w_rz, w_n = w_hh.split([2 * size, size])
         dh = gradients[0].clone()  # [T, N, H], complete for a day when the loop reaches it
-        # gradients with respect to the arguments of r and z, and to U_n h + c_n
-        d = n.new_empty(days, stocks, 3 * size)
-        dn = n.new_empty(days, stocks, size)  # gradient with respect to the argument of tanh
-        drz, dhidden = d[..., : 2 * size], d[..., 2 * size :]
-        gates = n.new_empty(stocks, 2 * size)  # gradients of r and z
+        # gradients with respect to the arguments of r and z, to that of tanh, and to U_n h + c_n
+        drz, dn, dhidden = torch.empty_like(rz), torch.empty_like(n), torch.empty_like(n)
+        every = (h[:-1], rz, n, hidden, dh, drz, dn, dhidden)
+        steps = list(zip(*(values.unbind() for values in every), strict=True))
         for day in reversed(range(days)):
-            r, z = rz[day, :, :size], rz[day, :, size:]
-            torch.addcmul(dh[day], dh[day], z, value=-1, out=dn[day])
-            aten.tanh_backward.grad_input(dn[day], n[day], grad_input=dn[day])
-            torch.mul(dn[day], hidden[day], out=gates[:, :size])
-            torch.sub(h[day], n[day], out=gates[:, size:]).mul_(dh[day])
-            aten.sigmoid_backward.grad_input(gates, rz[day], grad_input=drz[day])
-            torch.mul(dn[day], r, out=dhidden[day])
+            h_t, rz_t, n_t, hidden_t, dh_t, drz_t, dn_t, dhidden_t = steps[day]
+            r_t, z_t = rz_t.split(size, dim=1)
+            dr_t, dz_t = drz_t.split(size, dim=1)
+            torch.addcmul(dh_t, dh_t, z_t, value=-1, out=dn_t)
+            aten.tanh_backward.grad_input(dn_t, n_t, grad_input=dn_t)
+            torch.mul(dn_t, hidden_t, out=dr_t)
+            torch.sub(h_t, n_t, out=dz_t).mul_(dh_t)
+            aten.sigmoid_backward.grad_input(drz_t, rz_t, grad_input=drz_t)
+            torch.mul(dn_t, r_t, out=dhidden_t)
             if day:
-                dh[day - 1].addcmul_(dh[day], z).addmm_(d[day], w_hh)
-        flat, before = d.view(days * stocks, 3 * size), h[:-1].reshape(days * stocks, size)
-        dw_hh, db_hh = flat.to(x.dtype).t() @ before.to(x.dtype), flat.sum(dim=0)
-        dhidden.copy_(dn)  # the input part of n is not multiplied by r
-        db_ih, flat = flat.sum(dim=0), flat.to(x.dtype)
-        dx = (flat @ w_ih).view(days, stocks, -1).float() if ctx.needs_input_grad[0] else None
-        return dx, (flat.t() @ x).float(), dw_hh.float(), db_ih, db_hh, None
+                dh[day - 1].addcmul_(dh_t, z_t).addmm_(drz_t, w_rz).addmm_(dhidden_t, w_n)
+        rows = days * stocks
+        before = h[:-1].reshape(rows, size).to(x.dtype)
+        by_gate = [values.view(rows, -1) for values in (drz, dn, dhidden)]
+        b_rz, b_n, b_hidden = (values.sum(dim=0) for values in by_gate)
+        drz, dn, dhidden = (values.to(x.dtype) for values in by_gate)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = addmm((drz @ w_ih[: 2 * size]).float(), dn, w_ih[2 * size :]).view(days, stocks, -1)
+        return (
+            dx,
+            torch.cat([drz.t() @ x, dn.t() @ x]).float(),
+            torch.cat([drz.t() @ before, dhidden.t() @ before]).float(),
+            torch.cat([b_rz, b_n]),
+            torch.cat([b_rz, b_hidden]),
+            None,
+        )
 
 
 def addmm(start: Tensor, a: Tensor, b: Tensor) -> Tensor:
