@@ -110,27 +110,21 @@ class _GRULayer(torch.autograd.Function):
     ) -> Tensor:
         days, stocks, _ = x.shape
         size = w_hh.shape[1]
-        gates = 2 * size
-        w_rz, w_n, b_n = w_hh[:gates].t(), w_hh[gates:].t(), b_hh[gates:]
+        gates = [2 * size]  # the first rows are of r and z, the rest of n
+        w_rz, w_n = w_hh.t().tensor_split(gates, dim=1)
+        (b_rz, b_n), (c_rz, c_n) = b_ih.tensor_split(gates), b_hh.tensor_split(gates)
+        b_rz = b_rz + c_rz
         x, w_ih = x.reshape(days * stocks, -1).to(dtype), w_ih.to(dtype)
-        rz = addmm(b_ih[:gates] + b_hh[:gates], x, w_ih[:gates].t())
-        n = addmm(b_ih[gates:], x, w_ih[gates:].t())
-        rz, n = rz.view(days, stocks, -1), n.view(days, stocks, -1)  # input part only
-        h = n.new_zeros(days + 1, stocks, size)
-        hidden = n.new_empty(days, stocks, size)  # U_n h + c_n
-        for before, after, rz_t, r_t, z_t, n_t, hidden_t in zip(
-            h[:-1].unbind(),
-            h[1:].unbind(),
-            rz.unbind(),
-            rz[..., :size].unbind(),
-            rz[..., size:].unbind(),
-            n.unbind(),
-            hidden.unbind(),
-            strict=True,
-        ):
-            rz_t.addmm_(before, w_rz).sigmoid_()
-            torch.addmm(b_n, before, w_n, out=hidden_t)
-            tanh_(n_t.addcmul_(r_t, hidden_t))
+        # input part only; a bias is added where the values are in the cache
+        rz, n = ((x @ w.t()).float().view(days, stocks, -1) for w in w_ih.tensor_split(gates))
+        h = n.new_empty(days + 1, stocks, size)
+        h[0] = 0
+        hidden = torch.empty_like(n)  # U_n h + c_n
+        every = (h[:-1], h[1:], rz, n, hidden)
+        for before, after, rz_t, n_t, hidden_t in zip(*(v.unbind() for v in every), strict=True):
+            r_t, z_t = rz_t.add_(b_rz).addmm_(before, w_rz).sigmoid_().chunk(2, dim=1)
+            torch.addmm(c_n, before, w_n, out=hidden_t)
+            tanh_(n_t.add_(b_n).addcmul_(r_t, hidden_t))
             torch.lerp(n_t, before, z_t, out=after)
         ctx.save_for_backward(x, w_ih, w_hh, h, rz, n, hidden)
         return h[1:]
@@ -140,7 +134,7 @@ class _GRULayer(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, w_ih, w_hh, h, rz, n, hidden = ctx.saved_tensors
         days, stocks, size = n.shape
-        w_rz, w_n = w_hh.split([2 * size, size])
+        (w_rz, w_n), (v_rz, v_n) = w_hh.tensor_split([2 * size]), w_ih.tensor_split([2 * size])
         dh = gradients[0].clone()  # [T, N, H], complete for a day when the loop reaches it
         # gradients with respect to the arguments of r and z, to that of tanh, and to U_n h + c_n
         drz, dn, dhidden = torch.empty_like(rz), torch.empty_like(n), torch.empty_like(n)
@@ -148,8 +142,8 @@ class _GRULayer(torch.autograd.Function):
         steps = list(zip(*(values.unbind() for values in every), strict=True))
         for day in reversed(range(days)):
             h_t, rz_t, n_t, hidden_t, dh_t, drz_t, dn_t, dhidden_t = steps[day]
-            r_t, z_t = rz_t.split(size, dim=1)
-            dr_t, dz_t = drz_t.split(size, dim=1)
+            r_t, z_t = rz_t.chunk(2, dim=1)
+            dr_t, dz_t = drz_t.chunk(2, dim=1)
             torch.addcmul(dh_t, dh_t, z_t, value=-1, out=dn_t)
             aten.tanh_backward.grad_input(dn_t, n_t, grad_input=dn_t)
             torch.mul(dn_t, hidden_t, out=dr_t)
@@ -165,7 +159,8 @@ class _GRULayer(torch.autograd.Function):
         drz, dn, dhidden = (values.to(x.dtype) for values in by_gate)
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = addmm((drz @ w_ih[: 2 * size]).float(), dn, w_ih[2 * size :]).view(days, stocks, -1)
+            dx = (drz @ v_rz).float() + dn @ v_n
+            dx = dx.view(days, stocks, -1)
         return (
             dx,
             torch.cat([drz.t() @ x, dn.t() @ x]).float(),
@@ -174,11 +169,6 @@ class _GRULayer(torch.autograd.Function):
             torch.cat([b_rz, b_hidden]),
             None,
         )
-
-
-def addmm(start: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return start + a b in the precision of start, which may be higher than that of a and b."""
-    return torch.addmm(start, a, b) if a.dtype == start.dtype else start + a @ b
 
 
 def tanh_(x: Tensor) -> Tensor:

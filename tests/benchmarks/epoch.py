@@ -4,11 +4,11 @@
         [--precision bf16-mixed] [--processes 2]
 
 Needs pyqlib, a Qlib data folder of CSI300, and Linux. Both sides run with the published settings
-on Alpha360. Qlib's computes in float32, with the number of threads that torch chooses, and has no
-setting for less precision or more processes; ours does the same unless told otherwise. Processes
-share the days of a pass, and the cores; their peaks of memory are added. "train" is one pass over the
-training days with forward, backward and step; "evaluate" is one pass over the validation days, as
-in a fit. For IGMTF, both include its memory. Our models take one day per step, Qlib's take their
+on Alpha360. Qlib's side computes in float32, with the number of threads that torch chooses, and has
+no setting for less precision or more processes; ours does the same unless told otherwise. Processes
+share the days of a pass and the cores; their peaks of memory are added. "train" is one pass over
+the training days with forward, backward and step; "evaluate" is one pass over the validation days,
+as in a fit. For IGMTF, both include its memory. Our models take one day per step, Qlib's take their
 published batches. The two sides alternate, and the fastest repeat counts. Each side runs in a
 separate process; its peak memory excludes the memory held before training. Our features of the
 same days replace the table of Qlib's handler, so that only the models are compared. HIST uses
