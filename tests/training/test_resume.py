@@ -69,9 +69,11 @@ def check_same_settings(a: Path, b: Path) -> None:
         model_overrides("igmtf", hidden_size=4, k_day=2, n_neighbor=2, dropout=0.5),
         model_overrides("tra", hidden_size=4, router_size=3, n_losses=5, pretrain_epochs=1),
         thorough(model_overrides("add", hidden_size=4)),
+        thorough(model_overrides("rsr", hidden_size=4)),
+        thorough(model_overrides("dtml", hidden_size=4, feedforward_size=4)),
         thorough(model_overrides("lightgbm", lambda_l1=0, num_leaves=3, feature_fraction=0.5)),
     ],
-    ids=["plateau", "last_k", "ema", "swa", "igmtf", "tra", "add", "lightgbm"],
+    ids=["plateau", "last_k", "ema", "swa", "igmtf", "tra", "add", "rsr", "dtml", "lightgbm"],
 )
 def test_a_training_that_was_stopped_ends_with_the_same_weights(
     tmp_path: Path, overrides: list[str]
