@@ -4,6 +4,7 @@ import logging
 
 import lightning as L
 import torch
+from torch import nn
 
 from alphazoo.models.base import StockModel
 from alphazoo.models.recurrence import FastGRU
@@ -23,10 +24,15 @@ def suggest_bfloat16(trainer: L.Trainer, model: StockModel) -> None:
 def _gains(model: StockModel, device: torch.device) -> bool:
     """Return whether large products take up the time of a training step.
 
-    A GRU's products of a day are small, and stay in float32 on a CPU, see `FastGRU`.
+    On a CPU, those of a GRU are of a day each, and stay in float32, see `FastGRU`.
     """
-    loops = device.type == "cpu" and any(isinstance(part, FastGRU) for part in model.modules())
-    return not loops and any(weight.requires_grad for weight in model.parameters())
+    loops = [part for part in model.modules() if isinstance(part, FastGRU)]
+    slow = sum(map(_count, loops)) if device.type == "cpu" else 0
+    return _count(model) > 2 * slow
+
+
+def _count(part: nn.Module) -> int:
+    return sum(weight.numel() for weight in part.parameters() if weight.requires_grad)
 
 
 def has_bfloat16(device: torch.device) -> bool:

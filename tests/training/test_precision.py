@@ -19,6 +19,7 @@ from alphazoo.training.precision import has_bfloat16, suggest_bfloat16
         (["model=lstm", "trainer.precision=bf16-mixed"], True, False),
         (["model=gru"], True, False),  # its step takes as long in bfloat16
         (["model=alstm"], True, False),  # its cell is a GRU
+        (["model=localformer"], True, True),  # has a GRU, but its other layers are larger
         (["model=lightgbm"], True, False),  # it has no weights to train
     ],
 )
