@@ -6,13 +6,13 @@ after some permutations. Attributions by permutation do not add up to the score.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from alphazoo.data.days import DayBatch
+from alphazoo.explain.threads import map_threads
 from alphazoo.models.base import StockModel
 
 EVALUATIONS = 200  # about as many times a day is scored for its inputs, and for its other stocks
@@ -85,12 +85,9 @@ def permute(
 
 
 def _score(model: StockModel, day: DayBatch, changes: Sequence[_Change]) -> Tensor:
-    """Return the scores [changes, N] of a day after each change alone.
+    """Return the scores [changes, N] of a day after each change alone."""
 
-    Each thread scores another change: operations of one day are too small to be divided.
-    """
-
-    @torch.no_grad()  # in this thread
+    @torch.no_grad()
     def score(change: _Change) -> Tensor:
         features = day.features.clone()
         features[change.stocks, change.days, change.features] = day.features[
@@ -99,12 +96,7 @@ def _score(model: StockModel, day: DayBatch, changes: Sequence[_Change]) -> Tens
         scores: Tensor = model(day._replace(features=features))
         return scores
 
-    n = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as threads:
-            return torch.stack([*threads.map(score, changes)])
-    finally:
-        torch.set_num_threads(n)
+    return torch.stack(map_threads(score, changes))
 
 
 def _other(n: int, random: torch.Generator) -> Tensor:
