@@ -14,6 +14,7 @@ from alphazoo.explain.heat import heat, name_cells, name_steps, shrink
 
 LINES = 4  # curves of a figure
 ROWS = 60  # rows of a heat map of stocks
+TITLES = {"day_weights": "Weights of the days in the score"}  # by the name of the probe
 
 
 def show_time(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
@@ -25,23 +26,26 @@ def show_time(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     """
     part = Part("Attention over time", dict(tables), definitions=dict(definitions.TIME))
     for name, table in tables.items():
+        title = TITLES.get(name, "Attention over time")
         mean = table.groupby(["symbol", "step"], observed=True)["weight"].mean().unstack()
         mean = mean.loc[seen.scores.sort_values(ascending=False).index.intersection(mean.index)]
         steps = mean.columns.to_numpy(dtype=float)
         part.metrics[f"{name}/mean_step"] = float(mean.mean().to_numpy() @ steps)
+        keys = _several(table)
+        averaged = "; mean over layers, heads and the days that attend" if keys else ""
         part.add(
             name,
-            draw(_stock_steps, mean),
-            f"Weight of each day of the window for the stocks of {seen.date}, highest score on "
-            "top; mean over layers, heads and the days that attend. A large weight does not say "
-            "that the score depends on the day, because the state of a day may hold the days "
-            "before it.",
+            draw(_stock_steps, mean, f"{title}, by stock"),
+            f"{title}: weight of each day of the window for the stocks of {seen.date}, highest "
+            f"score on top{averaged}. A large weight does not say that the score depends on the "
+            "day, because the state of a day may hold the days before it.",
         )
+        by = f"by {' and '.join(keys)}, " if keys else ""
         part.add(
-            f"{name}_by_head",
-            draw(_curves, table),
-            f"The same weights by layer and head, mean over the stocks of {seen.date}; the grey "
-            "line is equal shares.",
+            f"{name}_by_head" if keys else f"{name}_mean",
+            draw(_curves, table, f"{title}, {by}mean over stocks", keys),
+            f"The same weights, {by}mean over the stocks of {seen.date}; the grey line is equal "
+            "shares.",
         )
     return part
 
@@ -92,8 +96,13 @@ def show_weights(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     return part
 
 
-def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
-    axes.set_title("Attention over time, by stock")
+def _several(table: pd.DataFrame) -> list[str]:
+    """Return those of ``layer`` and ``head`` of which the table has more than one."""
+    return [name for name in ("layer", "head") if name in table and len(table[name].unique()) > 1]
+
+
+def _stock_steps(axes: Axes, mean: pd.DataFrame, title: str) -> None:
+    axes.set_title(title)
     values = shrink(mean.to_numpy(), ROWS)
     unit = "weight over equal shares - 1"
     heat(axes, values * mean.shape[1] - 1, unit=unit, signed=True, least=0.1)
@@ -102,9 +111,8 @@ def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
     axes.set_yticks([])
 
 
-def _curves(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_title("Attention over time, by head")
-    keys = [name for name in ("layer", "head") if name in table and len(table[name].unique()) > 1]
+def _curves(axes: Axes, table: pd.DataFrame, title: str, keys: list[str]) -> None:
+    axes.set_title(title)
     groups = [*table.groupby(keys, observed=True)] if keys else [((), table)]
     for number, (key, rows) in enumerate(groups[: 3 * LINES]):
         color, line = (FIRST, SECOND, THIRD, INK)[number % 4], ("-", "--", ":")[number // 4]
