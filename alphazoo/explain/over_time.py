@@ -12,8 +12,13 @@ from alphazoo.explain.bars import plot_bars
 from alphazoo.explain.explanation import Part, Seen
 from alphazoo.explain.heat import heat, name_cells, name_steps, shrink
 
-LINES = 4  # curves of a figure
+CURVES = 12  # of a figure, with four colours and three kinds of lines
 ROWS = 60  # rows of a heat map of stocks
+LABELS = {  # title and unit, by the name of the probe
+    "weights": ("Weight of inputs", "score per unit of the scaled input"),
+    "gains": ("Gain of inputs", "gain, total reduction of the loss by splits"),
+    "paths": ("Days of the window that are seen", "share of paths"),
+}
 TITLES = {"day_weights": "Weights of the days in the score"}  # by the name of the probe
 
 
@@ -43,9 +48,9 @@ def show_time(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
         by = f"by {' and '.join(keys)}, " if keys else ""
         part.add(
             f"{name}_by_head" if keys else f"{name}_mean",
-            draw(_curves, table, f"{title}, {by}mean over stocks", keys),
+            draw(_curves, table, f"{title}, {by or 'mean over stocks'}".removesuffix(", "), keys),
             f"The same weights, {by}mean over the stocks of {seen.date}; the grey line is equal "
-            "shares.",
+            f"shares.{_omitted(table, keys)}",
         )
     return part
 
@@ -86,7 +91,8 @@ def show_weights(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     }
     for name, table in tables.items():
         several = "feature" in table and len(table["step"].unique()) > 1
-        figure = draw(_input_weights, table) if several else draw(_bars, table)
+        labels = LABELS.get(name, ("Weight of inputs", "weight"))
+        figure = draw(_input_weights if several else _bars, table, *labels)
         part.add(name, figure, texts.get(name, "Weights that the model gives."))
     paths = tables.get("paths")
     if paths is not None:
@@ -99,6 +105,12 @@ def show_weights(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
 def _several(table: pd.DataFrame) -> list[str]:
     """Return those of ``layer`` and ``head`` of which the table has more than one."""
     return [name for name in ("layer", "head") if name in table and len(table[name].unique()) > 1]
+
+
+def _omitted(table: pd.DataFrame, keys: list[str]) -> str:
+    """Return a sentence if not every layer and head has a curve."""
+    count = len(table[keys].drop_duplicates()) if keys else 1
+    return f" Only the first {CURVES} of {count} are drawn." if count > CURVES else ""
 
 
 def _stock_steps(axes: Axes, mean: pd.DataFrame, title: str) -> None:
@@ -114,7 +126,7 @@ def _stock_steps(axes: Axes, mean: pd.DataFrame, title: str) -> None:
 def _curves(axes: Axes, table: pd.DataFrame, title: str, keys: list[str]) -> None:
     axes.set_title(title)
     groups = [*table.groupby(keys, observed=True)] if keys else [((), table)]
-    for number, (key, rows) in enumerate(groups[: 3 * LINES]):
+    for number, (key, rows) in enumerate(groups[:CURVES]):
         color, line = (FIRST, SECOND, THIRD, INK)[number % 4], ("-", "--", ":")[number // 4]
         mean = rows.groupby("step")["weight"].mean()
         label = ", ".join(f"{name} {value}" for name, value in zip(keys, key, strict=True))
@@ -137,22 +149,21 @@ def _spectrum(axes: Axes, table: pd.DataFrame) -> None:
     axes.set(xlabel="period, trading days", ylabel="share of power")
 
 
-def _input_weights(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_title("Weight of inputs")
+def _input_weights(axes: Axes, table: pd.DataFrame, title: str, unit: str) -> None:
+    axes.set_title(title)
     wide = table.pivot(index="feature", columns="step", values="weight")
     values = shrink(wide.to_numpy())
-    heat(axes, values, unit="weight", signed=bool((values < 0).any()))
+    heat(axes, values, unit=unit, signed=bool((values < 0).any()))
     name_cells(axes, [*map(str, wide.index)], rows=True)
     name_steps(axes, wide.columns.to_numpy(), values.shape[1])
     axes.set(xlabel="trading days from the scored day", ylabel="feature")
 
 
-def _bars(axes: Axes, table: pd.DataFrame) -> None:
+def _bars(axes: Axes, table: pd.DataFrame, title: str, unit: str) -> None:
     if "feature" in table:
-        weights = table.set_index("feature")["weight"]
-        plot_bars(axes, weights, "Weight of inputs", ("weight", "feature"))
+        plot_bars(axes, table.set_index("feature")["weight"], title, (unit, "feature"))
     else:
-        axes.set_title("Days of the window that are seen")
+        axes.set_title(title)
         axes.bar(table["step"], table["weight"], color=FIRST, alpha=0.75)
-        axes.set(xlabel="trading days from the scored day", ylabel="share of paths")
+        axes.set(xlabel="trading days from the scored day", ylabel=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
