@@ -7,8 +7,6 @@ Data flow: market files -> `Market` (prices, calendar, universe) -> features, la
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from alphazoo.deferred import defer_unused_imports
-
 if TYPE_CHECKING:
     from alphazoo.backtest.run import run_backtest
     from alphazoo.commands.job import train
@@ -79,9 +77,6 @@ _HOMES = {
     "summary": "metrics",
     "train": "commands.job",
 }
-
-
-defer_unused_imports()
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from alphazoo.commands.deferred import defer_unused_imports
+
 
 @contextmanager
 def importing() -> Iterator[None]:
@@ -15,6 +17,7 @@ def importing() -> Iterator[None]:
     Lightning, this takes 0.7 s of an import of 3 s, and another second at the exit. Objects that
     were created before are not visited again, either, so this is for the command line.
     """
+    defer_unused_imports()
     enabled, modules = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""scipy.signal is loaded when it is used, and is then the module that it is without alphazoo."""
+"""scipy.signal is loaded when it is used, and is then the module that it is without a command."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ USES = {
 
 
 def printed(code: str) -> str:
-    code = f"import sys, alphazoo\n{code}"
+    code = f"import sys, alphazoo.commands.deferred as d\nd.defer_unused_imports()\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
