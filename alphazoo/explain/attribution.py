@@ -21,7 +21,7 @@ GRADIENTS, PERMUTATION, TREES = "integrated gradients", "permutation within the 
 LARGEST_DELTA = 0.05  # of the change of the scores; above it, integrated gradients are refused
 FEWEST, MOST = 4, 16  # pieces of the path; one with a large error is halved
 POINTS = 4  # of a piece
-EXACT = 0.01  # of the change of the scores; below it, no more points are needed
+EXACT = 3e-3  # of the change of the scores; below it, no more points are needed
 
 
 class _Piece(NamedTuple):

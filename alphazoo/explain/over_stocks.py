@@ -218,9 +218,10 @@ def _show_sectors(part: Part, found: _Days) -> None:
     rotation = rotation_table(found.connectedness)
     part.tables["rotation"] = rotation
     leaders = rotation.loc[rotation["leader"], "sector"]
+    wide = rotation.pivot(index="sector", columns="date", values="to_lift").loc[connected.index]
     part.add(
         "rotation",
-        draw(plot_rotation, rotation.pivot(index="sector", columns="date", values="to_lift")),
+        draw(plot_rotation, wide),
         f"Attention that a sector receives from the others, over chance, as a rolling mean of "
         f"{ROLLING} days. Changes of the leader: {int((leaders.shift() != leaders).sum()) - 1}. "
         "It is what the model looks at, not which sector has the highest returns.",
