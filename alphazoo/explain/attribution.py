@@ -19,9 +19,9 @@ from alphazoo.models.lightgbm import LightGBM
 
 GRADIENTS, PERMUTATION, TREES = "integrated gradients", "permutation within the day", "SHAP values"
 LARGEST_DELTA = 0.05  # of the change of the scores; above it, integrated gradients are refused
-FEWEST, MOST = 4, 16  # pieces of the path; one with a large error is halved
+FEWEST, SOME, MOST = 4, 5, 16  # pieces of the path; that with the largest error is halved
 POINTS = 4  # of a piece
-EXACT = 3e-3  # of the change of the scores; below it, no more points are needed
+EXACT, GOOD = 1e-3, 0.01  # of the change of the scores
 
 
 class _Piece(NamedTuple):
@@ -178,7 +178,8 @@ def _integrate(
     while True:
         miss = torch.stack([piece.miss for piece in pieces]).sum(dim=0).abs().mean()
         delta = float(miss / change.clamp_min(torch.finfo(change.dtype).tiny))
-        if delta <= EXACT or len(pieces) >= MOST or rough:
+        most = SOME if delta <= GOOD else MOST
+        if delta <= EXACT or len(pieces) >= most or rough:
             return torch.stack([piece.found for piece in pieces]).sum(dim=0), delta
         # where the gradient jumps, the sum misses the score: only there, more points are needed
         pieces.sort(key=lambda piece: float(piece.miss.abs().mean()))
