@@ -2,13 +2,15 @@
 
 from alphazoo.commands.arguments import compose_config, split_arguments
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.errors import InputError, shorten
 
 
 def check(arguments: list[str]) -> None:
     """Print a summary of a data source and possible problems in it."""
-    from alphazoo.config import instantiate
-    from alphazoo.market.check import check_market
+    with importing():
+        from alphazoo.config import instantiate
+        from alphazoo.market.check import check_market
 
     config = compose_config(arguments, "data", "label")
     lines = check_market(instantiate(config.data.market)(), instantiate(config.label))
@@ -19,9 +21,10 @@ def check(arguments: list[str]) -> None:
 
 def audit(arguments: list[str]) -> None:
     """Raise an error if features or the market state look ahead."""
-    from alphazoo.config import instantiate
-    from alphazoo.data.audit import find_look_ahead
-    from alphazoo.data.state import state_columns
+    with importing():
+        from alphazoo.config import instantiate
+        from alphazoo.data.audit import find_look_ahead
+        from alphazoo.data.state import state_columns
 
     config = compose_config(arguments, "data", "features")
     features, market = instantiate(config.features), instantiate(config.data.market)()
@@ -37,8 +40,9 @@ def audit(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     """Write features and the raw forward return as a table."""
-    from alphazoo.config import instantiate
-    from alphazoo.data.export import export_features
+    with importing():
+        from alphazoo.config import instantiate
+        from alphazoo.data.export import export_features
 
     own, rest = split_arguments(arguments, "data export")
     if "out" not in own:

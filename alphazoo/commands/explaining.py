@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.errors import InputError
 from alphazoo.runs.folders import refuse_run_folder, results_folder
 from alphazoo.training.quiet import silence_libraries
@@ -11,8 +12,9 @@ from alphazoo.training.quiet import silence_libraries
 
 def explain(arguments: list[str]) -> None:
     """Show what the model of a run looks at; write tables, figures and a page."""
-    from alphazoo.explain.show import explain as explain_run
-    from alphazoo.runs.run import Run
+    with importing():
+        from alphazoo.explain.show import explain as explain_run
+        from alphazoo.runs.run import Run
 
     own, rest = split_arguments(arguments, "explain")
     if "run" not in own:

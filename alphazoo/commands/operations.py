@@ -6,6 +6,7 @@ from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.errors import InputError
 from alphazoo.training.quiet import silence_libraries
 
@@ -19,12 +20,13 @@ def monitor(arguments: list[str]) -> None:
     make = truth(own, "reference")
     if "run" not in own or ("scores" in own) == make:
         raise InputError(expected("monitor"))
-    from alphazoo.runs.run import Run
-    from alphazoo.serving.monitor.monitor import load_data
-    from alphazoo.serving.monitor.monitor import monitor as run_monitors
-    from alphazoo.serving.monitor.page import write_monitoring
-    from alphazoo.serving.monitor.reference import keep_reference
-    from alphazoo.serving.monitor.webhook import notify
+    with importing():
+        from alphazoo.runs.run import Run
+        from alphazoo.serving.monitor.monitor import load_data
+        from alphazoo.serving.monitor.monitor import monitor as run_monitors
+        from alphazoo.serving.monitor.page import write_monitoring
+        from alphazoo.serving.monitor.reference import keep_reference
+        from alphazoo.serving.monitor.webhook import notify
 
     silence_libraries()
     chosen = [argument for argument in rest if argument.startswith(GROUP)]
@@ -60,10 +62,11 @@ def update(arguments: list[str]) -> None:
     own, rest = split_arguments(arguments, "update")
     if "run" not in own:
         raise InputError(expected("update"))
-    from alphazoo.commands.job import train
-    from alphazoo.commands.output import log_to_file
-    from alphazoo.runs.run import Run
-    from alphazoo.serving.update import plan_update, write_update
+    with importing():
+        from alphazoo.commands.job import train
+        from alphazoo.commands.output import log_to_file
+        from alphazoo.runs.run import Run
+        from alphazoo.serving.update import plan_update, write_update
 
     silence_libraries()
     overrides, folders = take_config_dir(rest)

@@ -9,6 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from alphazoo.commands.importing import importing
+
 
 class RefusedError(BaseException):
     """Carries an error past Hydra, which turns an exception of a callback into a warning."""
@@ -26,11 +28,12 @@ class CheckSettings(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Raise a `RefusedError` if a setting cannot be used or the folder is in use."""
-        from alphazoo.config import instantiate, without_hydra
-        from alphazoo.runs.settings import check_settings
-        from alphazoo.training.fit import check_instantiable
-        from alphazoo.training.quiet import silence_libraries
-        from alphazoo.training.resume import locked_run
+        with importing():
+            from alphazoo.config import instantiate, without_hydra
+            from alphazoo.runs.settings import check_settings
+            from alphazoo.training.fit import check_instantiable
+            from alphazoo.training.quiet import silence_libraries
+            from alphazoo.training.resume import locked_run
 
         try:
             settings = _without_folder(config)

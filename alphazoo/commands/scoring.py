@@ -8,6 +8,7 @@ from typing import Any
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.commands.output import print_evaluation
 from alphazoo.errors import InputError
 from alphazoo.runs.folders import refuse_run_folder, results_folder
@@ -16,9 +17,10 @@ from alphazoo.training.quiet import silence_libraries
 
 def predict(arguments: list[str]) -> None:
     """Score the newest day or other days with a finished run; write and print the scores."""
-    from alphazoo.files import write_table
-    from alphazoo.serving.predict import identify, print_ranking
-    from alphazoo.serving.score_file import DATE, SCORE, SYMBOL, check_name
+    with importing():
+        from alphazoo.files import write_table
+        from alphazoo.serving.predict import identify, print_ranking
+        from alphazoo.serving.score_file import DATE, SCORE, SYMBOL, check_name
 
     own, rest = split_arguments(arguments, "predict")
     if ("run" in own) == ("model_uri" in own):
@@ -91,8 +93,9 @@ def _open(own: dict[str, str], overrides: list[str]) -> Iterator[tuple[Any, Path
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a score file of any tool: analysis, backtest, report."""
-    from alphazoo.data.scores import NAMES
-    from alphazoo.evaluation.evaluate import evaluate_file
+    with importing():
+        from alphazoo.data.scores import NAMES
+        from alphazoo.evaluation.evaluate import evaluate_file
 
     own, rest = split_arguments(arguments, "evaluate")
     if "scores" not in own:
@@ -117,8 +120,9 @@ def evaluate(arguments: list[str]) -> None:
 
 def compare(arguments: list[str]) -> None:
     """Compare runs; write and print the table."""
-    from alphazoo.evaluation.compare import write_comparison
-    from alphazoo.runs.replicates import find_runs, group_replicates
+    with importing():
+        from alphazoo.evaluation.compare import write_comparison
+        from alphazoo.runs.replicates import find_runs, group_replicates
 
     own, rest = split_arguments(arguments, "compare")
     folders, configs = take_config_dir(rest)
@@ -134,8 +138,9 @@ def compare(arguments: list[str]) -> None:
 
 def ensemble(arguments: list[str]) -> None:
     """Average the scores of runs, and evaluate them like the scores of a run."""
-    from alphazoo.evaluation.ensemble import write_ensemble
-    from alphazoo.runs.replicates import find_runs
+    with importing():
+        from alphazoo.evaluation.ensemble import write_ensemble
+        from alphazoo.runs.replicates import find_runs
 
     own, rest = split_arguments(arguments, "ensemble")
     folders, configs = take_config_dir(rest)

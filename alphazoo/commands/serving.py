@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alphazoo.commands.arguments import split_arguments, take_config_dir, truth
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.errors import InputError
 from alphazoo.training.quiet import silence_libraries
 
@@ -13,8 +14,9 @@ def export(arguments: list[str]) -> None:
     own, rest = split_arguments(arguments, "export")
     if not {"run", "out"} <= {*own}:
         raise InputError(expected("export"))
-    from alphazoo.runs.run import Run
-    from alphazoo.serving.export import export_run
+    with importing():
+        from alphazoo.runs.run import Run
+        from alphazoo.serving.export import export_run
 
     precision = own.get("precision", "float32")
     silence_libraries()

@@ -16,6 +16,7 @@ from alphazoo.commands.arguments import (
     truth,
 )
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.commands.output import log_to_file
 from alphazoo.errors import InputError, quoted
 from alphazoo.training.quiet import silence_libraries
@@ -85,10 +86,11 @@ def _check_folder(arguments: list[str]) -> None:
 
 
 def _train(config: Any) -> None:
-    from hydra.core.hydra_config import HydraConfig
-    from lightning.pytorch.utilities import rank_zero_only
+    with importing():
+        from hydra.core.hydra_config import HydraConfig
+        from lightning.pytorch.utilities import rank_zero_only
 
-    from alphazoo.commands.job import print_metrics, train
+        from alphazoo.commands.job import print_metrics, train
 
     logging.getLogger("lightning").handlers.clear()  # the root logger prints already
     if getattr(rank_zero_only, "rank", 0):
@@ -105,8 +107,9 @@ def _train(config: Any) -> None:
 
 def _resume(folder: str, arguments: list[str], *, trust: bool) -> None:
     """Resume the training run in a folder, without Hydra, since its config is already composed."""
-    from alphazoo.runs.run import Run
-    from alphazoo.runs.settings import check_settings
+    with importing():
+        from alphazoo.runs.run import Run
+        from alphazoo.runs.settings import check_settings
 
     overrides, own = take_config_dir(arguments)
     run = Run.open(folder, overrides, own=own, trust=trust)

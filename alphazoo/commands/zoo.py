@@ -2,21 +2,24 @@
 
 from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir
 from alphazoo.commands.catalog import expected
+from alphazoo.commands.importing import importing
 from alphazoo.errors import InputError
 from alphazoo.training.quiet import silence_libraries
 
 
 def models(arguments: list[str]) -> None:
     """Print a list of all models, or a description of some."""
-    from alphazoo.models import describe_model, describe_zoo
+    with importing():
+        from alphazoo.models import describe_model, describe_zoo
 
     print(describe_zoo() if not arguments else "\n\n\n".join(map(describe_model, arguments)))
 
 
 def import_qlib(arguments: list[str]) -> None:
     """Convert weights of Qlib to a checkpoint, or its scores to a score table."""
-    from alphazoo.config import instantiate
-    from alphazoo.qlib import convert_scores, import_weights
+    with importing():
+        from alphazoo.config import instantiate
+        from alphazoo.qlib import convert_scores, import_weights
 
     given, folders = take_config_dir(arguments)
     files = [argument for argument in given if "=" not in argument]

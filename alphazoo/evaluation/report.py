@@ -147,8 +147,8 @@ def write_page(
     for section in sections:
         figures = []
         for name, figure in section.figures:
-            to_png(figure, file.parent / "figures" / f"{name}.png")
             with keep_layout(figure):
+                to_png(figure, file.parent / "figures" / f"{name}.png")
                 figures.append((name, to_svg(figure, VARIABLES)))
         if figures or section.notes or section.tables:
             parts.append({**vars(section), "figures": figures})

@@ -13,14 +13,15 @@ from torch import Tensor
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.explain.permutation import permute
+from alphazoo.explain.threads import map_threads
 from alphazoo.models.base import StockModel
 from alphazoo.models.lightgbm import LightGBM
 
 GRADIENTS, PERMUTATION, TREES = "integrated gradients", "permutation within the day", "SHAP values"
 LARGEST_DELTA = 0.05  # of the change of the scores; above it, integrated gradients are refused
-FEWEST, MOST = 4, 16  # pieces of the path; one with a large error is halved
+FEWEST, SOME, MOST = 4, 5, 16  # pieces of the path; that with the largest error is halved
 POINTS = 4  # of a piece
-EXACT = 1e-3  # of the change of the scores
+EXACT, GOOD = 1e-3, 0.01  # of the change of the scores
 
 
 class _Piece(NamedTuple):
@@ -163,7 +164,8 @@ def _integrate(
         [K, N, T, F], or [N, T, F], and the delta.
     """
 
-    def cut(first: float, last: float) -> _Piece:
+    def cut(ends: tuple[float, float]) -> _Piece:
+        first, last = ends
         low, high = (torch.lerp(start, day.features, end) for end in (first, last))
         with torch.no_grad():
             change = model(day._replace(features=high)) - model(day._replace(features=low))
@@ -171,18 +173,19 @@ def _integrate(
         found = _integrate_between(model, day, low, high, places)
         return _Piece(first, last, found, change, found.flatten(1).sum(dim=1) - change)
 
-    pieces = [cut(k / FEWEST, (k + 1) / FEWEST) for k in range(FEWEST)]
+    pieces = map_threads(cut, [(k / FEWEST, (k + 1) / FEWEST) for k in range(FEWEST)])
     change = torch.stack([piece.change for piece in pieces]).sum(dim=0).abs().mean()
     while True:
         miss = torch.stack([piece.miss for piece in pieces]).sum(dim=0).abs().mean()
         delta = float(miss / change.clamp_min(torch.finfo(change.dtype).tiny))
-        if delta <= EXACT or len(pieces) >= MOST or rough:
+        most = SOME if delta <= GOOD else MOST
+        if delta <= EXACT or len(pieces) >= most or rough:
             return torch.stack([piece.found for piece in pieces]).sum(dim=0), delta
         # where the gradient jumps, the sum misses the score: only there, more points are needed
         pieces.sort(key=lambda piece: float(piece.miss.abs().mean()))
         worst = pieces.pop()
         middle = (worst.first + worst.last) / 2
-        pieces += [cut(worst.first, middle), cut(middle, worst.last)]
+        pieces += map_threads(cut, [(worst.first, middle), (middle, worst.last)])
 
 
 def _integrate_between(

@@ -15,6 +15,7 @@ Array = npt.NDArray[Any]
 
 CELLS = 300  # rows or columns; more are averaged
 LABELS = 20  # labels of an axis
+STEPS = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
 
 
 def heat(
@@ -42,7 +43,13 @@ def heat(
     places = [0.0, 0.5, 0.5, 1.0] if signed else [0.0, 1.0]
     scale = LinearSegmentedColormap.from_list("heat", [*zip(places, colors, strict=True)])
     image = axes.imshow(
-        values, aspect="auto", cmap=scale, vmin=-top if signed else 0, vmax=top, origin="upper"
+        values,
+        aspect="auto",
+        cmap=scale,
+        vmin=-top if signed else 0,
+        vmax=top,
+        origin="upper",
+        interpolation="nearest",  # the default blurs cells into their neighbours
     )
     bar = axes.figure.colorbar(image, ax=axes, label=unit, pad=0.02, fraction=0.05)
     if bar.solids is not None:
@@ -75,17 +82,21 @@ def name_cells(axes: Axes, names: Sequence[str], *, rows: bool, width: int = 22)
 
 
 def name_steps(axes: Axes, steps: Array, columns: int) -> None:
-    """Label the columns of a heat map with some of the steps that they show, of all [steps]."""
-    count = min(len(steps), 7)
-    chosen = np.unique(np.linspace(0, len(steps) - 1, count).astype(int))
-    axes.set_xticks(chosen * columns / len(steps), [str(steps[place]) for place in chosen])
+    """Label the columns of a heat map with some of the steps that they show, of all [steps].
+
+    From the last one, each, every second, fifth, tenth, ..., so that there are at most ten.
+    """
+    every = next(size for size in STEPS if len(steps) <= 10 * size)
+    chosen = np.arange(len(steps) - 1, -1, -every)[::-1]
+    places = (chosen + 0.5) * columns / len(steps) - 0.5
+    axes.set_xticks(places, [str(steps[place]) for place in chosen])
 
 
 def name_days(axes: Axes, dates: pd.DatetimeIndex, columns: int) -> None:
     """Label the columns of a heat map with five of the days that they show."""
     places = np.unique(np.linspace(0, len(dates) - 1, 5).astype(int))
     texts = [f"{dates[place]:%Y-%m-%d}" for place in places]
-    axes.set_xticks(places * columns / len(dates), texts, fontsize=7)
+    axes.set_xticks((places + 0.5) * columns / len(dates) - 0.5, texts, fontsize=7)
 
 
 def shorten_name(name: str, width: int = 22) -> str:

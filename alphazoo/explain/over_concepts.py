@@ -29,6 +29,8 @@ def show_concepts(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
         if {"symbol", "concept"} <= {*table}:
             groups = seen.sectors.loc[table["symbol"].astype(str)].to_numpy()
             mean = table.groupby([groups, "concept"], observed=False)["weight"].mean().unstack()
+            own = [concept for concept in mean.columns if concept in mean.index]
+            mean = mean.loc[[*own, *mean.index.difference(own)]]  # stocks of no sector are last
             part.add(
                 name,
                 draw(_read, mean),

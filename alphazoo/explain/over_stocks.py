@@ -41,6 +41,7 @@ from alphazoo.explain.stocks import (
 )
 from alphazoo.explain.subject import Subject
 
+EQUAL = 0.95  # part of the stocks that are attended to, above which weights are called equal
 ALIKE = 0.1  # difference of the rows of a matrix below which a vector is shown instead
 
 
@@ -152,11 +153,16 @@ def _show_matrix(part: Part, subject: Subject, found: _Days, sectors: bool) -> N
         "equal shares. It does not say whether attention to them improves the scores.",
     )
     if part.metrics["difference_of_rows"] < ALIKE:
+        equal = part.metrics["attended"] > EQUAL * n
         part.notes.append(
             "There is no matrix, because all stocks attend to nearly the same stocks: the rows "
-            f"differ from their mean by {part.metrics['difference_of_rows']:.1%}. Additive "
-            "attention, whose logit is a term of stock i plus a term of stock j, does this on a "
-            "complete graph, and so do cosines of states that are alike."
+            f"differ from their mean by {part.metrics['difference_of_rows']:.1%}. "
+            + (
+                f"Nearly all weights are equal shares (1 / {n})."
+                if equal
+                else "Additive attention, whose logit is a term of stock i plus a term of stock j, "
+                "does this on a complete graph, and so do cosines of states that are alike."
+            )
         )
         return
     by = "sector, then cluster" if sectors else "cluster"
@@ -212,9 +218,10 @@ def _show_sectors(part: Part, found: _Days) -> None:
     rotation = rotation_table(found.connectedness)
     part.tables["rotation"] = rotation
     leaders = rotation.loc[rotation["leader"], "sector"]
+    wide = rotation.pivot(index="sector", columns="date", values="to_lift").loc[connected.index]
     part.add(
         "rotation",
-        draw(plot_rotation, rotation.pivot(index="sector", columns="date", values="to_lift")),
+        draw(plot_rotation, wide),
         f"Attention that a sector receives from the others, over chance, as a rolling mean of "
         f"{ROLLING} days. Changes of the leader: {int((leaders.shift() != leaders).sum()) - 1}. "
         "It is what the model looks at, not which sector has the highest returns.",

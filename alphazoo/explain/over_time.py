@@ -12,8 +12,14 @@ from alphazoo.explain.bars import plot_bars
 from alphazoo.explain.explanation import Part, Seen
 from alphazoo.explain.heat import heat, name_cells, name_steps, shrink
 
-LINES = 4  # curves of a figure
+CURVES = 12  # of a figure, with four colours and three kinds of lines
 ROWS = 60  # rows of a heat map of stocks
+LABELS = {  # title and unit, by the name of the probe
+    "weights": ("Weight of inputs", "score per unit of the scaled input"),
+    "gains": ("Gain of inputs", "gain, total reduction of the loss by splits"),
+    "paths": ("Days of the window that are seen", "share of paths"),
+}
+TITLES = {"day_weights": "Weights of the days in the score"}  # by the name of the probe
 
 
 def show_time(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
@@ -25,23 +31,26 @@ def show_time(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     """
     part = Part("Attention over time", dict(tables), definitions=dict(definitions.TIME))
     for name, table in tables.items():
+        title = TITLES.get(name, "Attention over time")
         mean = table.groupby(["symbol", "step"], observed=True)["weight"].mean().unstack()
         mean = mean.loc[seen.scores.sort_values(ascending=False).index.intersection(mean.index)]
         steps = mean.columns.to_numpy(dtype=float)
         part.metrics[f"{name}/mean_step"] = float(mean.mean().to_numpy() @ steps)
+        keys = _several(table)
+        averaged = "; mean over layers, heads and the days that attend" if keys else ""
         part.add(
             name,
-            draw(_stock_steps, mean),
-            f"Weight of each day of the window for the stocks of {seen.date}, highest score on "
-            "top; mean over layers, heads and the days that attend. A large weight does not say "
-            "that the score depends on the day, because the state of a day may hold the days "
-            "before it.",
+            draw(_stock_steps, mean, f"{title}, by stock"),
+            f"{title}: weight of each day of the window for the stocks of {seen.date}, highest "
+            f"score on top{averaged}. A large weight does not say that the score depends on the "
+            "day, because the state of a day may hold the days before it.",
         )
+        by = f"by {' and '.join(keys)}, " if keys else ""
         part.add(
-            f"{name}_by_head",
-            draw(_curves, table),
-            f"The same weights by layer and head, mean over the stocks of {seen.date}; the grey "
-            "line is equal shares.",
+            f"{name}_by_head" if keys else f"{name}_mean",
+            draw(_curves, table, f"{title}, {by or 'mean over stocks'}".removesuffix(", "), keys),
+            f"The same weights, {by}mean over the stocks of {seen.date}; the grey line is equal "
+            f"shares.{_omitted(table, keys)}",
         )
     return part
 
@@ -82,7 +91,8 @@ def show_weights(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     }
     for name, table in tables.items():
         several = "feature" in table and len(table["step"].unique()) > 1
-        figure = draw(_input_weights, table) if several else draw(_bars, table)
+        labels = LABELS.get(name, ("Weight of inputs", "weight"))
+        figure = draw(_input_weights if several else _bars, table, *labels)
         part.add(name, figure, texts.get(name, "Weights that the model gives."))
     paths = tables.get("paths")
     if paths is not None:
@@ -92,8 +102,19 @@ def show_weights(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
     return part
 
 
-def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
-    axes.set_title("Attention over time, by stock")
+def _several(table: pd.DataFrame) -> list[str]:
+    """Return those of ``layer`` and ``head`` of which the table has more than one."""
+    return [name for name in ("layer", "head") if name in table and len(table[name].unique()) > 1]
+
+
+def _omitted(table: pd.DataFrame, keys: list[str]) -> str:
+    """Return a sentence if not every layer and head has a curve."""
+    count = len(table[keys].drop_duplicates()) if keys else 1
+    return f" Only the first {CURVES} of {count} are drawn." if count > CURVES else ""
+
+
+def _stock_steps(axes: Axes, mean: pd.DataFrame, title: str) -> None:
+    axes.set_title(title)
     values = shrink(mean.to_numpy(), ROWS)
     unit = "weight over equal shares - 1"
     heat(axes, values * mean.shape[1] - 1, unit=unit, signed=True, least=0.1)
@@ -102,11 +123,10 @@ def _stock_steps(axes: Axes, mean: pd.DataFrame) -> None:
     axes.set_yticks([])
 
 
-def _curves(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_title("Attention over time, by head")
-    keys = [name for name in ("layer", "head") if name in table and len(table[name].unique()) > 1]
+def _curves(axes: Axes, table: pd.DataFrame, title: str, keys: list[str]) -> None:
+    axes.set_title(title)
     groups = [*table.groupby(keys, observed=True)] if keys else [((), table)]
-    for number, (key, rows) in enumerate(groups[: 3 * LINES]):
+    for number, (key, rows) in enumerate(groups[:CURVES]):
         color, line = (FIRST, SECOND, THIRD, INK)[number % 4], ("-", "--", ":")[number // 4]
         mean = rows.groupby("step")["weight"].mean()
         label = ", ".join(f"{name} {value}" for name, value in zip(keys, key, strict=True))
@@ -129,22 +149,21 @@ def _spectrum(axes: Axes, table: pd.DataFrame) -> None:
     axes.set(xlabel="period, trading days", ylabel="share of power")
 
 
-def _input_weights(axes: Axes, table: pd.DataFrame) -> None:
-    axes.set_title("Weight of inputs")
+def _input_weights(axes: Axes, table: pd.DataFrame, title: str, unit: str) -> None:
+    axes.set_title(title)
     wide = table.pivot(index="feature", columns="step", values="weight")
     values = shrink(wide.to_numpy())
-    heat(axes, values, unit="weight", signed=bool((values < 0).any()))
+    heat(axes, values, unit=unit, signed=bool((values < 0).any()))
     name_cells(axes, [*map(str, wide.index)], rows=True)
     name_steps(axes, wide.columns.to_numpy(), values.shape[1])
     axes.set(xlabel="trading days from the scored day", ylabel="feature")
 
 
-def _bars(axes: Axes, table: pd.DataFrame) -> None:
+def _bars(axes: Axes, table: pd.DataFrame, title: str, unit: str) -> None:
     if "feature" in table:
-        weights = table.set_index("feature")["weight"]
-        plot_bars(axes, weights, "Weight of inputs", ("weight", "feature"))
+        plot_bars(axes, table.set_index("feature")["weight"], title, (unit, "feature"))
     else:
-        axes.set_title("Days of the window that are seen")
+        axes.set_title(title)
         axes.bar(table["step"], table["weight"], color=FIRST, alpha=0.75)
-        axes.set(xlabel="trading days from the scored day", ylabel="share of paths")
+        axes.set(xlabel="trading days from the scored day", ylabel=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

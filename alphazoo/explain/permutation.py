@@ -5,14 +5,34 @@ the day and loses what it says of the stock. The attribution is the score minus 
 after some permutations. Attributions by permutation do not add up to the score.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from alphazoo.data.days import DayBatch
+from alphazoo.explain.threads import map_threads
 from alphazoo.models.base import StockModel
 
 EVALUATIONS = 200  # about as many times a day is scored for its inputs, and for its other stocks
 REPEATS = 2  # permutations of an input
+
+
+class _Change(NamedTuple):
+    """Features that are replaced by those of other stocks.
+
+    Attributes:
+        stocks: Places of the stocks whose features are replaced.
+        sources: Places of the stocks whose features they get.
+        days: Days of the window.
+        features: Features, all or one.
+    """
+
+    stocks: slice | int
+    sources: Tensor | int
+    days: slice = slice(None)
+    features: slice | int = slice(None)
 
 
 @torch.no_grad()
@@ -39,38 +59,44 @@ def permute(
     """
     random = torch.Generator().manual_seed(seed)
     n, window, n_features = day.features.shape
-    score = model(day)[stocks]
     lags = -(-window * n_features * REPEATS // EVALUATIONS)
+    ends = range(window, 0, -lags)  # the newest days first, whose blocks are whole
+    inputs = [
+        _Change(slice(None), _other(n, random), slice(max(0, end - lags), end), feature)
+        for end in ends
+        for feature in range(n_features)
+        for _ in range(REPEATS)
+    ]
+    replaced: list[_Change] = []
+    if others:
+        chosen = torch.randperm(n, generator=random)[:EVALUATIONS]
+        source = _other(n, random).tolist()
+        places = sorted({*stocks.tolist(), *chosen.tolist()})
+        replaced = [_Change(place, source[place]) for place in places]
+    lost = model(day)[stocks] - _score(model, day, [*inputs, *replaced])[:, stocks]
     values = torch.zeros(len(stocks), window, n_features)
-    for end in range(window, 0, -lags):  # the newest days first, whose blocks are whole
-        days = slice(max(0, end - lags), end)
-        width = days.stop - days.start
-        for feature in range(n_features):
-            for _ in range(REPEATS):
-                order = _other(n, random)
-                changed = day.features.clone()
-                changed[:, days, feature] = day.features[order, days, feature]
-                after = model(day._replace(features=changed))[stocks]
-                values[:, days, feature] += ((score - after) / REPEATS / width)[:, None]
-    if not others:
-        return values, values.new_full((len(stocks), n), torch.nan), lags
-    return values, _replace_others(model, day, stocks, random), lags
+    for change, part in zip(inputs, lost, strict=False):
+        width = change.days.stop - change.days.start
+        values[:, change.days, change.features] += (part / REPEATS / width)[:, None]
+    found = torch.full((len(stocks), n), torch.nan)
+    for change, part in zip(replaced, lost[len(inputs) :], strict=True):
+        found[:, change.stocks] = part
+    return values, found, lags
 
 
-def _replace_others(
-    model: StockModel, day: DayBatch, stocks: Tensor, random: torch.Generator
-) -> Tensor:
-    """Return the score minus that after the features of another stock were replaced, [K, N]."""
-    n = len(day.stocks)
-    score = model(day)[stocks]
-    others = torch.full((len(stocks), n), torch.nan)
-    chosen = torch.randperm(n, generator=random)[:EVALUATIONS]
-    source = _other(n, random)
-    for place in sorted({*stocks.tolist(), *chosen.tolist()}):
-        changed = day.features.clone()
-        changed[place] = day.features[source[place]]
-        others[:, place] = score - model(day._replace(features=changed))[stocks]
-    return others
+def _score(model: StockModel, day: DayBatch, changes: Sequence[_Change]) -> Tensor:
+    """Return the scores [changes, N] of a day after each change alone."""
+
+    @torch.no_grad()
+    def score(change: _Change) -> Tensor:
+        features = day.features.clone()
+        features[change.stocks, change.days, change.features] = day.features[
+            change.sources, change.days, change.features
+        ]
+        scores: Tensor = model(day._replace(features=features))
+        return scores
+
+    return torch.stack(map_threads(score, changes))
 
 
 def _other(n: int, random: torch.Generator) -> Tensor:

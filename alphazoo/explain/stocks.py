@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from torch import Tensor
 
 from alphazoo.models.probe import Shown
@@ -83,6 +82,8 @@ def cluster_tree(matrix: Tensor) -> Tree | None:
     Returns:
         As `scipy.cluster.hierarchy.linkage`; None for fewer than three stocks.
     """
+    from scipy.cluster.hierarchy import linkage
+
     n = len(matrix)
     if n < 3:
         return None
@@ -103,11 +104,15 @@ def cluster_tree(matrix: Tensor) -> Tree | None:
 
 def order_of_leaves(tree: Tree | None, n: int) -> Codes:
     """Return the order of the stocks in which clusters are neighbours, [N]."""
+    from scipy.cluster.hierarchy import leaves_list
+
     return np.arange(n) if tree is None else np.asarray(leaves_list(tree), dtype=np.int64)
 
 
 def cut_tree(tree: Tree | None, n: int, n_clusters: int) -> Codes:
     """Return the cluster of each stock, from 0, when the tree is cut into at most n clusters."""
+    from scipy.cluster.hierarchy import fcluster
+
     if tree is None:
         return np.zeros(n, dtype=np.int64)
     return np.asarray(fcluster(tree, n_clusters, "maxclust"), dtype=np.int64) - 1

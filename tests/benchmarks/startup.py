@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from alphazoo.commands.importing import importing
+
 
 def since_start() -> float:
     """Return the seconds since the process started, including Python's own imports."""
@@ -24,9 +26,10 @@ def report(what: str) -> None:
 
 
 def main() -> None:
-    import lightning as L
+    with importing():
+        import lightning as L
 
-    from alphazoo import MarketDataModule, StockModel, compose, instantiate
+        from alphazoo import MarketDataModule, StockModel, compose, instantiate
 
     report("imports")
 

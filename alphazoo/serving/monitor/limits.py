@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import chi2
 
 from alphazoo.bounds import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -44,6 +42,8 @@ class Limits:
 
         Rows x PSI is about chi-squared with bins - 1 degrees of freedom.
         """
+        from scipy.stats import chi2  # half a second, which a training run need not wait for
+
         found: npt.NDArray[np.float64] = chi2.ppf(self.level, BINS - 1) / np.maximum(rows, 1)
         return found
 
@@ -53,6 +53,8 @@ class Limits:
         Siegmund, "Sequential analysis", 1985: with the allowance k = ICIR / 2, the mean number of
         days to a false alarm is (exp(2 k b) - 2 k b - 1) / (2 k^2), where b = limit + 1.166.
         """
+        from scipy.optimize import brentq
+
         k, days = icir / 2, self.ic_years * self.days_per_year
         return float(
             brentq(lambda b: (np.expm1(2 * k * b) - 2 * k * b) / (2 * k**2) - days, 1e-6, 150 / k)

@@ -1,0 +1,24 @@
+"""Computes parts of an explanation on all cores of the CPU."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return the results of a function of each item, computed by as many threads as torch has.
+
+    Each thread computes on one core: the operations of one day are too small to be divided. Modes
+    of the calling thread, such as `torch.no_grad`, do not hold in the function.
+    """
+    n = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            return [*threads.map(function, items)]
+    finally:
+        torch.set_num_threads(n)
