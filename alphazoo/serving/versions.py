@@ -20,6 +20,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
+from alphazoo.serving.live_metrics import live_metrics
 from alphazoo.serving.update import Comparison, compare_runs
 from alphazoo.tracking.registry import (
     PARENT,
@@ -41,18 +42,37 @@ ERRORS = 1.0  # standard errors by which a challenger may be worse
 LEAST, MOST = 20, 250  # days on which two versions are compared
 
 
-def version_table(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the versions of a model: alias, parent, last day of the data, metrics, creation.
+def version_table(
+    name: str,
+    tracking_uri: str | None = None,
+    *,
+    scores: Path | None = None,
+    overrides: Sequence[str] = (),
+    own: Sequence[Path] = (),
+) -> pd.DataFrame:
+    """Return the versions of a model: alias, parent, days, metrics, creation.
+
+    Args:
+        name: Name of the model.
+        tracking_uri: Address of the registry.
+        scores: A file of live scores, which adds the columns of
+            `alphazoo.serving.live_metrics.live_metrics`.
+        overrides: Changes to the config of the market, such as ``data.path=FOLDER``.
+        own: The user's config folders.
 
     Raises:
-        InputError: There is no such model.
+        InputError: There is no such model, or the file holds no scores of it.
     """
     store, client = open_store(tracking_uri)
     with reported(store):
         aliases = list_aliases(client, name)
         versions = list_versions(client, name)
         rows = [_describe(client, number, found, aliases) for number, found in versions.items()]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if scores is None:
+        return table
+    live = live_metrics(name, versions, scores, tracking_uri=store, overrides=overrides, own=own)
+    return table.merge(live, "left", left_on="version", right_index=True)
 
 
 def _describe(
