@@ -275,6 +275,7 @@ COMMANDS = {
             **TRACKING,
             "KEY=VALUE": "with scores: changes to the config of the data, such as data.path=FOLDER",
             "--config-dir FOLDER": SETTINGS[RUN]["--config-dir FOLDER"],
+            **TRUST,
         },
         (
             "csi300-gru tracking_uri=http://SERVER",
@@ -293,6 +294,7 @@ COMMANDS = {
             **TRACKING,
             "KEY=VALUE": "changes to the configs of both, such as data.path=FOLDER",
             "--config-dir FOLDER": SETTINGS[RUN]["--config-dir FOLDER"],
+            **TRUST,
         },
         (
             'csi300-gru/4 reason="quarterly update" data.path=FOLDER',

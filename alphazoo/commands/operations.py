@@ -104,7 +104,12 @@ def versions(arguments: list[str]) -> None:
     overrides, folders = take_config_dir(rest)
     scores = Path(own["scores"]) if "scores" in own else None
     table = version_table(
-        name, own.get("tracking_uri"), scores=scores, overrides=overrides, own=folders
+        name,
+        own.get("tracking_uri"),
+        scores=scores,
+        overrides=overrides,
+        own=folders,
+        trust=truth(own, "trust"),
     )
     if scores is not None:
         table["live/days"] = table["live/days"].fillna(0).astype(int)
@@ -131,6 +136,7 @@ def promote(arguments: list[str]) -> None:
         tracking_uri=own.get("tracking_uri"),
         overrides=overrides,
         own=folders,
+        trust=truth(own, "trust"),
     )
     if found is not None:
         print(

@@ -1,7 +1,7 @@
 """Live metrics of the versions of a model: their daily scores, judged once days are labelled."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,7 @@ def live_metrics(
     name: str,
     versions: Mapping[int, Any],
     scores: Path,
-    *,
-    tracking_uri: str,
-    overrides: Sequence[str] = (),
-    own: Sequence[Path] = (),
+    **settings: Any,
 ) -> pd.DataFrame:
     """Judge the scores that versions of a model gave to days that were new to them.
 
@@ -33,9 +30,7 @@ def live_metrics(
         name: Name of the model.
         versions: Its versions by number.
         scores: A file of live scores, see `alphazoo.serving.score_file`.
-        tracking_uri: Address of the registry.
-        overrides: Changes to the config of that version, such as ``data.path=FOLDER``.
-        own: The user's config folders.
+        settings: Arguments of `alphazoo.tracking.registry.fetch`, which opens that version.
 
     Returns:
         Columns ``live/days`` (labelled days), ``live/ic`` and ``live/rank_ic`` (means over these
@@ -52,8 +47,7 @@ def live_metrics(
             f"{scores} has no scores that a version of {name} gave to days after those it has seen"
         )
     with tempfile.TemporaryDirectory() as folder:
-        uri = f"models:/{name}/{max(parts)}"
-        run, _ = registry.fetch(uri, Path(folder), overrides, tracking_uri=tracking_uri, own=own)
+        run, _ = registry.fetch(f"models:/{name}/{max(parts)}", Path(folder), **settings)
     market, label = instantiate(run.config.data.market)(), instantiate(run.config.label)
     rows = {}
     for number, part in parts.items():

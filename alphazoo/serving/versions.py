@@ -49,6 +49,7 @@ def version_table(
     scores: Path | None = None,
     overrides: Sequence[str] = (),
     own: Sequence[Path] = (),
+    trust: bool = False,
 ) -> pd.DataFrame:
     """Return the versions of a model: alias, parent, days, metrics, creation.
 
@@ -59,6 +60,7 @@ def version_table(
             `alphazoo.serving.live_metrics.live_metrics`.
         overrides: Changes to the config of the market, such as ``data.path=FOLDER``.
         own: The user's config folders.
+        trust: Also open a version whose config could run arbitrary code.
 
     Raises:
         InputError: There is no such model, or the file holds no scores of it.
@@ -71,7 +73,8 @@ def version_table(
     table = pd.DataFrame(rows)
     if scores is None:
         return table
-    live = live_metrics(name, versions, scores, tracking_uri=store, overrides=overrides, own=own)
+    settings = {"overrides": overrides, "tracking_uri": store, "own": own, "trust": trust}
+    live = live_metrics(name, versions, scores, **settings)
     return table.merge(live, "left", left_on="version", right_index=True)
 
 
@@ -102,6 +105,7 @@ def promote(
     tracking_uri: str | None = None,
     overrides: Sequence[str] = (),
     own: Sequence[Path] = (),
+    trust: bool = False,
 ) -> Comparison | None:
     """Make a version the champion, unless it is worse than the champion.
 
@@ -117,6 +121,7 @@ def promote(
         tracking_uri: Address of the registry.
         overrides: Changes to the configs, such as ``data.path=FOLDER``.
         own: The user's config folders.
+        trust: Also open versions whose config could run arbitrary code.
 
     Returns:
         The comparison; None if there is no champion yet, or with ``force``.
@@ -133,9 +138,8 @@ def promote(
         raise InputError(f"{name}/{chosen.version} is the champion already")
     found = None
     if champion is not None and not force:
-        found = _compare(
-            f"models:/{name}@{CHAMPION}", f"models:/{name}/{chosen.version}", store, overrides, own
-        )
+        uris = [f"models:/{name}@{CHAMPION}", f"models:/{name}/{chosen.version}"]
+        found = _compare(uris, overrides=overrides, tracking_uri=store, own=own, trust=trust)
         if found.difference < -errors:
             raise InputError(
                 f"{name}/{chosen.version} is worse than the champion, version {champion}: rank IC "
@@ -200,17 +204,13 @@ def _move(
     client.set_registered_model_alias(name, CHAMPION, to)
 
 
-def _compare(
-    old: str, new: str, store: str, overrides: Sequence[str], own: Sequence[Path]
-) -> Comparison:
+def _compare(uris: Sequence[str], **settings: Any) -> Comparison:
+    """Compare the second version with the first; the settings are those of `fetch`."""
     with tempfile.TemporaryDirectory() as folder:
         places = [Path(folder) / name for name in ("old", "new")]
         for place in places:
             place.mkdir()
-        runs = [
-            fetch(uri, place, overrides, tracking_uri=store, own=own)[0]
-            for uri, place in zip((old, new), places, strict=True)
-        ]
+        runs = [fetch(uri, place, **settings)[0] for uri, place in zip(uris, places, strict=True)]
         return compare_runs(runs[0], runs[1], **_new_days(runs))
 
 

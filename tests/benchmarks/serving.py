@@ -132,9 +132,9 @@ def put_to_work(options: argparse.Namespace) -> tuple[Run, list[str], pd.Datetim
         market: Market = instantiate(run.config.data.market)()
         return run, told, market.dates[market.dates.isin(days)]
     file = options.out / "prices.parquet"
-    sizes = {"n_days": options.days, "n_stocks": options.stocks, "n_sectors": 2, "seed": 0}
     options.out.mkdir(parents=True, exist_ok=True)
-    market = Market.from_synthetic(**sizes)
+    sizes = [f"data.n_days={options.days}", f"data.n_stocks={options.stocks}"]
+    market = instantiate(compose("data=synthetic", *sizes).data.market)()
     write_table(market.to_table(), file)
     dates = market.dates
     ends = [0, options.days // 2, options.days * 6 // 10, options.days - options.live]
@@ -144,7 +144,7 @@ def put_to_work(options: argparse.Namespace) -> tuple[Run, list[str], pd.Datetim
     }
     told = [f"data.path={file}"]
     segments = [f"data.{name}={days}" for name, days in days_of.items()]
-    train(compose("data=table", *told, *segments, *model, "data.benchmark=null"))
+    train(compose("data=table", *told, *segments, *model, "data.columns.adjusted_close=null"))
     return Run.open(options.out / "daily"), told, dates[-options.live :]
 
 

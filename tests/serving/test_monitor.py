@@ -174,6 +174,18 @@ def test_a_synthetic_market_without_a_fault_has_no_alarm(
     assert "backtest.parquet" in found.states["portfolio"]["detail"]
 
 
+def test_a_backtest_of_a_few_days_is_no_band(synthetic: tuple[Run, Work], tmp_path: Path) -> None:
+    run, work = synthetic
+    file = run.folder / "backtest.parquet"
+    days = pd.DataFrame({"date": work.market.dates[:59], "return": 0.0})
+    days.assign(cost=0.0, benchmark=0.0).to_parquet(file)
+    try:
+        state = watch(run, work, tmp_path).states["portfolio"]
+    finally:
+        file.unlink()
+    assert (state["status"], "has 59 days, fewer than" in state["detail"]) == ("waiting", True)
+
+
 def test_the_limits_are_the_published_ones() -> None:
     limits: Limits = instantiate(compose("+monitoring=daily").monitoring)
     found = [limits.cusum_limit(icir) for icir in (0.17, 0.30, 0.45)]

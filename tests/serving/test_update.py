@@ -16,6 +16,7 @@ from alphazoo.data.lineage import read_lineage
 from alphazoo.errors import InputError
 from alphazoo.models.checkpoint import read_checkpoint, write_checkpoint
 from alphazoo.runs.run import Run
+from alphazoo.serving.monitor.reference import Reference
 from alphazoo.serving.predict import predict
 from alphazoo.serving.update import compare_runs, plan_update
 
@@ -56,6 +57,9 @@ def test_a_child_starts_from_its_parent_and_names_it(
     assert about["compared_days"] == 5
     child = read_checkpoint(tmp_path / "child" / "checkpoints" / "best.ckpt")
     assert [ancestor["how"] for ancestor in read_lineage(child)] == ["update"]
+    ours, theirs = (Reference.read(folder) for folder in (tmp_path / "child", parent.folder))
+    assert ours.ic[:-5].tolist() == theirs.ic.tolist()  # its own five validation days follow
+    assert len(ours.score_counts) == len(ours.replaced) == len(ours.ic)
     again = alphazoo("update", f"run={parent.folder}", *DAYS, "out=child")
     assert "is already finished" in again.out
     frozen = ["model.lr=1e-12", "trainer.max_epochs=1"]
