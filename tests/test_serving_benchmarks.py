@@ -55,7 +55,7 @@ def test_exports_and_precisions_are_compared(
 def test_the_daily_commands_are_measured(
     prices: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = ("--stocks", "20", "--days", "320", "--live", "40", "--out", "out")
+    sizes = ("--stocks", "40", "--days", "320", "--live", "40", "--out", "out")
     run(monkeypatch, serving, "daily", *sizes)
     out = capfd.readouterr().out
     assert "40 days of scores" in out
@@ -73,7 +73,7 @@ def test_updates_are_compared_by_quarters(
     quick = ("trainer.max_epochs=1", "features.window=5")
     run(monkeypatch, updates, str(data), *quick, "--seeds", "0", "--out", "out")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[-4:]] == ["none", "update", "rule", "walk"]
+    assert [line.split()[0] for line in lines[-3:]] == ["none", "update", "walk"]
 
 
 LATE = [

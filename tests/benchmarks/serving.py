@@ -16,7 +16,6 @@ of its own, and prints seconds and peak memory. Its market is FOLDER with scores
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -39,6 +38,11 @@ from alphazoo.serving.score_file import append_scores
 MODELS = sorted(file.stem for file in (config_dir() / "model").glob("*.yaml"))
 QUICK = ["trainer=cpu", "trainer.max_epochs=1", "++trainer.limit_train_batches=20"]
 CSI300 = ["data=qlib", "data/concepts=correlation", "features=alpha158_seq"]
+# a small process, because a child's peak counts that of the process that started it
+PEAK = """import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)"""
 DAYS = [
     "data.train=['2015-07-01','2016-10-28']",
     "data.valid=['2016-11-01','2016-12-31']",
@@ -160,12 +164,13 @@ def measure_commands(options: argparse.Namespace) -> None:
         ["monitor", f"run={run.folder}", f"scores={file}", f"today={newest}", *told],
     ):
         start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "alphazoo", *command])
-        _, status, usage = os.wait4(process.pid, 0)
+        told = [sys.executable, "-c", PEAK, sys.executable, "-m", "alphazoo", *command]
+        done = subprocess.run(told, stdout=subprocess.PIPE, text=True)
         seconds = time.perf_counter() - start
-        if os.waitstatus_to_exitcode(status) not in (0, 2):  # alarms are no fault
+        if done.returncode not in (0, 2):  # alarms are no fault
             sys.exit(f"{command[0]} failed")
-        rows.append({"command": command[0], "s": seconds, "GB": usage.ru_maxrss / 1e6})
+        peak = int(done.stdout.splitlines()[-1]) / 1e6
+        rows.append({"command": command[0], "s": seconds, "GB": peak})
     print(f"{len(days)} days of scores")
     print(pd.DataFrame(rows).to_string(index=False, float_format="%.2f"))
 

@@ -1,4 +1,4 @@
-"""What quarterly updates bring on CSI300: rank IC of 2019 and 2020, and seconds.
+"""What quarterly updates bring on CSI300: rank IC of 2019 and 2020, and seconds of a processor.
 
     python tests/benchmarks/updates.py FOLDER [--seeds 0 1] [--out updates] [KEY=VALUE ...]
 
@@ -8,15 +8,12 @@ September 2018 and is validated on the quarter after them; KEY=VALUE changes its
 - "none" scores 2019 and 2020 with it,
 - "update" runs `alphazoo update` at the end of each quarter with its default settings, and scores
   the next quarter with the child, whose parent is the child before it,
-- "rule" does the same, but a child that is worse than its parent by more than one standard error on
-  the days of their comparison is dropped, as `alphazoo promote` would,
 - "walk forward" is ``walk_forward=quarterly`` with ``rolling=true``, which trains anew.
 
 The same command goes on with what is in ``--out``; seconds are then those of the first time.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +27,6 @@ from alphazoo.metrics import daily_ic
 from alphazoo.runs.run import Run
 from alphazoo.serving.predict import predict
 from alphazoo.serving.update import UPDATE, plan_update, write_update
-from alphazoo.serving.versions import ERRORS
 
 MODEL = ["model=gru", "features=alpha158_seq", "trainer=cpu", "trainer.max_epochs=2"]
 DAYS = [
@@ -42,7 +38,7 @@ QUARTERS = pd.period_range("2019Q1", "2020Q4", freq="Q")
 
 
 def trained(folder: Path, *overrides: str) -> Run:
-    train(compose(*overrides, f"folder={folder}"))
+    train(compose(*overrides, f"folder={folder}", "ckpt=last"))
     return Run.open(folder)
 
 
@@ -50,50 +46,44 @@ def update(parent: Run, until: pd.Timestamp, folder: Path) -> Run:
     config = plan_update(parent, until=f"{until:%Y-%m-%d}", folder=str(folder))
     train(config)
     child = Run.open(folder)
-    write_update(child, parent)
+    if not (folder / UPDATE).is_file():
+        write_update(child, parent)
     return child
 
 
-def better(child: Run) -> bool:
-    """Whether a child may replace its parent."""
-    found = json.loads((child.folder / UPDATE).read_text("utf-8"))
-    gain = found["rank_ic_child"] - found["rank_ic_parent"]
-    return bool(gain >= -ERRORS * found["standard_error"])
-
-
-def score_quarters(base: Run, folder: Path, accept: Callable[[Run], bool]) -> pd.DataFrame:
+def score_quarters(base: Run, folder: Path) -> pd.DataFrame:
     """Scores of all quarters, each by a model that learnt until the end of the one before."""
     parts, run = [], base
     for quarter in QUARTERS:
         if quarter != QUARTERS[0]:
             until = (quarter - 1).end_time.normalize()
-            child = update(run, until, folder / f"{run.folder.name}-{quarter - 1}")
-            run = child if accept(child) else run
+            run = update(run, until, folder / str(quarter - 1))
         days = (f"{day:%Y-%m-%d}" for day in (quarter.start_time, quarter.end_time))
         parts.append(predict(run, first=next(days), last=next(days)))
     return pd.concat(parts)
 
 
 def measure(settings: list[str], folder: Path) -> pd.DataFrame:
-    """Daily rank IC of each way, in columns; its seconds are in ``seconds.json``."""
+    """Seconds and daily rank ICs of each way, one row per way."""
     base = trained(folder / "base", *settings)
     ways: dict[str, Callable[[], pd.DataFrame]] = {
         "none": lambda: predict(base, first="2019-01-01", last="2020-12-31"),
-        "update": lambda: score_quarters(base, folder / "update", lambda child: True),
-        "rule": lambda: score_quarters(base, folder / "update", better),
+        "update": lambda: score_quarters(base, folder / "update"),
         "walk forward": lambda: walk_forward(settings, folder / "walk"),
     }
-    file = folder / "seconds.json"
-    seconds = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     market, label = instantiate(base.config.data.market)(), instantiate(base.config.label)
-    found = {}
+    file = folder / "found.csv"
+    found = pd.read_csv(file, index_col=0) if file.is_file() else pd.DataFrame()
     for way, score in ways.items():
+        if way in found.index:
+            continue
         start = time.process_time()
-        scores = score()
-        seconds.setdefault(way, time.process_time() - start)
-        file.write_text(json.dumps(seconds), "utf-8")
-        found[way] = daily_ic(join_returns(scores, market, label))["rank_ic"]
-    return pd.DataFrame(found)
+        table = join_returns(score(), market, label)
+        row = {"seconds": time.process_time() - start}
+        daily = daily_ic(table)["rank_ic"].rename(lambda day: f"{day:%Y-%m-%d}")
+        found = pd.concat([found, pd.DataFrame([{**row, **daily}], index=[way])])
+        found.to_csv(file)
+    return found
 
 
 def walk_forward(settings: list[str], folder: Path) -> pd.DataFrame:
@@ -113,15 +103,15 @@ def main() -> None:
     for seed in options.seeds:
         folder = options.out / f"seed{seed}"
         data = ["data=qlib", f"data.path={options.data}", "report=false", f"seed={seed}"]
-        daily = measure([*MODEL, *DAYS, *data, *options.settings], folder)
-        seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
+        found = measure([*MODEL, *DAYS, *data, *options.settings], folder)
+        daily = found.drop(columns="seconds").T
         table = pd.DataFrame(
             {
-                "2019": daily[daily.index.year == 2019].mean(),
-                "2020": daily[daily.index.year == 2020].mean(),
+                "2019": daily[daily.index < "2020"].mean(),
+                "2020": daily[daily.index >= "2020"].mean(),
                 "both": daily.mean(),
                 "error of the difference to none": daily.sub(daily["none"], axis=0).sem(),
-                "seconds": pd.Series(seconds),
+                "seconds": found["seconds"],
             }
         )
         print(f"seed {seed}, {len(daily)} days")
