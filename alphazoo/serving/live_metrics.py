@@ -16,10 +16,7 @@ from alphazoo.tracking import registry
 
 
 def live_metrics(
-    name: str,
-    versions: Mapping[int, Any],
-    scores: Path,
-    **settings: Any,
+    name: str, versions: Mapping[int, Any], scores: Path, **settings: Any
 ) -> pd.DataFrame:
     """Judge the scores that versions of a model gave to days that were new to them.
 
