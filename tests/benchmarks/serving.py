@@ -61,7 +61,7 @@ def trained(name: str, data: Path, out: Path) -> Run:
 
 
 def count_stocks(data: Path) -> int:
-    return len(instantiate(compose("data=qlib", f"data.path={data}").data.market)().symbols)
+    return len(instantiate(compose(*CSI300, f"data.path={data}").data.market)().symbols)
 
 
 def table_of(file: Path, key: list[str]) -> tuple[pd.DataFrame, set[tuple[str, ...]]]:
