@@ -268,9 +268,19 @@ COMMANDS = {
     "versions": Command(
         "list the versions of a model in MLflow's registry",
         "operations:versions",
-        "NAME [tracking_uri=URL]",
-        {"NAME": "name of the model", **TRACKING},
-        ("csi300-gru", "csi300-gru tracking_uri=http://SERVER"),
+        "NAME [scores=FILE data.path=...] [tracking_uri=URL] [KEY=VALUE ...]",
+        {
+            "NAME": "name of the model",
+            "scores=FILE": "the file to which predict append= writes; adds live IC and rank IC",
+            **TRACKING,
+            "KEY=VALUE": "with scores: changes to the config of the data, such as data.path=FOLDER",
+            "--config-dir FOLDER": SETTINGS[RUN]["--config-dir FOLDER"],
+            **TRUST,
+        },
+        (
+            "csi300-gru tracking_uri=http://SERVER",
+            "csi300-gru scores=scores.parquet data.path=FOLDER",
+        ),
     ),
     "promote": Command(
         "make a version the champion, unless it is worse than the champion",
@@ -284,6 +294,7 @@ COMMANDS = {
             **TRACKING,
             "KEY=VALUE": "changes to the configs of both, such as data.path=FOLDER",
             "--config-dir FOLDER": SETTINGS[RUN]["--config-dir FOLDER"],
+            **TRUST,
         },
         (
             'csi300-gru/4 reason="quarterly update" data.path=FOLDER',

@@ -21,6 +21,7 @@ def monitor(arguments: list[str]) -> None:
     if "run" not in own or ("scores" in own) == make:
         raise InputError(expected("monitor"))
     with importing():
+        from alphazoo.models.checkpoint import read_checkpoint
         from alphazoo.runs.run import Run
         from alphazoo.serving.monitor.monitor import load_data
         from alphazoo.serving.monitor.monitor import monitor as run_monitors
@@ -34,7 +35,7 @@ def monitor(arguments: list[str]) -> None:
     limits = _limits(chosen, folders)
     run = Run.open(own["run"], overrides, own=folders, trust=truth(own, "trust"))
     if make:
-        keep_reference(run, load_data(run))
+        keep_reference(run, load_data(run, read_checkpoint(run.last_window.checkpoint)))
         print(f"{run.folder}: the reference of its training and validation days is written")
         return
     folder = Path(own.get("out", run.folder / "monitor"))
@@ -96,13 +97,26 @@ def update(arguments: list[str]) -> None:
 
 def versions(arguments: list[str]) -> None:
     """Print the versions of a model of the registry."""
-    own, names = split_arguments(arguments, "versions")
-    if len(names) != 1 or "=" in names[0]:
+    own, rest = split_arguments(arguments, "versions")
+    name, *rest = rest or [""]
+    if not name or "=" in name or (rest and "scores" not in own):
         raise InputError(expected("versions"))
     from alphazoo.serving.versions import version_table
 
-    table = version_table(names[0], own.get("tracking_uri"))
-    print(table.to_string(index=False, float_format=lambda x: f"{x:.4f}"))
+    silence_libraries()
+    overrides, folders = take_config_dir(rest)
+    scores = Path(own["scores"]) if "scores" in own else None
+    table = version_table(
+        name,
+        own.get("tracking_uri"),
+        scores=scores,
+        overrides=overrides,
+        own=folders,
+        trust=truth(own, "trust"),
+    )
+    if scores is not None:
+        table["live/days"] = table["live/days"].fillna(0).astype(int)
+    print(table.to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4f}"))
 
 
 def promote(arguments: list[str]) -> None:
@@ -125,6 +139,7 @@ def promote(arguments: list[str]) -> None:
         tracking_uri=own.get("tracking_uri"),
         overrides=overrides,
         own=folders,
+        trust=truth(own, "trust"),
     )
     if found is not None:
         print(

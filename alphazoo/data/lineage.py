@@ -23,6 +23,7 @@ Ancestor = dict[str, Any]
 Lineage = list[Ancestor]
 
 SEEN_BEFORE = "days_seen_before"
+UPDATE, WARM_START = "update", "walk_forward.warm_start"  # start from all weights of a checkpoint
 
 
 def read_lineage(checkpoint: Mapping[str, Any]) -> Lineage:
@@ -42,12 +43,18 @@ def extend_lineage(checkpoint: Mapping[str, Any], how: str, path: str | Path) ->
 
     Args:
         checkpoint: Content of the file.
-        how: What names it: ``init_from``, ``ckpt``, ``update`` or ``walk_forward.warm_start``.
+        how: What names it: ``init_from``, ``ckpt``, `UPDATE` or `WARM_START`.
         path: The file.
     """
     model = checkpoint["alphazoo"]["model"]
     about = {"how": how, "checkpoint": str(path), "model": model}
     return [*read_lineage(checkpoint), {**about, **_own_days(checkpoint)}]
+
+
+def starts_trained(lineage: Lineage) -> bool:
+    """Whether a model started from all weights of a trained one, not only from its encoder."""
+    starts = [ancestor["how"] for ancestor in lineage if ancestor["how"] != "ckpt"]
+    return bool(starts) and starts[-1] in (UPDATE, WARM_START)
 
 
 def last_day_seen(checkpoint: Mapping[str, Any]) -> str | None:

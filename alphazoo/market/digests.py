@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -49,11 +48,12 @@ def concepts_digest(concepts: Concepts, market: Market, row: int | None = None) 
 
 _MONTHS: WeakKeyDictionary[Market, dict[str, Parts]] = WeakKeyDictionary()
 _FIRST_ROWS: WeakKeyDictionary[Market, Tensor] = WeakKeyDictionary()
+_STARTS: WeakKeyDictionary[Market, dict[str, int]] = WeakKeyDictionary()
 
 
 def hash_months(market: Market, n_days: int | None = None) -> dict[str, Parts]:
     """Return the digests of each month's parts, for the first ``n_days`` days or all days."""
-    starts = _month_starts(market.dates)
+    starts = _month_starts(market)
     if market not in _MONTHS:
         stops = [*[*starts.values()][1:], len(market.dates)]
         _MONTHS[market] = {
@@ -67,12 +67,14 @@ def hash_months(market: Market, n_days: int | None = None) -> dict[str, Parts]:
     return {**whole, last: _hash_month(market, starts[last], n_days)}
 
 
-def _month_starts(dates: pd.DatetimeIndex) -> dict[str, int]:
+def _month_starts(market: Market) -> dict[str, int]:
     """Return the first row of each month."""
-    starts: dict[str, int] = {}
-    for row, month in enumerate(dates.strftime("%Y-%m")):
-        starts.setdefault(month, row)
-    return starts
+    if market not in _STARTS:
+        starts: dict[str, int] = {}
+        for row, month in enumerate(market.dates.strftime("%Y-%m")):
+            starts.setdefault(month, row)
+        _STARTS[market] = starts
+    return _STARTS[market]
 
 
 def _first_rows(market: Market) -> Tensor:
@@ -137,7 +139,7 @@ def join_months(months: Iterable[Parts]) -> Parts:
     for parts in months:
         for name, digest in parts.items():
             found.setdefault(name, []).append(digest)
-    return {name: hash_contents(*digests) for name, digests in found.items()}
+    return {name: hash_contents(b"".join(digests)) for name, digests in found.items()}
 
 
 def shorten_parts(parts: Parts) -> str:

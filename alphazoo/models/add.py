@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch, Days, DaySequence
+from alphazoo.data.lineage import starts_trained
 from alphazoo.errors import InputError
 from alphazoo.losses.base import is_known, weights_of
 from alphazoo.models.base import StockModel
@@ -21,6 +22,7 @@ from alphazoo.models.encoder import Encoder
 from alphazoo.models.probe import Probe
 
 CLASSES = 3  # of the market's return: low, medium and high
+LAST_EPOCH = 10**6  # whose reversal is the limit
 
 States = tuple[Tensor, ...]  # last states of a recurrent network, h or h and c: [layers, N, H] each
 
@@ -77,7 +79,8 @@ class ADD(StockModel):
         class = that of the mean return of the stocks of the day, by the terciles of the train days
 
     ``reverse`` multiplies the gradient by -alpha, alpha = 2 / (1 + exp(-reversal_rate epoch)) - 1,
-    at most ``reversal_limit`` and 0 in the first epoch. Qlib's code keeps alpha outside of its
+    at most ``reversal_limit`` and 0 in the first epoch. If training starts from a trained ADD, as
+    in an update, it is the largest from the first epoch on. Qlib's code keeps alpha outside of its
     checkpoint. Its code, as this one, lacks the distillation of the paper's title.
 
     The heads normalise over the stocks of a day in training, and by running statistics in
@@ -167,7 +170,8 @@ class ADD(StockModel):
     @property
     def reversal(self) -> float:
         """The factor of reversed gradients in this epoch."""
-        grown = 2 / (1 + math.exp(-self.reversal_rate * self.current_epoch)) - 1
+        epoch = LAST_EPOCH if starts_trained(self.lineage) else self.current_epoch
+        grown = 2 / (1 + math.exp(-self.reversal_rate * epoch)) - 1
         return min(self.reversal_limit, grown)
 
     def build_memory(self, train_days: DaySequence) -> None:

@@ -17,10 +17,12 @@ class NamedModel(StockModel, ABC):
     Attributes:
         names: The names, once a data module or a checkpoint has given them.
         names_key: Where a checkpoint stores them.
+        of_concepts: Whether they are the names of concepts.
     """
 
     names: list[str] | None = None
     names_key: str
+    of_concepts = False
 
     @abstractmethod
     def names_in(self, data: MarketDataModule) -> Sequence[str]:

@@ -74,6 +74,7 @@ class RSR(NamedModel):
     """
 
     names_key = "concepts"
+    of_concepts = True
 
     def __init__(
         self,

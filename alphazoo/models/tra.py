@@ -22,6 +22,7 @@ from alphazoo.bounds import (
     Probability,
 )
 from alphazoo.data.days import DayBatch, Days, DaySequence
+from alphazoo.data.lineage import starts_trained
 from alphazoo.errors import InputError
 from alphazoo.losses.base import is_known, weighted_mean, weights_of
 from alphazoo.models.base import StockModel
@@ -75,7 +76,8 @@ class TRA(StockModel):
         alpha: Weight of the losses of the day in the cost, from 0 to 1.
         router_weight: Weight of the router's likelihood of the transport in the loss.
         router_decay: Factor of this weight every 100 optimiser steps.
-        pretrain_epochs: Number of epochs in which only the encoder and the predictors learn.
+        pretrain_epochs: Number of epochs in which only the encoder and the predictors learn; none
+            if training starts from a trained TRA, as in an update.
         lr: Learning rate.
         weight_decay: L2 penalty.
     """
@@ -167,7 +169,7 @@ class TRA(StockModel):
         errors = squared_errors(predictions, day.labels)
         past = self.recall(day)
         shares = transport(errors.detach(), past.mean(dim=1), known, self.alpha)
-        if self.current_epoch < self.pretrain_epochs:
+        if self.current_epoch < self.pretrain_epochs and not starts_trained(self.lineage):
             known = known if weights is None else known * weights
             return weighted_mean((shares * errors).sum(dim=1), known.to(errors.dtype))
         logits = self._route(h, past)

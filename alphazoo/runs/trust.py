@@ -61,7 +61,7 @@ def check_trusted(
         raise InputError(
             f"the config of {source} uses {shorten(sorted(unknown))}, which no yaml file of "
             "alphazoo or of a --config-dir contains: refused, because it could run arbitrary code; "
-            "with trust=true, predict, train run=, compare and ensemble open it anyway"
+            "with trust=true, the command opens it anyway"
         )
 
 

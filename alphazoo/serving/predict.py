@@ -15,6 +15,7 @@ from alphazoo.market.check import GAP
 from alphazoo.market.fingerprint import CHANGED, UNKNOWN
 from alphazoo.market.market import Market
 from alphazoo.market.periods import parse_bound
+from alphazoo.runs.provenance import settings_digest
 from alphazoo.runs.run import Run
 from alphazoo.serving.load import join_digests, load_run
 from alphazoo.serving.score_file import (
@@ -23,6 +24,7 @@ from alphazoo.serving.score_file import (
     DATA,
     DATE,
     SCORE,
+    SETTINGS,
     SYMBOL,
     VERSION,
 )
@@ -95,6 +97,7 @@ def identify(
     scores = loaded.score("predict")
     prints = {market.dates[row]: data.fingerprint.upto(row) for row in data.segments["predict"]}
     scores[VERSION], scores[CHECKPOINT] = version, loaded.digest
+    scores[SETTINGS] = settings_digest(run.config)
     scores[DATA] = scores[DATE].map(prints)
     return scores[[*COLUMNS]]
 
@@ -109,7 +112,7 @@ def _average(run: Run, *, version: str, **days: str | None) -> pd.DataFrame:
     scores = average(joined, run.config.ensemble.by).rename(SCORE).to_frame()
     scores[VERSION] = version
     scores[CHECKPOINT] = join_digests([table[CHECKPOINT].iloc[0] for table in tables])
-    scores[DATA] = keyed[0][DATA]
+    scores[SETTINGS], scores[DATA] = settings_digest(run.config), keyed[0][DATA]
     return scores.reset_index()[[*COLUMNS]]
 
 

@@ -23,8 +23,9 @@ SYMBOL = "symbol"
 SCORE = "score"
 VERSION = "version"  # NAME/3 of a registry, or a name that the user gave
 CHECKPOINT = "checkpoint"  # digest of the checkpoint
+SETTINGS = "settings"  # digest of the settings, as in provenance.json
 DATA = "data"  # fingerprint of the data up to and including the day
-COLUMNS = (DATE, SYMBOL, SCORE, VERSION, CHECKPOINT, DATA)
+COLUMNS = (DATE, SYMBOL, SCORE, VERSION, CHECKPOINT, SETTINGS, DATA)
 
 ROUNDING = 1e-5  # scores that differ by no more are the same, computed on another machine
 WAIT = 60  # seconds that an append waits for another one
@@ -49,14 +50,25 @@ def read_score_file(file: Path) -> pd.DataFrame:
     """Read a file of scores.
 
     Returns:
-        The columns `COLUMNS`, sorted by date, version and symbol.
+        The columns `COLUMNS`, sorted by date, version and symbol. Of a file of an earlier version,
+        the settings are unknown and empty.
 
     Raises:
         InputError: The file does not exist, is damaged, lacks a column, or has two scores of a
             stock for the same day and version.
     """
-    texts = [name for name in COLUMNS if name != SCORE]
-    table = read_rows(file, texts, [SCORE])[[*COLUMNS]]
+    if not file.is_file():
+        raise InputError(f"no file {file}: alphazoo predict append={file} writes it")
+    table = read_rows(file, [DATE, SYMBOL], [SCORE])
+    missing = [name for name in (VERSION, CHECKPOINT, DATA) if name not in table]
+    if missing:
+        raise InputError(
+            f"{file} lacks the columns {shorten(missing)}: expected a file to which alphazoo "
+            "predict append= writes"
+        )
+    texts = [name for name in COLUMNS if name not in (DATE, SYMBOL, SCORE)]
+    table = table.assign(**{SETTINGS: table.get(SETTINGS, "")})[[*COLUMNS]]
+    table[texts] = table[texts].astype("str")
     _check_unique(table, str(file))
     return table
 
@@ -131,7 +143,7 @@ def _same(old: pd.DataFrame, new: pd.DataFrame) -> bool:
 
 def _explain(old: pd.DataFrame, new: pd.DataFrame) -> str:
     """Describe in which way the scores of a day differ."""
-    texts = {CHECKPOINT: "another checkpoint", DATA: "other data"}
+    texts = {CHECKPOINT: "another checkpoint", SETTINGS: "other settings", DATA: "other data"}
     faults = [text for name, text in texts.items() if {*old[name]} != {*new[name]}]
     if changed := sorted({*old[SYMBOL]} ^ {*new[SYMBOL]}):
         return ", ".join([*faults, f"other stocks ({shorten(changed)})"])

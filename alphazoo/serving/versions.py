@@ -20,6 +20,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.run import Run
+from alphazoo.serving.live_metrics import live_metrics
 from alphazoo.serving.update import Comparison, compare_runs
 from alphazoo.tracking.registry import (
     PARENT,
@@ -41,18 +42,40 @@ ERRORS = 1.0  # standard errors by which a challenger may be worse
 LEAST, MOST = 20, 250  # days on which two versions are compared
 
 
-def version_table(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the versions of a model: alias, parent, last day of the data, metrics, creation.
+def version_table(
+    name: str,
+    tracking_uri: str | None = None,
+    *,
+    scores: Path | None = None,
+    overrides: Sequence[str] = (),
+    own: Sequence[Path] = (),
+    trust: bool = False,
+) -> pd.DataFrame:
+    """Return the versions of a model: alias, parent, days, metrics, creation.
+
+    Args:
+        name: Name of the model.
+        tracking_uri: Address of the registry.
+        scores: A file of live scores, which adds the columns of
+            `alphazoo.serving.live_metrics.live_metrics`.
+        overrides: Changes to the config of the market, such as ``data.path=FOLDER``.
+        own: The user's config folders.
+        trust: Also open a version whose config could run arbitrary code.
 
     Raises:
-        InputError: There is no such model.
+        InputError: There is no such model, or the file holds no scores of it.
     """
     store, client = open_store(tracking_uri)
     with reported(store):
         aliases = list_aliases(client, name)
         versions = list_versions(client, name)
         rows = [_describe(client, number, found, aliases) for number, found in versions.items()]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if scores is None:
+        return table
+    settings = {"overrides": overrides, "tracking_uri": store, "own": own, "trust": trust}
+    live = live_metrics(name, versions, scores, **settings)
+    return table.merge(live, "left", left_on="version", right_index=True)
 
 
 def _describe(
@@ -82,6 +105,7 @@ def promote(
     tracking_uri: str | None = None,
     overrides: Sequence[str] = (),
     own: Sequence[Path] = (),
+    trust: bool = False,
 ) -> Comparison | None:
     """Make a version the champion, unless it is worse than the champion.
 
@@ -97,6 +121,7 @@ def promote(
         tracking_uri: Address of the registry.
         overrides: Changes to the configs, such as ``data.path=FOLDER``.
         own: The user's config folders.
+        trust: Also open versions whose config could run arbitrary code.
 
     Returns:
         The comparison; None if there is no champion yet, or with ``force``.
@@ -113,9 +138,8 @@ def promote(
         raise InputError(f"{name}/{chosen.version} is the champion already")
     found = None
     if champion is not None and not force:
-        found = _compare(
-            f"models:/{name}@{CHAMPION}", f"models:/{name}/{chosen.version}", store, overrides, own
-        )
+        uris = [f"models:/{name}@{CHAMPION}", f"models:/{name}/{chosen.version}"]
+        found = _compare(uris, overrides=overrides, tracking_uri=store, own=own, trust=trust)
         if found.difference < -errors:
             raise InputError(
                 f"{name}/{chosen.version} is worse than the champion, version {champion}: rank IC "
@@ -180,17 +204,13 @@ def _move(
     client.set_registered_model_alias(name, CHAMPION, to)
 
 
-def _compare(
-    old: str, new: str, store: str, overrides: Sequence[str], own: Sequence[Path]
-) -> Comparison:
+def _compare(uris: Sequence[str], **settings: Any) -> Comparison:
+    """Compare the second version with the first; the settings are those of `fetch`."""
     with tempfile.TemporaryDirectory() as folder:
         places = [Path(folder) / name for name in ("old", "new")]
         for place in places:
             place.mkdir()
-        runs = [
-            fetch(uri, place, overrides, tracking_uri=store, own=own)[0]
-            for uri, place in zip((old, new), places, strict=True)
-        ]
+        runs = [fetch(uri, place, **settings)[0] for uri, place in zip(uris, places, strict=True)]
         return compare_runs(runs[0], runs[1], **_new_days(runs))
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alphazoo.config import compose
+from alphazoo.data.lineage import last_day_seen
 from alphazoo.errors import InputError, did_you_mean, shorten
+from alphazoo.models.checkpoint import read_checkpoint, stated_digest
 from alphazoo.runs.run import Run
 from alphazoo.tracking.store import SQLITE, absolute, connect, reported
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 PARTS = ("config.yaml", "provenance.json", "checkpoints/best.ckpt")
 MARK = "alphazoo"  # tag of a version that holds the version of this package
 PARENT = "alphazoo.parent"  # tag that holds the folder of the run that an update started from
+CHECKPOINT = "alphazoo.checkpoint"  # tag that holds the digest of the checkpoint
+SEEN = "alphazoo.seen"  # tag that holds the last day that the model has seen, YYYY-MM-DD
 LATEST = "latest"
 NAME = re.compile(r"[^/@:'\"]+")  # usable in `URI` and in a query for versions
 URI = re.compile(rf"models:/(?P<name>{NAME.pattern})(/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
@@ -57,7 +61,12 @@ def register(client: "MlflowClient", run_id: str, name: str, run: Run) -> str:
         file = run.folder / part
         if file.is_file():
             client.log_artifact(run_id, str(file), (Path(place) / part).parent.as_posix())
-    tags = {MARK: run.provenance.get("packages", {}).get("alphazoo", "")}
+    checkpoint = read_checkpoint(run.checkpoint)
+    tags = {
+        MARK: run.provenance.get("packages", {}).get("alphazoo", ""),
+        CHECKPOINT: stated_digest(checkpoint),
+        SEEN: last_day_seen(checkpoint) or "",
+    }
     if "child_of" in run.config:
         tags[PARENT] = str(run.config.child_of.run)
     return str(client.create_model_version(name, source, run_id, tags=tags).version)

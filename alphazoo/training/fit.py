@@ -13,13 +13,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from alphazoo.config import instantiate
-from alphazoo.data.lineage import check_lineage, extend_lineage
+from alphazoo.data.lineage import UPDATE, WARM_START
 from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, check_choice, did_you_mean
 from alphazoo.files import write_text
 from alphazoo.market.market import Market
 from alphazoo.models.base import StockModel
-from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.runs.folders import remove_files
 from alphazoo.runs.provenance import write_provenance
 from alphazoo.runs.run import PROVENANCE
@@ -34,7 +33,7 @@ from alphazoo.training.progress import show_progress
 from alphazoo.training.resume import ResumePoint, resume_point
 from alphazoo.training.signals import KeepSignalHandler
 from alphazoo.training.trainer_settings import check_trainer
-from alphazoo.training.warm_start import warm_start
+from alphazoo.training.warm_start import continue_from, warm_start
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +99,9 @@ def fit(
     if point:
         model.lineage = point.lineage
     elif start:
-        _start_from(start, model, data, "walk_forward.warm_start", allow_leak=config.allow_leak)
+        continue_from(start, model, data, WARM_START, allow_leak=config.allow_leak)
     elif config.get("child_of"):
-        _start_from(config.child_of.checkpoint, model, data, "update", allow_leak=config.allow_leak)
+        continue_from(config.child_of.checkpoint, model, data, UPDATE, allow_leak=config.allow_leak)
     elif config.init_from:
         warm_start(model, config.init_from, data, allow_leak=config.allow_leak)
     trainer = _make_trainer(config, callbacks, trackers)
@@ -122,17 +121,6 @@ def name_device(trainer: L.Trainer) -> str:
     if device != "cpu" or trainer.world_size > 1:  # Lightning has yet to share the cores out
         return device
     return f"{device} with {threads} thread{'s'[: threads > 1]}"
-
-
-def _start_from(
-    file: str, model: StockModel, data: MarketDataModule, how: str, *, allow_leak: bool
-) -> None:
-    """Load the weights and the lineage of a checkpoint of the same model."""
-    checkpoint = read_checkpoint(file)
-    lineage = extend_lineage(checkpoint, how, file)
-    check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
-    model.load_state_dict(checkpoint["state_dict"])
-    model.lineage = lineage
 
 
 def check_instantiable(config: DictConfig) -> None:

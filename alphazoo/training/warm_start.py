@@ -1,4 +1,4 @@
-"""Warm start: initialise the encoder of a model from a trained model."""
+"""Warm start: initialise a model, or its encoder alone, from a trained model."""
 
 import logging
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError, shorten
 from alphazoo.models.base import StockModel
 from alphazoo.models.checkpoint import read_checkpoint
+from alphazoo.models.named import NamedModel
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,34 @@ def warm_start(
     model.lineage = lineage
     base = lineage[-1]
     log.info("encoder of %s (%s), which saw days up to %s", path, base["model"], base["seen"])
+
+
+def continue_from(
+    file: str, model: StockModel, data: MarketDataModule, how: str, *, allow_leak: bool
+) -> None:
+    """Load all weights and the lineage of a checkpoint of the same model.
+
+    Args:
+        file: The checkpoint.
+        model: The model.
+        data: Data that the model will be trained and tested on.
+        how: What the lineage names it, see `alphazoo.data.lineage.extend_lineage`.
+        allow_leak: See `warm_start`.
+
+    Raises:
+        InputError: The weights belong to other stocks or concepts, or have seen test days.
+    """
+    checkpoint = read_checkpoint(file)
+    lineage = extend_lineage(checkpoint, how, file)
+    check_lineage(lineage, data, source=f"{how} from {file}", allow_leak=allow_leak)
+    model.on_load_checkpoint(checkpoint)  # refuses other names than those of the weights
+    if isinstance(model, NamedModel) and model.of_concepts and data.computes_concepts:
+        raise InputError(
+            f"{how} from {file}: {type(model).__name__} has weights for each concept, but the "
+            "concepts are computed anew from other training days: use a table (data.concepts=FILE)"
+        )
+    model.load_state_dict(checkpoint["state_dict"])
+    model.lineage = lineage
 
 
 def _copy_encoder(model: StockModel, state: Mapping[str, Any], path: str | Path) -> None:

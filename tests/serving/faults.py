@@ -82,11 +82,24 @@ def shuffled_scores(work: Work) -> Work:
     return replace(work, scores=scores)
 
 
-def another_checkpoint(work: Work) -> Work:
+def another(column: str, work: Work) -> Work:
     late = work.scores["date"] >= work.day
     return replace(
-        work, scores=work.scores.assign(checkpoint=work.scores["checkpoint"].where(~late, "other"))
+        work, scores=work.scores.assign(**{column: work.scores[column].where(~late, "other")})
     )
+
+
+def another_checkpoint(work: Work) -> Work:
+    return another("checkpoint", work)
+
+
+def other_settings(work: Work) -> Work:
+    return another("settings", work)
+
+
+def other_data(work: Work) -> Work:
+    """The data of the day have come, or changed, after it was scored."""
+    return change(work, lambda fields: fields["volume"][work.row].mul_(1.5))
 
 
 def restated_past(work: Work) -> Work:
@@ -123,4 +136,6 @@ FAULTS: dict[Callable[[Work], Work], tuple[str, int]] = {
     scores_of_the_day_before: ("rank_stability", 1),
     shuffled_scores: ("rank_stability_mean", 20),
     another_checkpoint: ("identity", 1),
+    other_settings: ("identity", 1),
+    other_data: ("identity", 1),
 }

@@ -15,14 +15,14 @@ from scipy.stats import chi2
 
 from alphazoo.commands.job import train
 from alphazoo.config import compose, instantiate
+from alphazoo.files import load_tensors
 from alphazoo.runs.run import Run
 from alphazoo.serving.monitor.limits import Limits
-from alphazoo.serving.monitor.live import checkpoint_digest
 from alphazoo.serving.monitor.monitor import Monitoring, episodes, monitor
 from alphazoo.serving.monitor.profile import Bins, Cells, pooled, psi
 from alphazoo.serving.monitor.reference import FILE
 from alphazoo.serving.monitor.series import agreement, replaced, z_counts, z_edges
-from alphazoo.serving.predict import predict
+from alphazoo.serving.predict import identify
 
 COLUMNS = "features.columns=[ROC5,ROC20,STD20,VMA5,VMA20,KLEN,RSV20,CORR20]"
 TRAINING = [
@@ -44,8 +44,7 @@ def put_to_work(config: list[str], first: str, last: str) -> tuple[Run, Work]:
     config = compose(*TRAINING, *config)
     train(config)
     run = Run.open(config.folder)
-    scores = predict(run, first=first, last=last)
-    scores = scores.assign(version="mine/1", checkpoint=checkpoint_digest(run), data="")
+    scores = identify(run, first=first, last=last, version="mine/1")
     market = instantiate(run.config.data.market)()
     market = market.until(market.rows(None, last)[-1])
     row = len(market.dates) - 30
@@ -173,6 +172,18 @@ def test_a_synthetic_market_without_a_fault_has_no_alarm(
     waiting = {name for name, state in found.states.items() if state["status"] == "waiting"}
     assert waiting == {"portfolio"}  # the run has no report
     assert "backtest.parquet" in found.states["portfolio"]["detail"]
+
+
+def test_a_backtest_of_a_few_days_is_no_band(synthetic: tuple[Run, Work], tmp_path: Path) -> None:
+    run, work = synthetic
+    file = run.folder / "backtest.parquet"
+    days = pd.DataFrame({"date": work.market.dates[:59], "return": 0.0})
+    days.assign(cost=0.0, benchmark=0.0).to_parquet(file)
+    try:
+        state = watch(run, work, tmp_path).states["portfolio"]
+    finally:
+        file.unlink()
+    assert (state["status"], "has 59 days, fewer than" in state["detail"]) == ("waiting", True)
 
 
 def test_the_limits_are_the_published_ones() -> None:
@@ -331,7 +342,7 @@ def test_a_webhook_that_cannot_be_reached_is_a_warning_without_its_address(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["scores=no.parquet"], "has no no.parquet"),
+        (["scores=no.parquet"], "no file no.parquet: alphazoo predict append=no.parquet writes"),
         (["version=mine/2"], "no scores of version 'mine/2'; available: mine/1"),
         (["today=2016-08-09"], "today=2016-08-09, but the newest scores"),
         (["since=soon"], "since: 'soon' is not a date"),
@@ -346,6 +357,38 @@ def test_bad_input_is_one_line(
     changes: list[str], message: str, alphazoo: Alphazoo, at_work: Path
 ) -> None:
     assert message in str(alphazoo(*COMMAND, *changes).code)
+
+
+def test_the_checkpoint_is_read_once(
+    alphazoo: Alphazoo, at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    monkeypatch.setattr(
+        "alphazoo.models.checkpoint.load_tensors",
+        lambda file: [read.append(file), load_tensors(file)][1],
+    )
+    assert alphazoo(*COMMAND).code == 0
+    assert len(read) == 1
+
+
+def test_an_old_file_without_settings_is_monitored(alphazoo: Alphazoo, at_work: Path) -> None:
+    scores = pd.read_parquet("scores.parquet")
+    late = scores["date"] >= "2016-08-01"
+    scores.drop(columns="settings").to_parquet("scores.parquet")
+    assert alphazoo(*COMMAND).code == 0
+    scores.assign(settings=scores["settings"].where(late, "")).to_parquet("scores.parquet")
+    assert alphazoo(*COMMAND).code == 0
+
+
+def test_days_that_are_added_do_not_change_the_identity_of_others(
+    synthetic: tuple[Run, Work], tmp_path: Path
+) -> None:
+    run, work = synthetic  # its scores were made on all days
+    early = work.scores[work.scores["date"] <= work.day]
+    for market, scores in ((work.market, work.scores), (work.market.until(work.row), early)):
+        found = watch(run, Work(market, scores, work.row), tmp_path)
+        assert found.table.query("monitor == 'identity'")["value"].max() == 0
+    assert work.scores["settings"].unique().tolist() == [run.provenance["settings"]]
 
 
 def test_scores_of_another_run_are_refused(alphazoo: Alphazoo, at_work: Path) -> None:

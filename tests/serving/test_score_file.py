@@ -18,6 +18,7 @@ def scores(day: str, *values: float, version: str = "v1", checkpoint: str = "c1"
             "score": values,
             "version": version,
             "checkpoint": checkpoint,
+            "settings": "s1",
             "data": "d1",
         }
     )
@@ -67,7 +68,7 @@ def test_a_past_score_is_replaced_only_on_request(
 def test_what_is_no_score_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "scores.parquet"
     scores("2020-01-02", 1, 2).drop(columns="version").to_parquet(file)
-    with pytest.raises(InputError, match=r"scores\.parquet.*version"):
+    with pytest.raises(InputError, match=r"scores\.parquet lacks the columns version: expected"):
         append_scores(file, scores("2020-01-03", 1))
     day = scores("2020-01-02", 1, 2)
     pd.concat([day, day]).to_parquet(file)

@@ -9,6 +9,7 @@ import pytest
 from conftest import SMALL, Alphazoo, exit_code
 
 from alphazoo.runs.run import Run
+from alphazoo.serving.versions import version_table
 
 DAY = "date=2015-06-30"
 STRONG = [*SMALL, "data.reversal=0.6", "data.n_stocks=40", "model=linear", "data.lead_lag=0"]
@@ -80,10 +81,35 @@ def test_a_worse_version_is_refused_and_a_rollback_goes_back(
     assert Path("1.csv").read_text() == Path("2.csv").read_text()
 
 
+def test_live_metrics_are_those_of_days_new_to_the_version(
+    alphazoo: Alphazoo, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(registry)
+    days = ("from=2015-05-01", "to=2015-06-30")  # from validation days on
+    assert alphazoo("predict", "model_uri=models:/mine/1", *days, "append=live.parquet").code == 0
+    table = version_table("mine", scores=Path("live.parquet")).set_index("version")
+    metrics = Run.open("1").metrics
+    for number in (1, 3):  # the same checkpoint
+        found = table.loc[number, ["live/days", "live/ic", "live/rank_ic"]].tolist()
+        expected = [metrics[f"test/{name}"] for name in ("days", "ic", "rank_ic")]
+        assert found == pytest.approx(expected, rel=1e-5)
+    assert table.loc[2, ["live/days", "live/ic"]].isna().all()
+    lines = alphazoo("versions", "mine", "scores=live.parquet").out.splitlines()
+    assert lines[0].split()[-3:] == ["live/days", "live/ic", "live/rank_ic"]
+    shown = [line.split()[0] for line in lines[1:] if f"{metrics['test/ic']:.4f}" in line[-25:]]
+    assert shown == ["1", "3"]
+    scores = pd.read_parquet("live.parquet")
+    scores.assign(checkpoint="other").to_parquet("other.parquet")
+    refused = str(alphazoo("versions", "mine", "scores=other.parquet").code)
+    assert "other.parquet has no scores that a version of mine gave to days after" in refused
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["versions"], "expected: alphazoo versions NAME"),
+        (["versions", "mine", "data.path=x"], "expected: alphazoo versions NAME [scores=FILE"),
+        (["versions", "mine", "scores=no.parquet"], "no file no.parquet: alphazoo predict append="),
         (["versions", "mime"], "no model 'mime' in the registry; did you mean 'mine'?"),
         (["versions", "mine", "tracking_uri=sqlite:///none.db"], "none.db: tracking_uri="),
         (["versions", "mine", "tracking_uri=http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9"),

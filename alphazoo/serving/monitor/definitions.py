@@ -25,7 +25,9 @@ MONITORS: dict[str, str] = {
     "of validation days.",
     "turnover": "Share of the 50 best stocks (at most a fifth of all) that were not among the best "
     "the day before; limits are those of validation days.",
-    "identity": "Number of checkpoints, other than that of the run, among the scores of a day.",
+    "identity": "How many of three things of a day's scores changed without a new version: the "
+    "checkpoint, which must be that of the run; the settings, those of the version's first day; "
+    "the data up to the day, which must be as they were when the day was scored.",
     "ic": "CUSUM of the daily IC: s = max(0, s - (IC - IC_0) / sd - k) with k = ICIR / 2. IC_0 is "
     "ic_shrinkage times the validation IC. The limit gives one false alarm in ic_years years on "
     "average.",

@@ -13,7 +13,6 @@ from alphazoo.data.scores import locate_rows
 from alphazoo.errors import InputError, shorten
 from alphazoo.market.market import Market
 from alphazoo.metrics import Panel
-from alphazoo.models.checkpoint import read_checkpoint, stated_digest
 from alphazoo.runs.run import Run
 from alphazoo.serving.monitor.limits import Limits
 from alphazoo.serving.monitor.profile import Columns, Profile
@@ -27,6 +26,7 @@ class Live:
 
     Attributes:
         run: The run that gave the scores.
+        checkpoint: Digest of its checkpoint.
         market: The market, including days before the scored ones.
         label: Its holding period is that of the IC.
         limits: The limits of the monitors.
@@ -39,6 +39,7 @@ class Live:
     """
 
     run: Run
+    checkpoint: str
     market: Market
     label: Label
     limits: Limits
@@ -53,6 +54,7 @@ class Live:
     def of(
         cls,
         run: Run,
+        checkpoint: str,
         data: MarketDataModule,
         table: pd.DataFrame,
         limits: Limits,
@@ -77,7 +79,10 @@ class Live:
         rows = range(int(days.min()), len(market.dates))
         scores = np.full((len(rows), len(market.symbols)), np.nan)
         scores[days - rows.start, stocks] = table[SCORE]
-        return cls(run, market, data.label, limits, reference, columns, table, rows, scores, today)
+        return cls(
+            *(run, checkpoint, market, data.label, limits, reference, columns, table),
+            *(rows, scores, today),
+        )
 
     @property
     def dates(self) -> pd.DatetimeIndex:
@@ -102,7 +107,7 @@ class Live:
 
 
 def choose_version(
-    table: pd.DataFrame, run: Run, file: object, version: str | None = None
+    table: pd.DataFrame, run: Run, checkpoint: str, file: object, version: str | None = None
 ) -> pd.DataFrame:
     """Return the scores of one version: by default the newest that the run's checkpoint gave.
 
@@ -119,16 +124,12 @@ def choose_version(
                 f"{shorten(sorted(table[VERSION].unique()))}"
             )
         return rows
-    own = table[table[CHECKPOINT] == checkpoint_digest(run)]
+    own = table[table[CHECKPOINT] == checkpoint]
     if own.empty:
         newest = table.sort_values(DATE).iloc[-1]
         raise InputError(
             f"{file} has no scores by the checkpoint of {run.folder}: the newest are of version "
             f"{newest[VERSION]!r}; run= must name the run of that version, or version= the scores"
         )
-    return choose_version(table, run, file, str(own.sort_values(DATE)[VERSION].iloc[-1]))
-
-
-def checkpoint_digest(run: Run) -> str:
-    """Return the digest of a run's checkpoint, by which scores name it."""
-    return stated_digest(read_checkpoint(run.last_window.checkpoint))
+    newest_version = str(own.sort_values(DATE)[VERSION].iloc[-1])
+    return choose_version(table, run, checkpoint, file, newest_version)

@@ -1,6 +1,6 @@
 """Runs all monitors on a file of scores, and says which of them raise an alarm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date as Date
 from pathlib import Path
@@ -14,7 +14,7 @@ from alphazoo.data.module import MarketDataModule
 from alphazoo.errors import InputError
 from alphazoo.market.market import Market
 from alphazoo.market.periods import parse_bound
-from alphazoo.models.checkpoint import read_checkpoint
+from alphazoo.models.checkpoint import read_checkpoint, stated_digest
 from alphazoo.runs.run import Run
 from alphazoo.runs.settings import check_settings
 from alphazoo.serving.monitor.inputs import (
@@ -147,13 +147,15 @@ def monitor(
     now, first = (parse_bound(day, "left", name) for name, day in bounds.items())
     assert now is not None  # a text gives a day
     reference = Reference.read(run.folder)
-    table = choose_version(read_score_file(scores), run, scores, version)
+    content = read_checkpoint(run.last_window.checkpoint)
+    digest = stated_digest(content)
+    table = choose_version(read_score_file(scores), run, digest, scores, version)
     if table["date"].max() > now:
         raise InputError(
             f"today={now:%Y-%m-%d}, but the newest scores of {scores} are of "
             f"{table['date'].max():%Y-%m-%d}"
         )
-    live = Live.of(run, load_data(run, market), table, limits, reference, now)
+    live = Live.of(run, digest, load_data(run, content, market), table, limits, reference, now)
     folder.mkdir(parents=True, exist_ok=True)
     found = [measure(live) for measure in MONITORS]
     found.append(past(live, folder, accept=accept))
@@ -161,9 +163,11 @@ def monitor(
     return Monitoring(live, readings, first or live.dates[live.scored[-1]])
 
 
-def load_data(run: Run, market: Market | None = None) -> MarketDataModule:
-    """Read the data of a run as they are now; nothing is fitted, and weights are not used."""
+def load_data(
+    run: Run, checkpoint: Mapping[str, Any], market: Market | None = None
+) -> MarketDataModule:
+    """Read the data of a run as they are now, with the statistics of its checkpoint."""
     other = {} if market is None else {"market": market}
     data: MarketDataModule = instantiate(run.last_window.config.datamodule, **other)
-    data.load_state_dict(read_checkpoint(run.last_window.checkpoint)["MarketDataModule"])
+    data.load_state_dict(checkpoint["MarketDataModule"])
     return data

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from alphazoo.serving.monitor.live import Live, checkpoint_digest
+from alphazoo.market.fingerprint import Fingerprint
+from alphazoo.serving.monitor.live import Live
 from alphazoo.serving.monitor.profile import Values, psi
 from alphazoo.serving.monitor.readings import readings
 from alphazoo.serving.monitor.reference import TOP
 from alphazoo.serving.monitor.series import agreement, replaced, z_counts
-from alphazoo.serving.score_file import CHECKPOINT, DATE
+from alphazoo.serving.score_file import CHECKPOINT, DATA, DATE, SETTINGS
 
 TAIL = 3.1  # standard deviations; 0.1% of a normal distribution lies beyond
 
@@ -66,12 +67,28 @@ def turnover(live: Live) -> pd.DataFrame:
 
 
 def identity(live: Live) -> pd.DataFrame:
-    """Return how many checkpoints gave the scores of a day, other than that of the run."""
-    own = checkpoint_digest(live.run)
-    other = live.table[live.table[CHECKPOINT] != own]
-    counts = other.groupby(DATE)[CHECKPOINT].nunique().reindex(live.dates, fill_value=0)
-    names = other.groupby(DATE)[CHECKPOINT].first().reindex(live.dates).fillna("")
-    return readings("identity", live.dates, counts, high=0, detail=names.tolist())
+    """Return how many of checkpoint, settings and data of a day's scores are not the version's own.
+
+    The checkpoint must be that of the run, the settings those of the version's first day, and the
+    data those of the market as it is now, up to the day.
+    """
+    kinds = (CHECKPOINT, SETTINGS, DATA)
+    given = live.table[[DATE, *kinds]].drop_duplicates().sort_values(DATE, kind="stable")
+    market = Fingerprint(live.market)
+    known = pd.DatetimeIndex(given.loc[given[DATA] != "", DATE].unique())
+    rows = live.market.dates.get_indexer(known)
+    now = {day: market.upto(int(row)) for day, row in zip(known, rows, strict=True)}
+    own = {
+        CHECKPOINT: live.checkpoint,
+        SETTINGS: next((text for text in given[SETTINGS] if text), ""),
+        DATA: given[DATE].map(now),
+    }
+    differs = pd.DataFrame(
+        {kind: (given[kind] != own[kind]) & (given[kind] != "") for kind in kinds}
+    )
+    daily = differs.groupby(given[DATE]).any().reindex(live.dates, fill_value=False)
+    names = [", ".join(kind for kind in kinds if day[kind]) for _, day in daily.iterrows()]
+    return readings("identity", live.dates, daily.sum(axis=1), high=0, detail=names)
 
 
 def _spread(scores: Values) -> Values:

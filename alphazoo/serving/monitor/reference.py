@@ -38,6 +38,8 @@ TOP = 50  # best stocks whose replacement is counted, as in the published portfo
 class Reference:
     """The reference of a run. F: profiled columns, P: days with checksums, V: validation days.
 
+    Those of an update include the validation days of its parent.
+
     Attributes:
         columns: [F], names.
         edges: [F, 9], deciles on the training days.
@@ -106,12 +108,16 @@ class Reference:
             np.savez_compressed(stream, **vars(self))
 
 
-def make_reference(data: MarketDataModule, valid: pd.DataFrame) -> Reference:
+def make_reference(
+    data: MarketDataModule, valid: pd.DataFrame, parent: Reference | None = None
+) -> Reference:
     """Compute the reference of a run.
 
     Args:
         data: Data of the run, set up.
         valid: Scores of the validation days: ``date``, ``symbol``, ``score``, ``return``.
+        parent: Of an update, the reference of its parent. The parent's validation days count, too,
+            because those of an update are few.
     """
     panels, market = data.days("train").panels, data.market
     columns = Columns.of(data.features, panels.windows, market)
@@ -127,7 +133,18 @@ def make_reference(data: MarketDataModule, valid: pd.DataFrame) -> Reference:
     days = np.unique(rows_scored)
     scores = np.full((len(days), len(market.symbols)), np.nan)
     scores[np.searchsorted(days, rows_scored), stocks] = valid["score"]
-    edges = z_edges(scores)
+    edges = z_edges(scores) if parent is None else parent.score_edges
+    of_scores = {
+        "score_counts": z_counts(scores, edges),
+        "score_std": np.nanstd(scores, axis=1),
+        "agreement": agreement(scores),
+        "replaced": replaced(scores, TOP),
+        "ic": daily_ic(valid)["ic"].to_numpy(),
+    }
+    if parent is not None:
+        of_scores = {
+            name: np.concatenate([getattr(parent, name), own]) for name, own in of_scores.items()
+        }
     return Reference(
         columns=np.array(columns.names),
         **vars(bins),
@@ -139,11 +156,7 @@ def make_reference(data: MarketDataModule, valid: pd.DataFrame) -> Reference:
         days=np.array([f"{market.dates[row]:%Y-%m-%d}" for row in rows]),
         checksums=profile.checksums[rows - span.start],
         score_edges=edges,
-        score_counts=z_counts(scores, edges),
-        score_std=np.nanstd(scores, axis=1),
-        agreement=agreement(scores),
-        replaced=replaced(scores, TOP),
-        ic=daily_ic(valid)["ic"].to_numpy(),
+        **of_scores,
     )
 
 
@@ -161,4 +174,7 @@ def validation_scores(run: Run) -> pd.DataFrame:
 @rank_zero_only
 def keep_reference(run: Run, data: MarketDataModule) -> None:
     """Write the reference of a run, whose scores are written, into its folder."""
-    make_reference(data, validation_scores(run.last_window)).write(run.folder)
+    parent = None
+    if "child_of" in run.config and (Path(run.config.child_of.run) / FILE).is_file():
+        parent = Reference.read(Path(run.config.child_of.run))
+    make_reference(data, validation_scores(run.last_window), parent).write(run.folder)

@@ -61,8 +61,11 @@ def portfolio(live: Live) -> pd.DataFrame:
         days: Backtest = backtest(live.table[["date", "symbol", "score"]], live.market)
     except InputError as error:
         return readings("portfolio", live.dates, empty, detail=str(error))
-    daily = _excess(days.days).reindex(live.dates)
     count = limits.portfolio_days
+    if len(usual) < count:
+        few = f"the backtest of the run has {len(usual)} days, fewer than portfolio_days={count}"
+        return readings("portfolio", live.dates, empty, detail=few)
+    daily = _excess(days.days).reindex(live.dates)
     value = daily.rolling(count, min_periods=count).sum().to_numpy()
     band = limits.portfolio_sd * usual.std() * np.sqrt(count)
     low, high = usual.mean() * count - band, usual.mean() * count + band

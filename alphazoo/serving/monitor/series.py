@@ -1,5 +1,7 @@
 """Daily values of a panel of scores [D, S], one row per scored day, NaN where there is no score."""
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,9 @@ Days = npt.NDArray[np.float64]  # [D]
 
 def z_scores(scores: Panel) -> Panel:
     """Standardise the scores of each day; 0 if all are equal."""
-    center, spread = (f(scores, axis=1, keepdims=True) for f in (np.nanmean, np.nanstd))
+    with warnings.catch_warnings():  # numpy warns of days without scores
+        warnings.simplefilter("ignore", RuntimeWarning)
+        center, spread = (f(scores, axis=1, keepdims=True) for f in (np.nanmean, np.nanstd))
     found: Panel = (scores - center) / np.where(spread > 0, spread, 1.0)
     return found
 
