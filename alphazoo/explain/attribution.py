@@ -136,14 +136,19 @@ def _on_itself(values: Tensor, stocks: Tensor, n: int) -> Tensor:
     return others
 
 
-@torch.no_grad()
 def looks_at_others(model: StockModel, day: DayBatch) -> bool:
     """Whether scores change when the features of other stocks do."""
     if len(day.stocks) < 2:
         return False
     changed = day.features.clone()
     changed[1:] = 1 - changed[1:].flip(0)  # neither a shift nor a permutation of the others
-    alone, beside = model(day)[0], model(day._replace(features=changed))[0]
+
+    @torch.no_grad()
+    def score(features: Tensor) -> Tensor:
+        scores: Tensor = model(day._replace(features=features))
+        return scores[0]
+
+    alone, beside = map_threads(score, [day.features, changed])
     return not torch.allclose(alone, beside, rtol=1e-4, atol=1e-6)
 
 

@@ -115,9 +115,11 @@ def check_seeds(subject: Subject, runs: Sequence[Run]) -> Result:
     Raises:
         InputError: A run differs by more than its seed.
     """
+    nothing = f"{subject.name} has no attention to compare."
+    shows = any(probe.shares for probe in find_probes(subject.model).values())
     if not runs:
         text = "Not compared with other seeds: seeds=RUN,RUN names runs that differ by their seed."
-        return Result("seeds", {}, text, "attention")
+        return Result("seeds", {}, text if shows else nothing, "attention")
     own_run = [subject.run] if subject.run else []
     groups = group_replicates([*own_run, *runs])
     if len(groups) > 1:
@@ -128,7 +130,7 @@ def check_seeds(subject: Subject, runs: Sequence[Run]) -> Result:
         other = _shares(open_subject(run, date=date))
         values += [_rank_correlation(own[name], other[name]) for name in own]
     if not values:
-        return Result("seeds", {}, f"{subject.name} has no attention to compare.", "attention")
+        return Result("seeds", {}, nothing, "attention")
     mean = sum(values) / len(values)
     text = f"Weights of {len(runs) + 1} seeds have a mean rank correlation of {mean:.2f}."
     return Result("seeds", {"rank_correlation": mean}, text, "attention")

@@ -52,6 +52,9 @@ def heat(
         interpolation="nearest",  # the default blurs cells into their neighbours
     )
     bar = axes.figure.colorbar(image, ax=axes, label=unit, pad=0.02, fraction=0.05)
+    if signed:  # the colours are symmetric, the bar is not: a lift - 1 below -1 cannot be
+        lowest = -float(values[np.isfinite(values)].min(initial=0.0))
+        bar.ax.set_ylim(-min(top, max(least, lowest)), top)
     if bar.solids is not None:
         bar.solids.set_rasterized(True)
     bar.outline.set(visible=False)

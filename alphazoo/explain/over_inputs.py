@@ -54,11 +54,12 @@ def show_inputs(subject: Subject, day: DayBatch, stocks: list[int]) -> tuple[Par
     part.notes.append(how)
     if found.delta == found.delta:
         part.metrics["delta"] = found.delta
+    span = f"mean of {count} days" if count > 1 else "one day"
     part.add(
         "inputs",
         draw(_inputs, wide),
-        f"Mean absolute attribution of scores to each feature and day of the window, over {count} "
-        "days. It says what moves the scores, not whether this forecasts returns.",
+        f"Mean absolute attribution of scores to each feature and day of the window ({span}). It "
+        "says what moves the scores, not whether this forecasts returns.",
     )
     if found.looks_at_others:
         _show_others(part, subject, day, found)
@@ -145,8 +146,11 @@ def _show_others(part: Part, subject: Subject, day: DayBatch, found: Attribution
     share = share_of_others(found)
     part.metrics["share_of_others"] = share
     symbols = subject.symbols(day)
+    replaced = int(found.others[0].isfinite().sum())
+    some = f" Replaced were {replaced} of {len(symbols)} stocks, one by one."
     part.notes.append(
         f"{share:.0%} of the absolute attribution of these scores lies on other stocks."
+        + (some if replaced < len(symbols) else "")
     )
     part.add(
         "other_stocks",

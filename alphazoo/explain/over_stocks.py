@@ -193,7 +193,8 @@ def _show_sectors(part: Part, found: _Days) -> None:
         draw(plot_sector_lift, lift),
         f"Attention of the stocks of a row's sector to those of a column's, over their part of the "
         f"stocks ({span}); 1 is chance. Lift within a sector is "
-        f"{part.metrics['within_lift']:.2f}. A graph that is given by the sectors allows no other.",
+        f"{part.metrics['within_lift']:.2f}. Where the model's graph is given by the sectors, lift "
+        "follows from the graph and is not learned.",
     )
     part.page.append(
         text_table(

@@ -103,11 +103,12 @@ def explain_subject(
     if checks:
         parts.insert(0, check(subject, parts, found, seeds))
     start, end = (f"{subject.date(subject.rows[place]):%Y-%m-%d}" for place in (0, -1))
+    several = len(subject.rows) > 1
+    span = f"{start} to {end}, trading days: {len(subject.rows)}; the last day" if several else end
     folder = str(subject.run.folder) if subject.run else "none, the model is in memory"
     return Explanation(
         f"What {subject.name} looks at, on {subject.data.market.name}",
-        f"{start} to {end}, trading days: {len(subject.rows)}; the last day, of {len(day.stocks)} "
-        "stocks, is shown in full",
+        f"{span}, of {len(day.stocks)} stocks, is shown in full",
         f"{start}_{end}",
         parts,
         {"run": folder, "seed": str(subject.config.seed), "device": "CPU"},

@@ -8,7 +8,7 @@ from conftest import Run as FittedRun
 from conftest import fit, small_config
 from torch import Tensor
 
-from alphazoo.config import compose
+from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.explain.attribution import Attributions, attribute
 from alphazoo.explain.checks import (
@@ -86,6 +86,11 @@ def test_the_same_weights_attend_alike(gats: FittedRun, monkeypatch: pytest.Monk
     monkeypatch.setattr(checks, "open_subject", lambda run, date: next(others))
     result = check_seeds(subject, [None, None])  # type: ignore[list-item]
     assert result.metrics["rank_correlation"] == pytest.approx(1)
+
+
+def test_a_model_without_attention_is_not_compared_with_seeds(gats: FittedRun) -> None:
+    model = instantiate(compose("model=linear").model)
+    assert "no attention" in check_seeds(subject_of(gats, model), []).text
 
 
 def test_results_are_in_the_captions(gats: FittedRun, monkeypatch: pytest.MonkeyPatch) -> None:

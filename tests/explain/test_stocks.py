@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from alphazoo.evaluation.drawing import draw
 from alphazoo.explain.sectors import (
     NO_SECTOR,
     Groups,
@@ -16,6 +17,7 @@ from alphazoo.explain.sectors import (
     sectors_of,
     within_lift,
 )
+from alphazoo.explain.stock_figures import plot_sector_lift
 from alphazoo.explain.stocks import (
     adjusted_rand_index,
     attended_stocks,
@@ -192,3 +194,10 @@ def test_the_leader_has_the_largest_rolling_mean() -> None:
     assert rotation.loc[("A", dates[29]), "to_lift"] == pytest.approx(3 * 15 / 20)
     assert rotation.loc["A", "leader"].all()
     assert not rotation.loc["B", "leader"].any()
+
+
+def test_the_colour_bar_of_lift_has_no_values_that_cannot_be() -> None:
+    figure = draw(plot_sector_lift, pd.DataFrame([[0.0, 7.0], [1.0, 1.0]]))
+    low, high = figure.axes[1].get_ylim()
+    assert low == -1  # a lift of 0
+    assert high > 5
