@@ -58,7 +58,6 @@ NOT_RUN = {  # word of a command -> why it is not run
     "seed=...": "stands for any",
     "data.path=...": "stands for any",
     "data=...": "stands for any",
-    "model=...": "stands for any",
     "[until=DATE]": "is a synopsis",
     "run=FOLDER": "stands for any",
     "csi300_opensource_0.pkl": "needs the weights that the authors of MASTER published",
