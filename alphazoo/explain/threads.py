@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import torch
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def map_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def map_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return the results of a function of each item, computed by as many threads as torch has.
 
     Each thread computes on one core: the operations of one day are too small to be divided. Modes
