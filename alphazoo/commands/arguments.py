@@ -1,9 +1,12 @@
 """Parse the arguments of a command: its own, and overrides of the config."""
 
+import math
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from alphazoo.bounds import EXACT
 from alphazoo.commands.catalog import COMMANDS
 from alphazoo.errors import InputError, check_choice, did_you_mean, quoted
 
@@ -13,6 +16,8 @@ FLAGS = {  # of Hydra, with the values that they take; others of its flags repla
     **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
     **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins")),
 }
+
+N = TypeVar("N", int, float)
 
 
 def split_arguments(arguments: list[str], command: str) -> tuple[dict[str, str], list[str]]:
@@ -52,6 +57,21 @@ def truth(own: dict[str, str], name: str) -> bool:
     if told not in ("true", "false"):
         raise InputError(f"{name}={own[name]}: expected true or false")
     return told == "true"
+
+
+def number(own: dict[str, str], name: str, default: N) -> N:
+    """Return a value of a command that is a number, of the type of its default.
+
+    Raises:
+        InputError: It is something else, or not finite.
+    """
+    kind = type(default)
+    text = own.get(name, str(default))
+    with suppress(ValueError):
+        value = kind(text)
+        if math.isfinite(value):
+            return value
+    raise InputError(f"{name}={text}: expected {EXACT[kind]}")
 
 
 def take_config_dir(arguments: list[str]) -> tuple[list[str], list[Path]]:

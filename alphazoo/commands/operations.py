@@ -4,7 +4,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alphazoo.commands.arguments import compose_config, split_arguments, take_config_dir, truth
+from alphazoo.commands.arguments import (
+    compose_config,
+    number,
+    split_arguments,
+    take_config_dir,
+    truth,
+)
 from alphazoo.commands.catalog import expected
 from alphazoo.commands.importing import importing
 from alphazoo.errors import InputError
@@ -76,8 +82,8 @@ def update(arguments: list[str]) -> None:
         run,
         until=own.get("until"),
         replay=number(own, "replay", 1.0),
-        valid_days=int(number(own, "valid_days", 20)),
-        test_days=int(number(own, "test_days", 20)),
+        valid_days=number(own, "valid_days", 20),
+        test_days=number(own, "test_days", 20),
         folder=own.get("out"),
     )
     folder = Path(config.folder)
@@ -158,18 +164,6 @@ def rollback(arguments: list[str]) -> None:
 
     version = go_back(names[0], reason=own.get("reason", ""), tracking_uri=own.get("tracking_uri"))
     print(f"models:/{names[0]}@champion is version {version}")
-
-
-def number(own: dict[str, str], name: str, default: float) -> float:
-    """Return a value of a command that is a number.
-
-    Raises:
-        InputError: It is something else.
-    """
-    try:
-        return float(own.get(name, default))
-    except ValueError as error:
-        raise InputError(f"{name}={own[name]}: expected a number") from error
 
 
 def _limits(chosen: list[str], folders: list[Path]) -> Any:

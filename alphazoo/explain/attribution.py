@@ -13,7 +13,7 @@ from torch import Tensor
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.explain.permutation import permute
-from alphazoo.explain.threads import map_threads
+from alphazoo.features.threads import map_threads
 from alphazoo.models.base import StockModel
 from alphazoo.models.lightgbm import LightGBM
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from alphazoo.data.days import DayBatch
-from alphazoo.explain.threads import map_threads
+from alphazoo.features.threads import map_threads
 from alphazoo.models.base import StockModel
 
 EVALUATIONS = 200  # about as many times a day is scored for its inputs, and for its other stocks

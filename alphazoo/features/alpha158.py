@@ -5,7 +5,6 @@ These are the features of Qlib's benchmarks of the same name. The formulas follo
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from alphazoo.allocator import keep_freed_memory
 from alphazoo.features.moments import Moments, Trend
 from alphazoo.features.rolling import Maximum, Ordered, Position, Rank, Sums, lagged
+from alphazoo.features.threads import map_threads
 
 EPSILON = 1e-12
 DAYS = (5, 10, 20, 30, 60)
@@ -58,12 +58,7 @@ def compute(fields: Fields, columns: Sequence[str], out: Tensor) -> None:
 
     if fields["close"].device.type == "cpu":
         keep_freed_memory()  # returning pages to the system takes a third of the time
-    n_threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(n_threads, "", torch.set_num_threads, (1,)) as threads:
-            list(threads.map(fill, range(0, n_stocks, width)))  # list raises errors of threads
-    finally:
-        torch.set_num_threads(n_threads)  # otherwise, new threads would inherit a setting of 1
+    map_threads(fill, range(0, n_stocks, width))
 
 
 def _compute(f: Fields, wanted: Container[str]) -> Iterator[tuple[str, Tensor]]:

@@ -22,7 +22,6 @@ from alphazoo.models.encoder import Encoder
 from alphazoo.models.probe import Probe
 
 CLASSES = 3  # of the market's return: low, medium and high
-LAST_EPOCH = 10**6  # whose reversal is the limit
 
 States = tuple[Tensor, ...]  # last states of a recurrent network, h or h and c: [layers, N, H] each
 
@@ -170,8 +169,10 @@ class ADD(StockModel):
     @property
     def reversal(self) -> float:
         """The factor of reversed gradients in this epoch."""
-        epoch = LAST_EPOCH if starts_trained(self.lineage) else self.current_epoch
-        grown = 2 / (1 + math.exp(-self.reversal_rate * epoch)) - 1
+        if starts_trained(self.lineage):
+            grown = float(self.reversal_rate > 0)  # its limit over the epochs
+        else:
+            grown = 2 / (1 + math.exp(-self.reversal_rate * self.current_epoch)) - 1
         return min(self.reversal_limit, grown)
 
     def build_memory(self, train_days: DaySequence) -> None:
