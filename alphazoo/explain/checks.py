@@ -40,7 +40,7 @@ class Result(NamedTuple):
         name: Name of the check.
         metrics: Its numbers, by what they are.
         text: The result in a sentence, or why the check cannot be made.
-        about: Kinds of the figures whose captions repeat it.
+        about: The `Part.checked_as` of the figures whose captions repeat it.
     """
 
     name: str
@@ -78,8 +78,7 @@ def check(
     )
     part.page.append(Table([[r.name, r.text] for r in results]))
     for shown in parts:
-        kind = "attribution" if shown.title == "Inputs" else "attention"
-        told = " ".join(r.text for r in results if r.about == kind and r.metrics)
+        told = " ".join(r.text for r in results if r.about == shown.checked_as and r.metrics)
         for name in shown.captions:
             shown.captions[name] += f" {told}" if told else ""
     return part

@@ -32,6 +32,8 @@ class Part:
         metrics: Numbers by name.
         notes: Sentences above the figures.
         page: Short tables of text on the page.
+        checked_as: Which checks its captions repeat: those of ``"attention"``, of
+            ``"attribution"``, or none.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Part:
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     page: list[Table] = field(default_factory=list)
+    checked_as: str = "attention"
 
     def add(self, name: str, figure: Figure, caption: str) -> None:
         """Add a figure with its caption."""

@@ -34,7 +34,7 @@ def show_inputs(subject: Subject, day: DayBatch, stocks: list[int]) -> tuple[Par
     Raises:
         InputError: See `alphazoo.explain.attribution.attribute`.
     """
-    part = Part("Inputs", definitions=dict(definitions.ATTRIBUTION))
+    part = Part("Inputs", definitions=dict(definitions.ATTRIBUTION), checked_as="attribution")
     found = attribute(subject.model, day, torch.tensor(stocks))
     part.tables["attribution"] = attribution_table(subject, day, found)
     mean, count = _mean(subject, found)

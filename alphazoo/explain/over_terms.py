@@ -25,7 +25,9 @@ def show_terms(tables: Mapping[str, pd.DataFrame], seen: Seen) -> Part:
         tables: A table ``terms`` with the columns ``symbol, term, value``.
         seen: The day.
     """
-    part = Part("Terms of the score", dict(tables), definitions=dict(definitions.TERMS))
+    part = Part(
+        "Terms of the score", dict(tables), definitions=dict(definitions.TERMS), checked_as=""
+    )
     wide = tables["terms"].pivot(index="symbol", columns="term", values="value")
     shares = shares_of_variance(wide)
     part.metrics |= {f"share/{name}": float(share) for name, share in shares.items()}

@@ -17,6 +17,7 @@ from alphazoo.data.lineage import starts_trained
 from alphazoo.errors import InputError
 from alphazoo.losses.base import is_known, weights_of
 from alphazoo.models.base import StockModel
+from alphazoo.models.blocks import encode_in_blocks
 from alphazoo.models.day_norm import NormedHead
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.probe import Probe
@@ -148,9 +149,9 @@ class ADD(StockModel):
         Raises:
             InputError: The terciles of the market's return are unknown, see `build_memory`.
         """
-        excess = last_states(self.encoder, day.features)
-        market = last_states(self.market_encoder, day.features)
-        e, m = join(excess), join(market)  # [N, layers H]
+        encoded = encode_in_blocks(self._encode, day.features, training=self.training)
+        size = encoded.shape[1] // 2
+        e, m, errors = torch.split(encoded, [size, size, 1], dim=1)  # [N, layers H] twice, [N, 1]
         counts = is_known(day.labels, weights_of(day)).any()
         alpha = self.reversal
         scores = self.head(e, counts).squeeze(-1)
@@ -160,11 +161,16 @@ class ADD(StockModel):
         of_market = of_market + F.cross_entropy(
             self.market_adversary(reverse(e, alpha), counts), target
         )
-        states = tuple(torch.cat(pair, dim=2) for pair in zip(excess, market, strict=True))
-        rebuilt: Tensor = self.decoder(states, day.features.shape[1])
-        of_window = (rebuilt.to(day.features.dtype) - day.features).square().mean()
         of_labels = self.criterion.on_day(scores, day) + self.criterion.on_day(guess, day)
-        return of_labels + (of_market + self.reconstruction * of_window) * counts
+        return of_labels + (of_market + self.reconstruction * errors.mean()) * counts
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Return both states of windows [N, T, F], and the decoder's error: [N, 2 layers H + 1]."""
+        excess, market = last_states(self.encoder, x), last_states(self.market_encoder, x)
+        states = tuple(torch.cat(pair, dim=2) for pair in zip(excess, market, strict=True))
+        rebuilt: Tensor = self.decoder(states, x.shape[1])
+        error = (rebuilt.to(x.dtype) - x).square().mean(dim=(1, 2))
+        return torch.cat([join(excess), join(market), error[:, None]], dim=1)
 
     @property
     def reversal(self) -> float:

@@ -20,6 +20,8 @@ from alphazoo.models.head import Head
 from alphazoo.models.memory import Memory, merge, weights_digest
 from alphazoo.models.probe import Probe
 
+CELLS = 2**24  # of a matrix of cosines in training; 64 MB
+
 log = logging.getLogger(__name__)
 
 
@@ -112,10 +114,8 @@ class IGMTF(StockModel):
         memory, days, seen = self._recall(day.date, g.detach().mean(dim=0))
         rows, used = memory.take(days, seen)  # [R, H], [R]
         keys, query = self.key(self.layers(rows)), self.query(g)
-        with torch.no_grad():  # gradients flow only through the neighbours found
-            similarity = cosines(query, keys).masked_fill(~used, -torch.inf)
-            best, nearest = similarity.topk(min(self.n_neighbor, rows.shape[0]), dim=1)  # [N, k]
-            found = best > -torch.inf
+        best, nearest = self._find_neighbours(query, keys, used)  # [N, k]
+        found = best > -torch.inf
         near = keys[nearest]  # [N, k, H]
         norms = query.norm(dim=1, keepdim=True) * near.norm(dim=2)
         cosine = torch.einsum("nh,nkh->nk", query, near) / (norms + 1e-6)
@@ -128,6 +128,20 @@ class IGMTF(StockModel):
         learned = learned / found.sum(dim=1, keepdim=True).clamp(min=1)
         scores: Tensor = self.head(torch.cat([g, learned], dim=1))
         return scores.squeeze(-1)
+
+    @torch.no_grad()  # gradients flow only through the neighbours found
+    def _find_neighbours(self, query: Tensor, keys: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cosines with the most similar keys, and their rows, [N, k] each.
+
+        In training, a large day is compared in blocks, whose matrices are small.
+        """
+        k = min(self.n_neighbor, len(keys))
+        blocks = torch.split(query, max(1, CELLS // len(keys))) if self.training else [query]
+        found = [
+            cosines(block, keys).masked_fill_(~used, -torch.inf).topk(k, dim=1) for block in blocks
+        ]
+        best, nearest = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return best, nearest
 
     def build_memory(self, train_days: DaySequence) -> None:
         """Build the memory from all training days.

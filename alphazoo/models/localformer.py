@@ -10,6 +10,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import check_choice
 from alphazoo.models.base import StockModel
+from alphazoo.models.blocks import encode_in_blocks
 from alphazoo.models.encoder import Encoder
 from alphazoo.models.head import Head
 from alphazoo.models.transformer import EncoderLayer, position_code
@@ -76,12 +77,16 @@ class Localformer(StockModel):
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        x = self.input(day.features)  # [N, T, d]
+        pooled = encode_in_blocks(self._encode, day.features, training=self.training)
+        scores: Tensor = self.head(pooled)
+        return scores.squeeze(-1)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Encode windows [N, T, F] as [N, d]."""
+        x = self.input(x)
         x = x + position_code(x)
         for convolution, layer in zip(self.convolutions, self.layers, strict=True):
             local = convolution(x.transpose(1, 2)).transpose(1, 2)  # [N, T, d]
             x = layer(x + local)
-        states = self.encoder(x + local)  # [N, T, d]
-        pooled = states[:, -1] if self.pooling == "last" else states.mean(dim=1)  # [N, d]
-        scores: Tensor = self.head(pooled)
-        return scores.squeeze(-1)
+        states: Tensor = self.encoder(x + local)  # [N, T, d]
+        return states[:, -1] if self.pooling == "last" else states.mean(dim=1)

@@ -14,6 +14,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
+from alphazoo.models.blocks import encode_in_blocks
 from alphazoo.models.head import Head
 from alphazoo.models.probe import Probe
 
@@ -182,11 +183,16 @@ class Transformer(StockModel):
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        x = self.input(day.features)  # [N, T, d]
+        pooled = encode_in_blocks(self._encode, day.features, training=self.training)
+        scores: Tensor = self.head(self.norm(pooled))
+        return scores.squeeze(-1)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Encode windows [N, T, F] as [N, d]."""
+        x = self.input(x)
         x = x + position_code(x)
         *layers, last = self.layers
         for layer in layers:
             x = layer(x)
-        x = last(x, last_only=self.pooling == "last").mean(dim=1)  # [N, d]
-        scores: Tensor = self.head(self.norm(x))
-        return scores.squeeze(-1)
+        pooled: Tensor = last(x, last_only=self.pooling == "last").mean(dim=1)
+        return pooled

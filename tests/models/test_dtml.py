@@ -1,8 +1,5 @@
 """DTML: its equations by loops, its normalisation by hand, and what the market does to it."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from conftest import Alphazoo, MakeDay
@@ -118,30 +115,6 @@ def test_the_penalty_is_that_of_the_head(day: DayBatch) -> None:
     torch.testing.assert_close(strict.loss(day) - plain.loss(day), 2 * norm)
     assert strict.loss(day.without_labels()) == 0
     torch.testing.assert_close(plain.loss(day), (plain(day) - day.labels).square().mean())
-
-
-FIVE_THOUSAND = """
-import resource, torch
-from alphazoo.config import compose, instantiate
-from alphazoo.data.days import DayBatch
-torch.manual_seed(0)
-model, n = instantiate(compose("experiment=alpha158_dtml", "data.indices=[A]").model), 5000
-day = DayBatch(
-    features=torch.randn(n, 10, 7), labels=torch.randn(n), returns=torch.zeros(n),
-    stocks=torch.arange(n), concepts=torch.zeros(n, 0), date=torch.tensor(0),
-    market=torch.randn(21),
-)
-model.loss(day).backward()
-assert all(p.grad.isfinite().all() for p in model.parameters())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-@pytest.mark.slow
-def test_a_day_of_5000_stocks_trains_within_4_gb() -> None:
-    command = [sys.executable, "-c", FIVE_THOUSAND]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(found.stdout) < 4e6  # KiB
 
 
 @pytest.mark.parametrize(

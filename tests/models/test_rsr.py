@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,33 +177,6 @@ def test_other_concepts_are_refused(tmp_path: Path) -> None:
     model.names = ["bank", "sector 1"]
     with pytest.raises(InputError, match="other concepts .*; they differ in bank, sector 0"):
         run.trainer.test(model, run.data, verbose=False)
-
-
-FIVE_THOUSAND = """
-import resource, sys, torch
-from alphazoo.config import compose, instantiate
-from alphazoo.data.days import DayBatch
-torch.manual_seed(0)
-config = compose("experiment=alpha158_rsr", "model.n_concepts=100", *sys.argv[1:])
-model, n = instantiate(config.model), 5000
-model.criterion = instantiate(config.loss)
-concepts = torch.nn.functional.one_hot(torch.arange(n) % 100, 100).float()
-day = DayBatch(
-    features=torch.randn(n, 16, 4), labels=torch.randn(n), returns=torch.zeros(n),
-    stocks=torch.arange(n), concepts=concepts, date=torch.tensor(0), market=torch.zeros(0),
-)
-model.loss(day).backward()
-assert all(p.grad.isfinite().all() for p in model.parameters())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strength", ["explicit", "implicit"])
-def test_a_day_of_5000_stocks_trains_within_4_gb(strength: str) -> None:
-    command = [sys.executable, "-c", FIVE_THOUSAND, f"model.strength={strength}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(found.stdout) < 4e6  # KiB
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Large days are encoded in blocks: the same scores and gradients, less memory."""
+
+import pytest
+import torch
+from conftest import MakeDay, small_config
+
+from alphazoo.config import instantiate
+from alphazoo.models import blocks
+from alphazoo.models.base import StockModel
+
+
+@pytest.mark.parametrize("name", ["add", "localformer", "transformer"])
+def test_blocks_change_neither_loss_nor_gradients(
+    name: str, make_day: MakeDay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = make_day(n_stocks=11)
+    found = []
+    for stocks in (11, 4):
+        monkeypatch.setattr(blocks, "STOCKS", stocks)
+        config = small_config(f"model={name}", "model.dropout=0")
+        torch.manual_seed(0)
+        model: StockModel = instantiate(config.model).train()
+        model.build_memory([day])
+        loss = model.loss(day)
+        loss.backward()
+        gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+        found.append({"loss": loss.detach(), **gradients})
+    assert found[0].keys() == found[1].keys()
+    for key, whole in found[0].items():
+        torch.testing.assert_close(found[1][key], whole, rtol=1e-5, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_only_training_computes_blocks_again(training: bool) -> None:
+    calls = []
+
+    def encode(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return x.square().sum(dim=(1, 2))
+
+    x = torch.randn(2 * blocks.STOCKS + 5, 2, 3, requires_grad=True)
+    blocks.encode_in_blocks(encode, x, training=training).sum().backward()
+    assert sorted(calls) == ([5, 5, *[blocks.STOCKS] * 4] if training else [len(x)])
+    torch.testing.assert_close(x.grad, 2 * x.detach())
