@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
+from alphazoo.explain import checks
 from alphazoo.explain.attribution import Attributions, attribute
 from alphazoo.explain.checks import (
     check_deletion,
@@ -17,6 +18,7 @@ from alphazoo.explain.checks import (
     check_seeds,
     check_uniform,
 )
+from alphazoo.explain.explanation import Part
 from alphazoo.explain.planted import find_planted
 from alphazoo.explain.show import explain_subject
 from alphazoo.explain.subject import Subject
@@ -78,8 +80,6 @@ def test_the_largest_attributions_are_the_inputs_that_matter(gats: FittedRun) ->
 
 def test_the_same_weights_attend_alike(gats: FittedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds that are the same run agree; random weights do not."""
-    from alphazoo.explain import checks
-
     subject = subject_of(gats)
     others = iter([subject, subject_of(gats, copy.deepcopy(gats.model))])
     monkeypatch.setattr(checks, "group_replicates", lambda runs: {"all": runs})
@@ -94,8 +94,6 @@ def test_a_model_without_attention_is_not_compared_with_seeds(gats: FittedRun) -
 
 
 def test_results_are_in_the_captions(gats: FittedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alphazoo.explain import checks
-
     monkeypatch.setattr(checks, "find_planted", lambda model: {"attention_lift": 2.0})
     found = explain_subject(subject_of(gats), checks=True)
     assert found.parts[0].title == "Checks"
@@ -103,6 +101,18 @@ def test_results_are_in_the_captions(gats: FittedRun, monkeypatch: pytest.Monkey
     assert "changes the scores" in found.captions["inputs"]
     assert found.metrics["planted/attention_lift"] == 2.0
     assert {*found.tables["checks"]["check"]} == {"uniform", "randomised", "deletion", "planted"}
+
+
+def test_captions_repeat_only_the_checks_of_what_they_show(
+    gats: FittedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "find_planted", lambda model: {"attention_lift": 2.0})
+    kinds = ("attention", "attribution", "")
+    parts = [Part(kind, captions={kind: "A figure."}, checked_as=kind) for kind in kinds]
+    checks.check(subject_of(gats), parts, None, [])  # without attributions to check
+    captions = [part.captions[part.title] for part in parts]
+    assert captions[0].startswith("A figure. With equal shares in place of all attention")
+    assert captions[1:] == ["A figure."] * 2
 
 
 def test_a_model_without_attention_says_so(run: FittedRun) -> None:
