@@ -33,6 +33,7 @@ def first_look(config: DictConfig, data: MarketDataModule) -> Sequence[Section]:
     if not kinds or "neighbours" in model.shows:
         return []
     model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+    model.build_memory(data.days("train"))
     day = subject.day(subject.rows[-1])
     with torch.no_grad():
         part = show_parts(subject, day, model(day), kinds, [0])[0]

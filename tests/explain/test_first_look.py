@@ -38,7 +38,7 @@ def test_the_report_of_a_model_that_shows_nothing_has_no_section(tmp_path: Path)
     assert "What the model looks at" not in report_of(tmp_path / "run", "gru")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MODELS)
 def test_the_report_of_every_model(name: str, tmp_path: Path) -> None:
     page = report_of(tmp_path / "run", name)
