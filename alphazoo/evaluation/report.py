@@ -34,6 +34,7 @@ class Table:
 
     rows: Sequence[Sequence[str]]
     columns: Sequence[str] = ()
+    has_prose: bool = False  # whether the last column is text that may take several lines
 
     @property
     def details(self) -> bool:

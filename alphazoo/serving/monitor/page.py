@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +23,8 @@ DRAWN = (  # monitors whose course is drawn
     *("coverage", "feature_drift", "score_drift", "rank_stability", "ic", "portfolio"),
 )
 RELATIVE = ("feature_drift",)  # the worst column, and its limit, change
+TITLES = {"ic": "IC (CUSUM)", "feature_drift": "Feature drift, relative to its limit"}
+CAPTIONS = {f"monitor_{name}": MONITORS[name] for name in DRAWN}
 LISTED = 40  # alarms that the page lists
 
 
@@ -63,7 +66,7 @@ def _write_page(file: Path, found: Monitoring) -> None:
     }
     sections = [
         Section("Monitors", tables=[_states(found)]),
-        Section("Course", figures=_figures(found.table)),
+        Section("Course", figures=_figures(found.table), captions=CAPTIONS),
         Section("Alarms", _note(found.table), tables=_alarms(found.table)),
         Section("Run and limits", tables=[Table([*details.items()])]),
     ]
@@ -92,8 +95,9 @@ def _states(found: Monitoring) -> Table:
         ]
         for name, state in found.states.items()
     ]
-    columns = ["monitor", "status", "date", "value", "low", "high", "alarms", "days in alarm", "of"]
-    return Table(rows, columns)
+    counts = ["alarms", "days in alarm"]
+    columns = ["monitor", "status", "date", "value", "low", "high", *counts, "detail"]
+    return Table(rows, columns, has_prose=True)
 
 
 def _note(table: pd.DataFrame) -> list[str]:
@@ -114,27 +118,27 @@ def _alarms(table: pd.DataFrame) -> list[Table]:
         ]
         for row in alarms.itertuples()
     ]
-    return [Table(rows, ["date", "monitor", "value", "low", "high", "of"])] if rows else []
+    columns = ["date", "monitor", "value", "low", "high", "detail"]
+    return [Table(rows, columns, has_prose=True)] if rows else []
 
 
 def _figures(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     for name in DRAWN:
         rows = table[table["monitor"] == name]
-        title = name.replace("_", " ")
+        title = TITLES.get(name, name.replace("_", " ").capitalize())
         if name in RELATIVE:
             rows = rows.assign(value=rows["value"] / rows["high"], high=1.0)
-            title += ", relative to its limit"
         if rows["value"].notna().sum() > 1:
             yield f"monitor_{name}", draw(_course, rows, title)
 
 
 def _course(axes: Axes, rows: pd.DataFrame, title: str) -> None:
-    axes.set_title(title.upper() if len(title) == 2 else title.capitalize())
+    axes.set_title(title)
     axes.plot(rows["date"], rows["value"], color=FIRST, linewidth=0.9, label="value")
-    for name, label in (("high", "limit"), ("low", "_")):
-        if rows[name].map(math.isfinite).any():
-            limit = rows[name].where(rows[name].map(math.isfinite))
-            axes.plot(rows["date"], limit, color=INK, linewidth=0.8, linestyle="--", label=label)
+    limits = rows[["low", "high"]].where(np.isfinite).dropna(axis=1, how="all")
+    lines = axes.plot(rows["date"], limits, color=INK, linewidth=0.8, linestyle="--")
+    for line in lines[:1]:
+        line.set_label("limit")
     alarms = rows[rows["alarm"]]
     if len(alarms):
         axes.plot(alarms["date"], alarms["value"], "o", ms=3, color=SECOND, label="alarm")

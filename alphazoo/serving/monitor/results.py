@@ -53,7 +53,7 @@ def portfolio(live: Live) -> pd.DataFrame:
     Mean and band are those of the backtest in the run's report.
     """
     limits, empty = live.limits, np.full(len(live.rows), np.nan)
-    if not live.run.config.get("backtest"):
+    if not (live.run.config.get("backtest") and live.run.config.get("report")):
         return readings("portfolio", live.dates, empty, detail="the run has no backtest")
     try:
         usual = _excess(read_rows(live.run.folder / "backtest.parquet", ["date"], EXCESS))
