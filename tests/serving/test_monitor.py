@@ -171,7 +171,7 @@ def test_a_synthetic_market_without_a_fault_has_no_alarm(
     assert found.summary["status"] == "ok", found.summary["alarms"]
     waiting = {name for name, state in found.states.items() if state["status"] == "waiting"}
     assert waiting == {"portfolio"}  # the run has no report
-    assert "backtest.parquet" in found.states["portfolio"]["detail"]
+    assert found.states["portfolio"]["detail"] == "the run has no backtest"
 
 
 def test_a_backtest_of_a_few_days_is_no_band(synthetic: tuple[Run, Work], tmp_path: Path) -> None:

@@ -53,10 +53,11 @@ def portfolio(live: Live) -> pd.DataFrame:
     Mean and band are those of the backtest in the run's report.
     """
     limits, empty = live.limits, np.full(len(live.rows), np.nan)
-    if not (live.run.config.get("backtest") and live.run.config.get("report")):
+    file = live.run.folder / "backtest.parquet"
+    if not live.run.config.get("backtest") or not file.is_file():
         return readings("portfolio", live.dates, empty, detail="the run has no backtest")
     try:
-        usual = _excess(read_rows(live.run.folder / "backtest.parquet", ["date"], EXCESS))
+        usual = _excess(read_rows(file, ["date"], EXCESS))
         backtest = instantiate(live.run.config.backtest)
         days: Backtest = backtest(live.table[["date", "symbol", "score"]], live.market)
     except InputError as error:
