@@ -149,7 +149,7 @@ class ADD(StockModel):
         Raises:
             InputError: The terciles of the market's return are unknown, see `build_memory`.
         """
-        encoded = encode_in_blocks(self._encode, day.features, training=self.training)
+        encoded = encode_in_blocks(self._encode, day.features, self)
         size = encoded.shape[1] // 2
         e, m, errors = torch.split(encoded, [size, size, 1], dim=1)  # [N, layers H] twice, [N, 1]
         counts = is_known(day.labels, weights_of(day)).any()

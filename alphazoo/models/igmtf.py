@@ -20,7 +20,7 @@ from alphazoo.models.head import Head
 from alphazoo.models.memory import Memory, merge, weights_digest
 from alphazoo.models.probe import Probe
 
-CELLS = 2**24  # of a matrix of cosines in training; 64 MB
+CELLS = 2**24  # of a matrix of cosines; 64 MB
 
 log = logging.getLogger(__name__)
 
@@ -133,10 +133,11 @@ class IGMTF(StockModel):
     def _find_neighbours(self, query: Tensor, keys: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cosines with the most similar keys, and their rows, [N, k] each.
 
-        In training, a large day is compared in blocks, whose matrices are small.
+        A large day is compared in blocks, whose matrices are small; an exported model has no loop.
         """
         k = min(self.n_neighbor, len(keys))
-        blocks = torch.split(query, max(1, CELLS // len(keys))) if self.training else [query]
+        whole = torch.compiler.is_exporting()
+        blocks = [query] if whole else torch.split(query, max(1, CELLS // len(keys)))
         found = [
             cosines(block, keys).masked_fill_(~used, -torch.inf).topk(k, dim=1) for block in blocks
         ]

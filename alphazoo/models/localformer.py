@@ -77,7 +77,7 @@ class Localformer(StockModel):
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        pooled = encode_in_blocks(self._encode, day.features, training=self.training)
+        pooled = encode_in_blocks(self._encode, day.features, self)
         scores: Tensor = self.head(pooled)
         return scores.squeeze(-1)
 

@@ -30,15 +30,32 @@ def test_blocks_change_neither_loss_nor_gradients(
         torch.testing.assert_close(found[1][key], whole, rtol=1e-5, atol=1e-6, msg=key)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_only_training_computes_blocks_again(training: bool) -> None:
-    calls = []
+def test_blocks_change_no_score(make_day: MakeDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    day, scores = make_day(n_stocks=11), []
+    config = small_config("model=transformer")
+    model: StockModel = instantiate(config.model).eval()
+    for stocks in (11, 4):
+        monkeypatch.setattr(blocks, "STOCKS", stocks)
+        with torch.no_grad():
+            scores.append(model(day))
+            shown = model.inside(day)["layers.0.time_attention"]
+        assert len(shown.tensor) == 11  # an observer sees all stocks at once
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_only_gradients_need_blocks_twice(gradients: bool) -> None:
+    sizes = []
 
     def encode(x: torch.Tensor) -> torch.Tensor:
-        calls.append(len(x))
+        sizes.append(len(x))
         return x.square().sum(dim=(1, 2))
 
     x = torch.randn(2 * blocks.STOCKS + 5, 2, 3, requires_grad=True)
-    blocks.encode_in_blocks(encode, x, training=training).sum().backward()
-    assert sorted(calls) == ([5, 5, *[blocks.STOCKS] * 4] if training else [len(x)])
-    torch.testing.assert_close(x.grad, 2 * x.detach())
+    with torch.set_grad_enabled(gradients):
+        encoded = blocks.encode_in_blocks(encode, x, torch.nn.Identity())
+    torch.testing.assert_close(encoded, x.square().sum(dim=(1, 2)))
+    if gradients:
+        encoded.sum().backward()
+        torch.testing.assert_close(x.grad, 2 * x.detach())
+    assert sorted(sizes) == sorted([blocks.STOCKS, blocks.STOCKS, 5] * (1 + gradients))
