@@ -4,8 +4,11 @@ Data flow: market files -> `Market` (prices, calendar, universe) -> features, la
 `DayBatch` per trading day -> `StockModel` -> scores -> metrics, `analyse`, `run_backtest`.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # before torch, see `alphazoo.allocator`
 
 if TYPE_CHECKING:
     from alphazoo.backtest.run import run_backtest
