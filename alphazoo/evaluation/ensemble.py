@@ -127,10 +127,14 @@ def _check_members(folder: Path, runs: Sequence[Run]) -> None:
 
 
 def _same_data(runs: Sequence[Run]) -> MarketDataModule:
-    """Read the data; those of each run may differ from it only by days added since."""
+    """Read the data; those of each run may differ by days added since, and by what models read.
+
+    Models may read other indices and columns; `average_scores` compares the returns.
+    """
     data: MarketDataModule = instantiate(runs[0].config.datamodule)
     data.setup()
     for run in runs:
         remedy = "an ensemble needs runs on the same data"
-        check_data(run.provenance.get("data", {}), data.fingerprint, str(run.folder), remedy=remedy)
+        record, folder = run.provenance.get("data", {}), str(run.folder)
+        check_data(record, data.fingerprint, folder, remedy=remedy, shared_only=True)
     return data

@@ -87,8 +87,13 @@ class Fingerprint:
         """
         return _join_parts(join_months(hash_months(self.market, row + 1).values()))
 
-    def compare(self, record: Mapping[str, Any]) -> Difference:
-        """Compare the data with those of an earlier record."""
+    def compare(self, record: Mapping[str, Any], *, shared_only: bool = False) -> Difference:
+        """Compare the data with those of an earlier record.
+
+        Args:
+            record: The record.
+            shared_only: Leave out what only one of the two has, such as indices.
+        """
         if "parts" not in record:
             return Difference(UNKNOWN)
         market, last = self.market, str(record["last"])
@@ -100,6 +105,9 @@ class Fingerprint:
         months = hash_months(market, n_days)
         parts = self._name(join_months(months.values()), n_days - 1)
         known = {name: digest for name, digest in record["parts"].items() if self._counts(name)}
+        if shared_only:
+            shared = parts.keys() & known.keys()
+            parts, known = ({name: found[name] for name in shared} for found in (parts, known))
         if parts == known:
             return Difference(SAME if n_days == len(market.dates) else GROWN, "", last)
         folded = {month: shorten_parts(found) for month, found in months.items()}

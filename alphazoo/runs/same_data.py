@@ -14,7 +14,12 @@ NEW_FOLDER = "use a new folder to train on the current data"
 
 
 def check_data(
-    record: Mapping[str, Any], now: Fingerprint, what: str, *, remedy: str = NEW_FOLDER
+    record: Mapping[str, Any],
+    now: Fingerprint,
+    what: str,
+    *,
+    remedy: str = NEW_FOLDER,
+    shared_only: bool = False,
 ) -> Difference:
     """Check that the data of an earlier result have not changed; they may have grown.
 
@@ -24,6 +29,7 @@ def check_data(
         now: The current data.
         what: The earlier result, for messages.
         remedy: What to do if the data have changed, for the error message.
+        shared_only: Leave out what only one of the two has, such as indices.
 
     Returns:
         The difference; its kind is not `CHANGED`.
@@ -31,7 +37,7 @@ def check_data(
     Raises:
         InputError: The data have changed.
     """
-    found = now.compare(record)
+    found = now.compare(record, shared_only=shared_only)
     if found.kind == CHANGED:
         raise InputError(
             f"{what} was made on other data: in market {now.market.name!r} {found.what}; {remedy}"

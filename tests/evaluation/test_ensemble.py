@@ -8,8 +8,9 @@ import pytest
 from conftest import small_config
 from omegaconf import open_dict
 
+from alphazoo.commands.job import train
 from alphazoo.evaluation.compare import _mean_ic, _mean_value
-from alphazoo.evaluation.ensemble import average_scores
+from alphazoo.evaluation.ensemble import average_scores, write_ensemble
 from alphazoo.metrics import daily_ic
 from alphazoo.runs.replicates import group_replicates, name_model
 from alphazoo.runs.run import Run
@@ -115,3 +116,15 @@ def test_ensembles_of_other_models_are_no_replicates(tmp_path: Path) -> None:
         "rank ensemble of GATs, GRU",
         "GRU",
     ]
+
+
+def test_models_that_read_other_indices_are_averaged(tmp_path: Path) -> None:
+    runs = []
+    for indices in ("[]", "[MARKET]"):
+        folder = tmp_path / indices
+        short = ["model=linear", "trainer.max_epochs=1", "report=false"]
+        train(small_config(*short, f"data.indices={indices}", f"folder={folder}"))
+        runs.append(Run.open(folder))
+    for members in (runs, runs[::-1]):
+        write_ensemble(tmp_path / "both", members, by="rank")
+    assert len(Run.open(tmp_path / "both").scores) == len(runs[0].scores)
