@@ -40,7 +40,7 @@ class Result(NamedTuple):
         name: Name of the check.
         metrics: Its numbers, by what they are.
         text: The result in a sentence, or why the check cannot be made.
-        about: The `Part.checked_as` of the figures whose captions repeat it.
+        about: ``Part.checked_as`` of the figures whose captions repeat it.
     """
 
     name: str
