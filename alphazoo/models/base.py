@@ -106,6 +106,11 @@ class StockModel(L.LightningModule, ABC):
         self.horizons = HorizonTables([*self.tables], horizons)
 
     @property
+    def is_pretraining(self) -> bool:
+        """Whether this epoch prepares others: it is never the best, and uses no patience."""
+        return False
+
+    @property
     def logged_metrics(self) -> list[str]:
         """Names of the metrics that training logs; ``monitor`` must be one of them."""
         criterion = ["criterion"] if self._logs_criterion else []

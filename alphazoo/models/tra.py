@@ -58,8 +58,9 @@ class TRA(StockModel):
     the day is trained on, and skips days without the stock.
 
     In the first ``pretrain_epochs``, the loss is the mean of P (p - y)^2, and the router does not
-    learn; Qlib stops this by the validation IC of the sum of P p, which knows the labels, and
-    starts the steps of the decay anew. The paper knows no past losses in the cost (``alpha=1``).
+    learn, so none of them is the best epoch; Qlib stops this by the validation IC of the sum of
+    P p, which knows the labels, and starts the steps of the decay anew. The paper knows no past
+    losses in the cost (``alpha=1``).
 
     Args:
         n_features: F, number of features per day; more than ``hidden_size`` are projected first.
@@ -158,6 +159,12 @@ class TRA(StockModel):
         scores: Tensor = (predictions * self._choose(logits)).sum(dim=1)
         return scores
 
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether the router does not learn in this epoch."""
+        early = self.n_predictors > 1 and self.current_epoch < self.pretrain_epochs
+        return early and not starts_trained(self.lineage)
+
     def loss(self, day: DayBatch) -> Tensor:
         """Return the loss of a day, []; 0 without labels."""
         h = self._encode(day.features)
@@ -169,7 +176,7 @@ class TRA(StockModel):
         errors = squared_errors(predictions, day.labels)
         past = self.recall(day)
         shares = transport(errors.detach(), past.mean(dim=1), known, self.alpha)
-        if self.current_epoch < self.pretrain_epochs and not starts_trained(self.lineage):
+        if self.is_pretraining:
             known = known if weights is None else known * weights
             return weighted_mean((shares * errors).sum(dim=1), known.to(errors.dtype))
         logits = self._route(h, past)

@@ -40,7 +40,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(path)
 
 
-class BestCheckpoint(ModelCheckpoint):
+class _AfterPretraining(L.Callback):
+    """Leaves out the epochs in which a model pretrains: its scores do not show what it learns."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not pretrains(pl_module):
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not pretrains(pl_module):
+            super().on_validation_end(trainer, pl_module)
+
+
+def pretrains(model: L.LightningModule) -> bool:
+    """Whether a model pretrains in this epoch, see `alphazoo.models.base.StockModel`."""
+    return bool(getattr(model, "is_pretraining", False))
+
+
+class BestCheckpoint(_AfterPretraining, ModelCheckpoint):
     """Keeps the checkpoint of the best epoch; works in a folder that has been moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -109,7 +126,7 @@ def logged_row(checkpoint: Mapping[str, Any]) -> dict[str, float]:
     return dict(rows[0] or {}) if rows else {}
 
 
-class ResumableEarlyStopping(EarlyStopping):
+class ResumableEarlyStopping(_AfterPretraining, EarlyStopping):
     """Stops training after a number of epochs without improvement; resuming may change it."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -125,8 +142,8 @@ class ResumableEarlyStopping(EarlyStopping):
 def choose_weights(trainer: L.Trainer, monitor: str) -> str | None:
     """Return the checkpoint that a run scores, and log which one it is.
 
-    Without a validation run there is no best epoch: the last checkpoint becomes ``best.ckpt``, so
-    that predictions use the weights of the scores.
+    Without a validation run after pretraining there is no best epoch: the last checkpoint becomes
+    ``best.ckpt``, so that predictions use the weights of the scores.
 
     Args:
         trainer: After training.
@@ -147,9 +164,10 @@ def choose_weights(trainer: L.Trainer, monitor: str) -> str | None:
     if not last.is_file():
         return None
     log.warning(
-        "no validation ran, so %s is unknown and there is no best epoch: scored with the weights "
-        "of the last step",
-        monitor,
+        "%s, so there is no best epoch: scored with the weights of the last step",
+        "all epochs were of pretraining"
+        if monitor in trainer.callback_metrics
+        else f"no validation ran and {monitor} is unknown",
     )
     rank_zero_only(copy_file)(last, best)
     trainer.strategy.barrier()

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
-from alphazoo.data.lineage import UPDATE
 from alphazoo.errors import InputError
 from alphazoo.models.add import ADD, reverse
 from alphazoo.models.day_norm import DayNorm
@@ -117,13 +116,6 @@ def test_the_reversal_grows_with_the_epochs(monkeypatch: pytest.MonkeyPatch) -> 
         found.append(model.reversal)
     assert found[:4] == pytest.approx([math.tanh(p / 20) for p in (0, 1, 3, 4)])
     assert found[4:] == [0.2, 0.2]
-
-
-@pytest.mark.parametrize(("rate", "expected"), [(0.1, 0.2), (0.0, 0.0)])
-def test_a_trained_model_starts_with_the_largest_reversal(rate: float, expected: float) -> None:
-    model = make(f"reversal_rate={rate}")
-    model.lineage = [{"how": UPDATE}]
-    assert model.reversal == expected
 
 
 def test_an_adversary_moves_an_encoder_away_from_what_it_reads(

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch, DayPanels, Days
 from alphazoo.errors import InputError
+from alphazoo.models.checkpoint import read_checkpoint
 from alphazoo.models.past_losses import PastLosses
 from alphazoo.models.tra import TRA
 from alphazoo.models.transport import scale, transport
@@ -329,3 +330,12 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, make_day: MakeDay) -> None:
     loader = DataLoader([make_day(4)], batch_size=None)
     with pytest.raises(InputError, match="pass the Trainer a MarketDataModule, not a loader"):
         trainer.test(make(), loader)
+
+
+def test_no_epoch_of_pretraining_is_the_best_or_uses_patience(tmp_path: Path) -> None:
+    """The learning rate is 0, so that the first epoch that counts is the best."""
+    short = ["model=tra", "model.hidden_size=4", "model.lr=0", "model.pretrain_epochs=3"]
+    epochs = ["trainer.max_epochs=6", "patience=1", f"folder={tmp_path}"]
+    run = fit(small_config(*short, *epochs))
+    assert run.trainer.current_epoch == 5  # the fourth is the best, the fifth no better
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["epoch"] == 3

@@ -161,7 +161,7 @@ def test_a_checkpoint_that_is_cut_off_gives_way_to_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def config(name: str, *more: str) -> object:
-        return small_config("model=linear", *more, f"folder={tmp_path / name}")
+        return small_config("model=linear", "patience=50", *more, f"folder={tmp_path / name}")
 
     fit(config("whole", "trainer.max_epochs=4"))
     with stopped_in(3):
