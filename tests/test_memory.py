@@ -93,7 +93,7 @@ def _compute(name: str, days: int, training: bool, file: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not HUGE_PAGES.is_file() or "[never]" in HUGE_PAGES.read_text(),
+    not HUGE_PAGES.is_file() or "[never]" in HUGE_PAGES.read_text(encoding="utf-8"),
     reason="the system has no huge pages",
 )
 @pytest.mark.slow
