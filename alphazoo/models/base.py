@@ -107,7 +107,7 @@ class StockModel(L.LightningModule, ABC):
 
     @property
     def is_pretraining(self) -> bool:
-        """Whether this epoch prepares others: it is never the best, and uses no patience."""
+        """Whether this epoch prepares others, so that it is never the best and uses no patience."""
         return False
 
     @property
