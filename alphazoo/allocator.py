@@ -63,8 +63,12 @@ def keep_freed_memory() -> None:
 def has_huge_pages() -> bool:
     """Whether torch asks for huge pages, in which case it aligns large tensors, and gets them."""
     aligned = torch.empty(2 * LARGE, dtype=torch.uint8).data_ptr() % mmap.PAGESIZE == 0
-    mode = HUGE_PAGES.read_text(encoding="utf-8") if HUGE_PAGES.is_file() else "[never]"
-    return aligned and "[never]" not in mode
+    return aligned and grants_huge_pages()
+
+
+def grants_huge_pages() -> bool:
+    """Whether the system gives huge pages to a process that asks for them."""
+    return HUGE_PAGES.is_file() and "[never]" not in HUGE_PAGES.read_text(encoding="utf-8")
 
 
 def keep_few_primitives() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from processes import finish, start
 
-from alphazoo.allocator import HUGE_PAGES, keep_few_primitives, keep_freed_memory
+from alphazoo.allocator import grants_huge_pages, keep_few_primitives, keep_freed_memory
 from alphazoo.config import compose, instantiate
 from alphazoo.data.days import DayBatch
 from alphazoo.metrics import BLOCK, ScoreTable
@@ -92,10 +92,7 @@ def _compute(name: str, days: int, training: bool, file: Path) -> None:
     file.write_text(str(peaks[1] / peaks[0]))
 
 
-@pytest.mark.skipif(
-    not HUGE_PAGES.is_file() or "[never]" in HUGE_PAGES.read_text(encoding="utf-8"),
-    reason="the system has no huge pages",
-)
+@pytest.mark.skipif(not grants_huge_pages(), reason="the system has no huge pages")
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", ["gats", "gru", "hist", "igmtf", "lstm", "tcn"])
