@@ -92,12 +92,15 @@ def _compute(name: str, days: int, training: bool, file: Path) -> None:
     file.write_text(str(peaks[1] / peaks[0]))
 
 
-@pytest.mark.skipif(not grants_huge_pages(), reason="the system has no huge pages")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", ["gats", "gru", "hist", "igmtf", "lstm", "tcn"])
 def test_memory_does_not_grow_with_the_days(name: str, training: bool, tmp_path: Path) -> None:
     """The convolutions of TCN keep some memory for each number of stocks that oneDNN has seen."""
+    kept = not grants_huge_pages()
+    if kept and (training or name not in ("gru", "tcn")):
+        pytest.skip("the system has no huge pages")
     assert finish(start(_compute, name, 300, training, tmp_path / "growth")) == 0
-    limit = 1.2 if name == "tcn" and training else 1.05
+    limit = 1.2 if name == "tcn" and (training or kept) else 1.05
     assert float((tmp_path / "growth").read_text()) < limit
