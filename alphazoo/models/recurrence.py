@@ -12,18 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
+
+from alphazoo.models.blocks import ROWS, fill_up
 
 aten = torch.ops.aten
-
-# oneDNN's LSTM in bfloat16 takes two to three times as long if this does not divide the rows
-ROWS = 8
 
 
 class FastLSTM(nn.LSTM):
     """`torch.nn.LSTM`, batch-first and unidirectional; differs only on a CPU.
 
-    There, it has a dropout of its own, and under autocast rows of zeros fill up the last `ROWS`.
+    There, it has a dropout of its own, and computes a multiple of `ROWS`.
     """
 
     def forward(  # type: ignore[override]
@@ -32,11 +30,12 @@ class FastLSTM(nn.LSTM):
         hx: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return outputs [N, T, H] of the last layer and last states h and c [layers, N, H]."""
-        if hx is not None or input.device.type != "cpu":
+        slow = torch.compiler.is_exporting()  # a format has an LSTM for any number of rows
+        if slow or hx is not None or input.device.type != "cpu":
             outputs, states = super().forward(input, hx)
             return outputs, states
-        if torch.is_autocast_enabled("cpu") and (rows := input.shape[0]) % ROWS:
-            outputs, (h, c) = self.forward(functional.pad(input, (0, 0, 0, 0, 0, -rows % ROWS)))
+        if (rows := input.shape[0]) % ROWS:
+            outputs, (h, c) = self.forward(fill_up(input))
             return outputs[:rows], (h[:, :rows], c[:, :rows])
         if not (self.training and self.dropout):
             outputs, states = super().forward(input)
@@ -57,6 +56,7 @@ class FastGRU(nn.GRU):
 
     Under autocast, only the factors of the products over all days have low precision. Torch's own
     GRU would also round the state of every day, and is hardly faster: products of a day are small.
+    Rows are filled up to `ROWS` there; products in float32 are MKL's, which prepares nothing.
     """
 
     def forward(  # type: ignore[override]
@@ -71,6 +71,9 @@ class FastGRU(nn.GRU):
         if slow or hx is not None or input.device.type != "cpu" or not known:
             outputs, states = super().forward(input, hx)
             return outputs, states
+        if autocast and (rows := input.shape[0]) % ROWS:
+            outputs, states = self.forward(fill_up(input))
+            return outputs[:rows], states[:, :rows]
         dtype = torch.get_autocast_dtype("cpu") if autocast else torch.float32
         x = input.transpose(0, 1).float()  # [T, N, F]
         last = []

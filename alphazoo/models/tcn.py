@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.models.base import StockModel
+from alphazoo.models.blocks import encode_in_blocks
 from alphazoo.models.head import Head
 from alphazoo.models.probe import Probe
 
@@ -84,11 +85,16 @@ class TCN(StockModel):
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        x = day.features.flip(1).transpose(1, 2)  # [N, F, T], newest day first
+        x = day.features
         if self.paths.observed:
-            self.paths(self._count_paths(x.shape[2]).to(x))
-        scores: Tensor = self.head(self.blocks(x)[..., 0])
+            self.paths(self._count_paths(x.shape[1]).to(x))
+        scores: Tensor = self.head(encode_in_blocks(self._encode, x, self))
         return scores.squeeze(-1)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Encode windows [N, T, F] as the newest day of the last block, [N, H]."""
+        encoded: Tensor = self.blocks(x.flip(1).transpose(1, 2))  # [N, H, T], newest day first
+        return encoded[..., 0]
 
     def _count_paths(self, window: int) -> Tensor:
         """Return the share of the paths from the last output that end on each day, [T].

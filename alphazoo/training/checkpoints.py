@@ -44,15 +44,15 @@ class _AfterPretraining(L.Callback):
     """Leaves out the epochs in which a model pretrains: its scores do not show what it learns."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not pretrains(pl_module):
+        if not _pretrains(pl_module):
             super().on_train_epoch_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not pretrains(pl_module):
+        if not _pretrains(pl_module):
             super().on_validation_end(trainer, pl_module)
 
 
-def pretrains(model: L.LightningModule) -> bool:
+def _pretrains(model: L.LightningModule) -> bool:
     """Whether a model pretrains in this epoch, see `alphazoo.models.base.StockModel`."""
     return bool(getattr(model, "is_pretraining", False))
 
