@@ -339,14 +339,17 @@ def test_configs_reach_objects_as_plain_values() -> None:
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_experiments_hold_published_settings(experiment: str) -> None:
-    features, model = experiment.split("_", 1)
+def test_experiments_hold_the_settings_of_their_names(experiment: str) -> None:
+    kind, model = experiment.split("_", 1)
     config = compose(f"experiment={experiment}")
     OmegaConf.resolve(config)
     known = {*compose("features=alpha158").features.columns}
-    assert ({*config.features.columns} <= known) == (features == "alpha158")
+    assert ({*config.features.columns} <= known) == (kind in ("alpha158", "tuned"))
     assert config.model._target_.split(".")[2] == model
-    assert config.trainer.max_epochs in (20, 40, 50, 100, 200)
+    if kind == "tuned":
+        assert config.monitor == "val/rank_ic"
+    else:  # as published
+        assert config.trainer.max_epochs in (20, 40, 50, 100, 200)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

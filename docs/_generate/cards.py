@@ -55,11 +55,11 @@ def _settings(file: Path, target: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _experiments(name: str) -> Iterator[str]:
-    """The published settings of a model."""
+    """The published settings of a model, and those tuned here."""
     files = sorted((ROOT / "experiment").glob("*.yaml"))
     own = [file for file in files if {"override /model": name} in _defaults(file)]
     if own:
-        yield "## Published settings"
+        yield "## Published and tuned settings"
     for file in own:
         text = read_config(file).text
         yield f"```bash\nalphazoo train experiment={file.stem} data=qlib data.path=FOLDER\n```"
