@@ -51,7 +51,9 @@ def train(arguments: list[str]) -> None:
     _check_folder(arguments)
     rest, folders = take_config_dir(arguments)
     own_yaml = [f"--config-dir={folder}" for folder in folders]
-    sys.argv = ["alphazoo train", *own_yaml, *flags_first(rest)]
+    # a sweep sets hydra.mode, which Hydra ignores if another setting is wrong
+    many = ["--multirun"] * any(_is_sweep(argument) for argument in rest)
+    sys.argv = ["alphazoo train", *many, *own_yaml, *flags_first(rest)]
     start = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="train"
     )
@@ -76,6 +78,10 @@ def _environment(name: str, value: str | None) -> Iterator[None]:
         os.environ.pop(name, None)
         if before is not None:
             os.environ[name] = before
+
+
+def _is_sweep(argument: str) -> bool:
+    return argument.startswith("sweep=") and argument != "sweep=grid"
 
 
 def _check_folder(arguments: list[str]) -> None:
@@ -127,4 +133,10 @@ def benchmark(arguments: list[str]) -> None:
         raise InputError(expected("benchmark"))
     told = [f"hydra.sweeper.budget={own['budget']}"] if "budget" in own else []
     told += [f"hydra.sweep.dir={quoted(own['out'])}"] if "out" in own else []
-    train(["sweep=benchmark", *rest, *told])
+    train(["sweep=benchmark", *map(_for_sweeper, rest), *told])
+
+
+def _for_sweeper(argument: str) -> str:
+    """Pass on a feature set, which names experiments and need not be a config of its own."""
+    key, _, value = argument.partition("=")
+    return f"hydra.sweeper.params.features={quoted(value)}" if key == "features" else argument

@@ -149,6 +149,13 @@ def test_what_is_not_published_is_left_out() -> None:
     assert plan.absent == [("alpha158", model) for model in ("hist", "igmtf", "sfm")]
 
 
+def test_tuned_settings_are_a_feature_set_of_their_own() -> None:
+    plan = make_plan("model=gats", "features=tuned,alpha158", "seed=0")
+    names = [entry.overrides[0] for entry in plan.entries]
+    pairs = ["tuned_lstm", "tuned_gats", "alpha158_lstm", "alpha158_gats"]
+    assert names == [f"experiment={pair}" for pair in pairs]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -170,6 +177,9 @@ def test_what_is_not_published_is_left_out() -> None:
         (["sweep=seeds"], "expected: alphazoo benchmark"),
         (["run=out"], "expected: alphazoo benchmark"),
         (["model.headz=4"], "unknown config key 'model.headz'"),
+        (["model=gru,lstm", "model.headz=4"], "unknown config key 'model.headz'"),
+        (["features=alpha36"], "for features 'alpha36'; did you mean 'alpha360'?"),
+        (["model=gru", "features=tuned", "data=qlib"], "no value for data.path"),
         (["data=qlib"], "no value for data.path"),
         (["model=gru", "data.test=[2019,2020]"], "data.test=[2019, 2020] has no trading day"),
         (["model=gats", "walk_forward=yearly"], "which a walk forward does not support"),

@@ -107,8 +107,12 @@ def test_a_file_of_the_sweep_group_says_what_to_combine(alphazoo: Alphazoo, tmp_
     assert pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")["seed"].tolist() == [1, 2]
 
 
-def test_an_unknown_key_ends_a_sweep_before_it_begins(alphazoo: Alphazoo, tmp_path: Path) -> None:
-    result = alphazoo(*SWEEP, "model.heads=1,2")
+@pytest.mark.parametrize("flag", ["-m", "sweep=seeds"])
+def test_an_unknown_key_ends_a_sweep_before_it_begins(
+    flag: str, alphazoo: Alphazoo, tmp_path: Path
+) -> None:
+    told = [argument for argument in SWEEP if argument != "-m"]
+    result = alphazoo(*told, flag, "model=gru,lstm", "model.heads=1,2")
     assert "unknown config key 'model.heads'" in str(result.code)
     assert not [*(tmp_path / "sweep").glob("*/status.json")]
 
