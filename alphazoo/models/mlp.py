@@ -17,6 +17,7 @@ from alphazoo.bounds import (
     Probability,
 )
 from alphazoo.data.days import DayBatch
+from alphazoo.models.blocks import encode_in_blocks
 from alphazoo.models.head import Head
 from alphazoo.models.multi_output import MultiOutputModel
 
@@ -59,5 +60,10 @@ class MLP(MultiOutputModel):
 
     def outputs(self, day: DayBatch) -> Tensor:
         """Return the outputs of each stock of the day, [N, K]; [N] if there is one."""
-        outputs: Tensor = self.head(self.layers(day.features.flatten(1)))
+        outputs: Tensor = self.head(encode_in_blocks(self._encode, day.features, self))
         return outputs.squeeze(-1)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """Encode windows [N, T, F] as [N, H]."""
+        encoded: Tensor = self.layers(x.flatten(1))
+        return encoded

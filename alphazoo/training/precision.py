@@ -1,13 +1,11 @@
-"""When bfloat16 would make training faster."""
+"""When bfloat16 could make training faster."""
 
 import logging
 
 import lightning as L
 import torch
-from torch import nn
 
 from alphazoo.models.base import StockModel
-from alphazoo.models.recurrence import FastGRU
 
 log = logging.getLogger(__name__)
 
@@ -15,24 +13,11 @@ NAMES = {"cpu": "CPU", "cuda": "GPU"}
 
 
 def suggest_bfloat16(trainer: L.Trainer, model: StockModel) -> None:
-    """Log one line if the model trains in float32 and would be faster in bfloat16."""
+    """Log one line if the model trains in float32 on a device that computes in bfloat16."""
     device = trainer.strategy.root_device
-    if trainer.precision == "32-true" and has_bfloat16(device) and _gains(model, device):
-        log.info("this %s is faster in bfloat16: trainer.precision=bf16-mixed", NAMES[device.type])
-
-
-def _gains(model: StockModel, device: torch.device) -> bool:
-    """Return whether large products take up the time of a training step.
-
-    On a CPU, those of a GRU are of a day each, and stay in float32, see `FastGRU`.
-    """
-    loops = [part for part in model.modules() if isinstance(part, FastGRU)]
-    slow = sum(map(_count, loops)) if device.type == "cpu" else 0
-    return _count(model) > 2 * slow
-
-
-def _count(part: nn.Module) -> int:
-    return sum(weight.numel() for weight in part.parameters() if weight.requires_grad)
+    has_weights = any(weight.requires_grad for weight in model.parameters())
+    if has_weights and trainer.precision == "32-true" and has_bfloat16(device):
+        log.info("this %s may be faster with trainer.precision=bf16-mixed", NAMES[device.type])
 
 
 def has_bfloat16(device: torch.device) -> bool:
