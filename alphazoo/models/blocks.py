@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from alphazoo.models.probe import find_probes
+from alphazoo.models.probe import find_probes, show_rows
 
 STOCKS = 1024  # of a block
 
@@ -28,9 +28,13 @@ def encode_in_blocks(encode: Callable[[Tensor], Tensor], x: Tensor, model: nn.Mo
         x: Windows.
         model: The model that encodes.
     """
-    if torch.compiler.is_exporting() or _is_observed(model):
+    if torch.compiler.is_exporting():
         return encode(x)
-    blocks = torch.split(fill_up(x), STOCKS)
+    rows = fill_up(x)
+    if any(probe.observed for probe in find_probes(model).values()):
+        with show_rows(model, len(x)):
+            return encode(rows)[: len(x)]
+    blocks = torch.split(rows, STOCKS)
     if len(blocks) == 1 or not torch.is_grad_enabled():
         encoded = [encode(block) for block in blocks]
     else:
@@ -42,7 +46,3 @@ def fill_up(x: Tensor) -> Tensor:
     """Append rows of zeros to windows [N, T, F] on a CPU, up to a multiple of `ROWS`."""
     missing = -len(x) % ROWS if x.device.type == "cpu" else 0
     return functional.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
-
-
-def _is_observed(model: nn.Module) -> bool:
-    return any(probe.observed for probe in find_probes(model).values())

@@ -82,6 +82,7 @@ class Probe(nn.Module):
         self.axes = axes
         self.shares = shares
         self.terms = tuple(terms)
+        self.n_rows: int | None = None  # those shown, see `show_rows`
 
     @property
     def observed(self) -> bool:
@@ -114,8 +115,10 @@ def observe(network: nn.Module, observer: Observer, *kinds: str) -> Iterator[Non
 
     def attach(name: str, probe: Probe) -> Any:
         def hook(_: nn.Module, given: tuple[Tensor], names: dict[str, Tensor], out: Tensor) -> Any:
-            shown = Shown(probe.kind, out.detach(), probe.axes, names, probe.terms)
-            return observer(name, shown)
+            rows = out[: probe.n_rows]
+            shown = Shown(probe.kind, rows.detach(), probe.axes, names, probe.terms)
+            other = observer(name, shown)
+            return None if other is None else torch.cat([other, out[len(rows) :]])
 
         return probe.register_forward_hook(hook, with_kwargs=True)
 
@@ -124,6 +127,19 @@ def observe(network: nn.Module, observer: Observer, *kinds: str) -> Iterator[Non
             if not kinds or probe.kind in kinds:
                 attached.callback(attach(name, probe).remove)
         yield
+
+
+@contextmanager
+def show_rows(network: nn.Module, n_rows: int) -> Iterator[None]:
+    """Show only the first rows within a context; the others belong to no stock."""
+    probes = [*find_probes(network).values()]
+    for probe in probes:
+        probe.n_rows = n_rows
+    try:
+        yield
+    finally:
+        for probe in probes:
+            probe.n_rows = None
 
 
 @contextmanager
