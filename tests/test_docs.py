@@ -21,6 +21,7 @@ from alphazoo.commands.arguments import (
     take_config_dir,
 )
 from alphazoo.commands.catalog import COMMANDS, TRAIN
+from alphazoo.commands.training import for_sweeper
 from alphazoo.config import apply_overrides, compose, config_dir, parse
 from alphazoo.errors import InputError
 
@@ -120,6 +121,8 @@ def check_arguments(name: str, given: tuple[str, ...]) -> None:
     """Parse the arguments of a command, and compose and check the settings among them."""
     command = COMMANDS[name]
     rest = split_arguments(flags_as_keys([*given], "budget", "out"), name)[1]
+    if name == "benchmark":
+        rest = [for_sweeper(word) for word in rest]
     rest, folders = take_config_dir(rest)
     assert not folders or any("--config-dir" in text for text in command.arguments)
     flags_first([word for word in rest if word.startswith("-")])
@@ -144,9 +147,11 @@ def check_arguments(name: str, given: tuple[str, ...]) -> None:
 
 
 def first_choice(word: str) -> str:
-    """An override without the other values of a sweep."""
-    override = parse([word])[0]
-    return f"{word.partition('=')[0]}={override.value().list[0]}" if is_choice(override) else word
+    """An override without the other values of a sweep or a search."""
+    override, key = parse([word])[0], word.partition("=")[0]
+    if override.is_interval_sweep():
+        return f"{key}={override.value().start}"
+    return f"{key}={override.value().list[0]}" if is_choice(override) else word
 
 
 def is_choice(override: Override) -> bool:

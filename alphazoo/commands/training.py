@@ -133,10 +133,10 @@ def benchmark(arguments: list[str]) -> None:
         raise InputError(expected("benchmark"))
     told = [f"hydra.sweeper.budget={own['budget']}"] if "budget" in own else []
     told += [f"hydra.sweep.dir={quoted(own['out'])}"] if "out" in own else []
-    train(["sweep=benchmark", *map(_for_sweeper, rest), *told])
+    train(["sweep=benchmark", *map(for_sweeper, rest), *told])
 
 
-def _for_sweeper(argument: str) -> str:
+def for_sweeper(argument: str) -> str:
     """Pass on a feature set, which names experiments and need not be a config of its own."""
     key, _, value = argument.partition("=")
     return f"hydra.sweeper.params.features={quoted(value)}" if key == "features" else argument
