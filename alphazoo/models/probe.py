@@ -115,10 +115,12 @@ def observe(network: nn.Module, observer: Observer, *kinds: str) -> Iterator[Non
 
     def attach(name: str, probe: Probe) -> Any:
         def hook(_: nn.Module, given: tuple[Tensor], names: dict[str, Tensor], out: Tensor) -> Any:
-            rows = out[: probe.n_rows]
+            rows = out if probe.n_rows is None else out[: probe.n_rows]
             shown = Shown(probe.kind, rows.detach(), probe.axes, names, probe.terms)
             other = observer(name, shown)
-            return None if other is None else torch.cat([other, out[len(rows) :]])
+            if other is None or rows is out:
+                return other
+            return torch.cat([other, out[len(rows) :]])
 
         return probe.register_forward_hook(hook, with_kwargs=True)
 
