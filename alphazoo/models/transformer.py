@@ -15,6 +15,7 @@ from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError, check_choice
 from alphazoo.models.base import StockModel
 from alphazoo.models.blocks import encode_in_blocks
+from alphazoo.models.feedforward import FeedForward
 from alphazoo.models.head import Head
 from alphazoo.models.probe import Probe
 
@@ -68,12 +69,7 @@ class EncoderLayer(nn.Module):
         else:
             self.time_attention = Probe("time", "stock", "head", "query", "step", shares=True)
         self.output = nn.Linear(width, width)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward_size),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(feedforward_size, width),
-        )
+        self.feedforward = FeedForward(width, feedforward_size, dropout)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         nn.init.xavier_uniform_(self.projections.weight)
@@ -102,13 +98,7 @@ class EncoderLayer(nn.Module):
             part.view(*part.shape[:2], self.heads, -1).transpose(1, 2)
             for part in (query, key, value)
         )  # [N, heads, T, d / heads]
-        attended = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=self.causal and not last_only,
-        )
+        attended = self._dot_product(query, key, value)
         probe = self.attention if self.over_stocks else self.time_attention
         if probe.observed:  # the fused kernel does not return its weights
             weights = self._weigh(query, key)
@@ -117,9 +107,18 @@ class EncoderLayer(nn.Module):
         merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return merged
 
+    def _dot_product(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        rate = self.dropout if self.training else 0.0
+        # in bfloat16 on a CPU, the gradient of torch's fused kernel takes five times as long
+        slow = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+        if slow and not self.over_stocks:
+            return F.dropout(self._weigh(query, key), rate) @ value
+        causal = self.causal and query.shape[2] > 1
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=causal)
+
     def _weigh(self, query: Tensor, key: Tensor) -> Tensor:
         """Return the attention weights over the days of the window, [N, heads, queries, T]."""
-        logits = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+        logits = query / math.sqrt(query.shape[3]) @ key.transpose(2, 3)
         if self.causal and query.shape[2] > 1:
             later = torch.ones_like(logits[0, 0], dtype=torch.bool).triu(1)
             logits = logits.masked_fill(later, -torch.inf)

@@ -1,0 +1,72 @@
+"""The feed-forward network gives what a sequence of layers gives."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alphazoo.models import feedforward, products
+from alphazoo.models.feedforward import FeedForward
+from alphazoo.models.products import WIDE, is_exact, onednn_products
+
+
+def run(network: nn.Sequential, x: Tensor, low: bool) -> list[Tensor]:
+    """Return outputs and gradients."""
+    network.zero_grad()
+    x = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        y = network(x)
+    (y.float() * torch.linspace(-1, 2, y.shape[-1])).square().sum().backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    assert x.grad is not None
+    return [y.detach(), x.grad, *gradients]
+
+
+@pytest.mark.parametrize("units", [100, 240, 10**6])  # blocks of 2 and of 6 rows, and one block
+def test_outputs_and_gradients_are_those_of_the_layers(
+    units: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(feedforward, "UNITS", units)
+    ours = FeedForward(36, 40, dropout=0.0)
+    theirs = nn.Sequential(*copy.deepcopy(list(ours)))
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    x = torch.randn(5, 3, 36)
+    exact = run(theirs, x, low=False)
+    torch.testing.assert_close(run(ours, x, low=False), exact, rtol=1e-4, atol=1e-5)
+    for value, rounded, torchs in zip(
+        exact, run(ours, x, low=True), run(theirs, x, low=True), strict=True
+    ):
+        assert rounded.dtype == torchs.dtype
+        error, torchs_error = ((low - value).norm() / value.norm() for low in (rounded, torchs))
+        assert 1e-4 < error < max(1.2 * torchs_error, 5e-3)
+
+
+def test_dropout_is_kept_while_training() -> None:
+    torch.manual_seed(0)
+    network, x = FeedForward(4, 50, dropout=0.5), torch.randn(3, 4)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+def test_products_are_as_exact_as_before_and_the_precision_is_put_back() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 100, 100)
+    precision = torch.get_float32_matmul_precision()
+    with onednn_products(WIDE):
+        inside, product = torch.get_float32_matmul_precision(), a @ b
+    assert inside == ("medium" if is_exact() else precision)
+    assert torch.get_float32_matmul_precision() == precision
+    torch.testing.assert_close(product.double(), a.double() @ b.double(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("width", "exact"), [(WIDE - 1, True), (WIDE, False)])
+def test_narrow_or_rounded_products_stay_as_they_are(
+    width: int, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "is_exact", lambda: exact)
+    precision = torch.get_float32_matmul_precision()
+    with onednn_products(width):
+        assert torch.get_float32_matmul_precision() == precision
