@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from alphazoo.models.products import onednn_products
 
-UNITS = 2**19  # hidden units of a block
+BYTES = 2**21  # of the hidden units of a block
 
 
 class FeedForward(nn.Sequential):
@@ -52,7 +52,7 @@ class _InBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, u: Tensor, b: Tensor, w: Tensor, c: Tensor) -> Tensor:
         u, b, w, c = (values.to(x.dtype) for values in (u, b, w, c))
-        rows = max(1, UNITS // len(u))
+        rows = max(1, BYTES // (len(u) * x.element_size()))
         y, hidden = torch.empty_like(x), list[Tensor]()
         with onednn_products(x.shape[1]):
             for x_k, y_k in zip(torch.split(x, rows), torch.split(y, rows), strict=True):

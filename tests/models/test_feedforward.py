@@ -23,12 +23,12 @@ def run(network: nn.Sequential, x: Tensor, low: bool) -> list[Tensor]:
     return [y.detach(), x.grad, *gradients]
 
 
-@pytest.mark.parametrize("units", [100, 240, 10**6])  # blocks of 2 and of 6 rows, and one block
+@pytest.mark.parametrize("size", [1, 400, 10**6])  # blocks of 1, of 2 or 5 rows, and one block
 def test_outputs_and_gradients_are_those_of_the_layers(
-    units: int, monkeypatch: pytest.MonkeyPatch
+    size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(feedforward, "UNITS", units)
+    monkeypatch.setattr(feedforward, "BYTES", size)
     ours = FeedForward(36, 40, dropout=0.0)
     theirs = nn.Sequential(*copy.deepcopy(list(ours)))
     assert ours.state_dict().keys() == theirs.state_dict().keys()
