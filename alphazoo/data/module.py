@@ -20,7 +20,13 @@ from alphazoo.data.labels import Label
 from alphazoo.data.losses import count_losses, describe_losses
 from alphazoo.data.scaling import Scaler
 from alphazoo.data.seeds import ShuffledDaySampler
-from alphazoo.data.segments import Segment, find_usable_days, read_segment, split_days
+from alphazoo.data.segments import (
+    Segment,
+    find_usable_days,
+    log_late_start,
+    read_segment,
+    split_days,
+)
 from alphazoo.data.state import MarketState
 from alphazoo.data.weights import day_weights, stock_weights
 from alphazoo.errors import InputError, check_choice
@@ -112,6 +118,7 @@ class MarketDataModule(L.LightningDataModule):
         rows = split_days(market.dates, self.dates, purge=self.label.reach, embargo=self.embargo)
         concepts = find_concepts(self._concepts, market, rows["train"])
         labels = self.label.scaled(returns, present, concepts)
+        log_late_start(market.dates, self.dates)
         self._log_losses(market, labels, rows)
         self.market = market
         self.segments = find_usable_days(rows, market, self.label, labels, self.min_stocks)

@@ -74,9 +74,15 @@ def find_rows(dates: pd.DatetimeIndex, name: str, segment: Segment) -> range:
             f"data.{name}={_text(segment)} has no trading day: the calendar runs from "
             f"{dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}"
         )
-    if first is not None and start == 0 and (dates[0] - first).days > 7:
-        log.info("data.%s starts with the data, on %s", name, f"{dates[0]:%Y-%m-%d}")
     return range(start, stop)
+
+
+def log_late_start(dates: pd.DatetimeIndex, segments: Mapping[str, Segment]) -> None:
+    """Say which segment starts more than a week later than it should, because the data do."""
+    for name, segment in segments.items():
+        first, _ = read_segment(name, segment)
+        if first is not None and (dates[0] - first).days > 7:
+            log.info("data.%s starts with the data, on %s", name, f"{dates[0]:%Y-%m-%d}")
 
 
 def read_segment(name: str, segment: Segment) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:

@@ -132,6 +132,14 @@ def test_days_with_few_stocks_are_left_out_and_counted(caplog: pytest.LogCapture
     assert "omitted: 2 with fewer than 2 stocks" in caplog.text
 
 
+def test_a_late_start_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    config = small_config("data.train=[2012-01-01,2015-04-15]")
+    make_data(config, Market.from_table(small_frame())).setup()
+    assert caplog.text.count("data.train starts with the data, on 2015-01-") == 1
+    assert "data.valid starts" not in caplog.text
+
+
 def test_days_with_few_stocks_are_not_predicted_either(data: MarketDataModule) -> None:
     data.min_stocks = int(data.setup() or data.market.present.sum(dim=1).max())
     counts = data.market.present.sum(dim=1)
