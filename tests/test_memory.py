@@ -95,7 +95,10 @@ def _compute(name: str, days: int, training: bool, file: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", ["alstm", "gats", "gru", "hist", "igmtf", "lstm", "tcn"])
+@pytest.mark.parametrize(
+    "name",
+    ["alstm", "gats", "gru", "hist", "igmtf", "localformer", "lstm", "sfm", "tcn", "transformer"],
+)
 def test_memory_does_not_grow_with_the_days(name: str, training: bool, tmp_path: Path) -> None:
     """Without huge pages, the convolutions of a TCN leave gaps."""
     kept = not grants_huge_pages()

@@ -17,6 +17,7 @@ from alphazoo.bounds import NonNegativeFloat, PositiveInt, Probability
 from alphazoo.data.days import DayBatch
 from alphazoo.errors import InputError
 from alphazoo.models.base import StockModel
+from alphazoo.models.blocks import encode_in_blocks
 from alphazoo.models.head import Head
 from alphazoo.models.probe import Probe
 
@@ -82,7 +83,13 @@ class SFM(StockModel):
 
     def forward(self, day: DayBatch) -> Tensor:
         """Return one score per stock of the day, [N]."""
-        x = day.features.transpose(0, 1)  # [T, N, F]
+        last = encode_in_blocks(self._encode, day.features, self)
+        scores: Tensor = self.head(self.output(last))
+        return scores.squeeze(-1)
+
+    def _encode(self, windows: Tensor) -> Tensor:
+        """Return the last hidden state [N, H] of windows [N, T, F]."""
+        x = windows.transpose(0, 1)  # [T, N, F]
         size = self.state.in_features
         kept = F.dropout(torch.ones_like(x[0]), self.dropout, self.training)
         mask = F.dropout(x.new_ones(kept.shape[0], size), self.recurrent_dropout, self.training)
@@ -91,15 +98,14 @@ class SFM(StockModel):
         last_memory: list[Tensor] | None = [] if self.spectrum.observed else None
         with torch.autocast(x.device.type, enabled=False):
             if torch.compiler.is_exporting():
-                last = scan_days(inputs.float(), *weights)
+                last: Tensor = scan_days(inputs.float(), *weights)
             else:
                 last = _Memory.apply(  # type: ignore[no-untyped-call]
                     inputs.float(), *weights, torch.is_grad_enabled(), last_memory
                 )
         if last_memory:
             self.spectrum(last_memory[0].square().sum(dim=0).mean(dim=1))  # [N, K]
-        scores: Tensor = self.head(self.output(last))
-        return scores.squeeze(-1)
+        return last
 
     def _initialise(self) -> None:
         """Initialise input weights by Xavier and state weights orthogonally; open ste and fre."""
