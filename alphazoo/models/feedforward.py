@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from alphazoo.models.products import onednn_products
+from alphazoo.models.products import find_factor_type, onednn_products
 
 BYTES = 2**21  # of the hidden units of a block
 
@@ -35,35 +35,40 @@ class FeedForward(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each row by itself."""
-        slow = torch.compiler.is_exporting()  # a format has products, but not the loop below
-        autocast = torch.is_autocast_enabled("cpu")
-        known = x.dtype == torch.float32 or autocast
-        if slow or x.device.type != "cpu" or not known or (self.training and self.dropout):
+        dtype = find_factor_type(x)
+        if dtype is None or (self.training and self.dropout):
             y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return y
-        dtype = torch.get_autocast_dtype("cpu") if autocast else torch.float32
-        y = _InBlocks.apply(x.flatten(0, -2).to(dtype), *self.parameters())  # type: ignore[no-untyped-call]
+        rows, keep = x.flatten(0, -2).to(dtype), torch.is_grad_enabled()
+        y = _InBlocks.apply(rows, *self.parameters(), keep)  # type: ignore[no-untyped-call]
         return y.view(x.shape)
 
 
 class _InBlocks(torch.autograd.Function):
-    """y = W relu(U x + b) + c for rows x; products have the type of x."""
+    """y = W relu(U x + b) + c for rows x; products have the type of x.
+
+    The hidden units of all blocks are kept for the backward pass only if there will be one.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, u: Tensor, b: Tensor, w: Tensor, c: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, u: Tensor, b: Tensor, w: Tensor, c: Tensor, keep: bool
+    ) -> Tensor:
         u, b, w, c = (values.to(x.dtype) for values in (u, b, w, c))
         rows = max(1, BYTES // (len(u) * x.element_size()))
         y, hidden = torch.empty_like(x), list[Tensor]()
         with onednn_products(x.shape[1]):
             for x_k, y_k in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-                hidden.append(F.linear(x_k, u, b).relu_())
-                y_k.copy_(F.linear(hidden[-1], w, c))
+                hidden_k = F.linear(x_k, u, b).relu_()
+                y_k.copy_(F.linear(hidden_k, w, c))
+                if keep:
+                    hidden.append(hidden_k)
         ctx.save_for_backward(x, u, w, *hidden)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, u, w, *hidden = ctx.saved_tensors
         (dy,) = gradients
         dx = torch.empty_like(x)
@@ -79,4 +84,4 @@ class _InBlocks(torch.autograd.Function):
                 db += d.sum(dim=0)
                 du += d.t() @ x_k
                 dx_k.copy_(d @ u)
-        return dx, du, db, dw, dy.sum(dim=0).float()
+        return dx, du, db, dw, dy.sum(dim=0).float(), None

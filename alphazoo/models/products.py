@@ -1,8 +1,8 @@
-"""Products of float32 matrices that are faster on a CPU, and as exact.
+"""Products of matrices on a CPU: in which precision, and by which library.
 
-Torch computes them with MKL, which runs at half speed on processors of AMD. With
-``set_float32_matmul_precision("medium")``, it asks oneDNN, which may round the factors to bfloat16
-for it, but does so only where processors have instructions for whole products (AMX).
+Torch computes those of float32 with MKL, which runs at half speed on processors of AMD. With
+``set_float32_matmul_precision("medium")``, it asks oneDNN, which may round the factors to bfloat16;
+one product shows whether it does.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,25 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import torch
+from torch import Tensor
 
 WIDE = 32  # columns; below, calling oneDNN takes longer than the product
+
+
+def find_factor_type(x: Tensor) -> torch.dtype | None:
+    """Return the precision of factors in layers of our own; None where torch's must compute.
+
+    It is autocast's, or float32. Torch's layers compute on other devices, in other precisions, and
+    while a model is exported: a format has its layers, but not our loops.
+
+    Args:
+        x: Input of the layer.
+    """
+    if torch.compiler.is_exporting() or x.device.type != "cpu":
+        return None
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return x.dtype if x.dtype == torch.float32 else None
 
 
 @contextmanager
@@ -29,7 +46,7 @@ def onednn_products(width: int) -> Iterator[None]:
 def is_exact() -> bool:
     """Whether oneDNN's products have the precision of float32, tried with one of them."""
     a, b = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
-    with _medium_precision():
+    with torch.autocast("cpu", enabled=False), _medium_precision():
         product = a @ b
     exact = a.double() @ b.double()
     return bool((product - exact).norm() < 1e-5 * exact.norm())

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from alphazoo.models.blocks import fill_up
-from alphazoo.models.products import onednn_products
+from alphazoo.models.products import find_factor_type, onednn_products
 
 aten = torch.ops.aten
 
@@ -66,16 +66,13 @@ class FastGRU(nn.GRU):
         hx: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return outputs [N, T, H] of the last layer and last states [layers, N, H]."""
-        autocast = torch.is_autocast_enabled("cpu")
-        known = input.dtype == torch.float32 or autocast
-        slow = torch.compiler.is_exporting()  # a format has a GRU, but not the loop below
-        if slow or hx is not None or input.device.type != "cpu" or not known:
+        dtype = find_factor_type(input)
+        if dtype is None or hx is not None:
             outputs, states = super().forward(input, hx)
             return outputs, states
         if len(filled := fill_up(input)) > (rows := len(input)):
             outputs, states = self.forward(filled)
             return outputs[:rows], states[:, :rows]
-        dtype = torch.get_autocast_dtype("cpu") if autocast else torch.float32
         x = input.transpose(0, 1).float()  # [T, N, F]
         last = []
         for layer, weights in enumerate(self.all_weights):

@@ -12,7 +12,7 @@ WHOLE = (11, 1)  # all stocks of a day of 11 at once
 SIZES = [WHOLE, (4, 1), (4, 2), (1024, 32)]  # of a block, and what rows are filled up to
 
 
-@pytest.mark.parametrize("name", ["add", "localformer", "mlp", "tcn", "transformer"])
+@pytest.mark.parametrize("name", ["add", "localformer", "mlp", "sfm", "tcn", "transformer"])
 def test_blocks_change_neither_loss_nor_gradients(
     name: str, make_day: MakeDay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alphazoo.models import feedforward, products
+from alphazoo.models import feedforward
 from alphazoo.models.feedforward import FeedForward
-from alphazoo.models.products import WIDE, is_exact, onednn_products
 
 
 def run(network: nn.Sequential, x: Tensor, low: bool) -> list[Tensor]:
@@ -49,24 +48,3 @@ def test_dropout_is_kept_while_training() -> None:
     assert not torch.equal(network(x), network(x))
     network.eval()
     assert torch.equal(network(x), network(x))
-
-
-def test_products_are_as_exact_as_before_and_the_precision_is_put_back() -> None:
-    torch.manual_seed(0)
-    a, b = torch.randn(2, 100, 100)
-    precision = torch.get_float32_matmul_precision()
-    with onednn_products(WIDE):
-        inside, product = torch.get_float32_matmul_precision(), a @ b
-    assert inside == ("medium" if is_exact() else precision)
-    assert torch.get_float32_matmul_precision() == precision
-    torch.testing.assert_close(product.double(), a.double() @ b.double(), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("width", "exact"), [(WIDE - 1, True), (WIDE, False)])
-def test_narrow_or_rounded_products_stay_as_they_are(
-    width: int, exact: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(products, "is_exact", lambda: exact)
-    precision = torch.get_float32_matmul_precision()
-    with onednn_products(width):
-        assert torch.get_float32_matmul_precision() == precision
